@@ -1,0 +1,33 @@
+"""minBERT lab: fine-tune minBERT on three tasks, every way the paper did, and see what each way is worth.
+
+Nothing is imported until it is used, so `lab --help` does not wait for torch.
+"""
+
+import importlib
+from typing import Any
+
+_HOME = {
+    "LabError": "errors",
+    "Bert": "bert", "BertConfig": "bert",
+    "AdamW": "optim",
+    "load_data": "data",
+    "load_encoder": "weights",
+    "Experiment": "experiment", "Smart": "experiment", "RECIPES": "experiment", "PROTOCOLS": "experiment",
+    "POOLINGS": "tasks", "STS_HEADS": "tasks", "overall_score": "evaluate", "predict": "evaluate",
+    "SAMPLERS": "batches",
+    "fit": "train",
+    "load_runs": "runs", "leaderboard": "report",
+}
+__all__ = [*_HOME, "figures"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(importlib.import_module(f"lab.{_HOME[name]}"), name)
+    if name == "figures":
+        return importlib.import_module("lab.figures")
+    raise AttributeError(f"module 'lab' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

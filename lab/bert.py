@@ -1,0 +1,226 @@
+"""BERT's encoder from scratch: embeddings, attention, add & norm, feed-forward, pooler.
+
+Devlin et al. 2019 (BERT), section 3, on the encoder of Vaswani et al. 2017, section 3. It computes what
+`transformers.BertModel` computes, on the real tokens alone: a batch of ragged sentences is *packed* into one row of
+N tokens, so that no matrix product ever touches a [PAD]. Only attention needs to know where a sentence ends, and it
+looks that up in a `Layout`.
+
+Shapes: B sequences, L their padded length, N real tokens of all B together, H hidden size, A heads, D = H / A.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lab.errors import LabError
+
+ACTIVATIONS = {"gelu": F.gelu, "gelu_new": lambda x: F.gelu(x, approximate="tanh"), "relu": F.relu}
+# A group of sequences may be padded by this share of its real tokens before a further group is cheaper (measured).
+PADDING_ALLOWED = 0.4
+
+
+@dataclass(frozen=True)
+class BertConfig:
+    """The sizes of an encoder, under the names of a Hugging Face `config.json`. Defaults: bert-base-uncased."""
+
+    vocab_size: int = 30522
+    hidden_size: int = 768
+    num_hidden_layers: int = 12
+    num_attention_heads: int = 12
+    intermediate_size: int = 3072
+    max_position_embeddings: int = 512
+    type_vocab_size: int = 2
+    layer_norm_eps: float = 1e-12
+    hidden_act: str = "gelu"
+    hidden_dropout_prob: float = 0.1
+    attention_probs_dropout_prob: float = 0.1
+    initializer_range: float = 0.02
+
+    def __post_init__(self) -> None:
+        if self.hidden_size % self.num_attention_heads:
+            raise LabError(f"hidden_size {self.hidden_size} is no multiple of {self.num_attention_heads} heads")
+        if self.hidden_act not in ACTIVATIONS:
+            raise LabError(f"hidden_act {self.hidden_act!r} is not one of {', '.join(ACTIVATIONS)}")
+
+    @classmethod
+    def from_json(cls, path: Path) -> Self:
+        """Read a `config.json`; fields that an encoder does not need are passed over."""
+        try:
+            entries = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise LabError(f"{path}: no readable config.json ({error})") from None
+        if not isinstance(entries, dict) or entries.get("model_type", "bert") != "bert":
+            raise LabError(f"{path}: not the configuration of a BERT encoder (model_type must be 'bert')")
+        if entries.get("position_embedding_type", "absolute") != "absolute":
+            raise LabError(f"{path}: only absolute position embeddings are BERT's own; this checkpoint has others")
+        return cls(**{f.name: entries[f.name] for f in fields(cls) if f.name in entries})
+
+
+@dataclass(frozen=True)
+class Group:
+    """Sequences of nearly one length, which attention handles as a padded (B, L) block."""
+
+    tokens: int  # how many of the N packed tokens are theirs, one after the other
+    B: int
+    L: int
+    slots: Tensor | None  # (tokens,) where each token stands among the B * L slots; None: there is no padding
+    bias: Tensor | None  # (B, 1, 1, L), 0 at tokens and -inf at padding
+
+    def pad(self, x: Tensor) -> Tensor:
+        """(tokens, H) -> (B, L, H)"""
+        if self.slots is not None:
+            x = x.new_zeros(self.B * self.L, x.shape[-1]).index_copy(0, self.slots, x)
+        return x.view(self.B, self.L, -1)
+
+    def unpad(self, x: Tensor) -> Tensor:
+        """(B, L, H) -> (tokens, H)"""
+        x = x.reshape(self.B * self.L, -1)
+        return x if self.slots is None else x.index_select(0, self.slots)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where each sequence stands in a packed row of N tokens, and how attention groups them."""
+
+    lengths: Tensor  # (B,)
+    starts: Tensor  # (B,) the index of each sequence's first token
+    groups: tuple[Group, ...]
+
+    @classmethod
+    def of(cls, lengths: Sequence[int], device: torch.device | str = "cpu") -> Self:
+        """Lay out sequences of these lengths. Shorter ones first makes the fewest groups and the least padding."""
+        cuts, real = [0], 0
+        for i, length in enumerate(lengths):
+            longest = max(lengths[cuts[-1] : i + 1])
+            real += length
+            if (i + 1 - cuts[-1]) * longest > (1 + PADDING_ALLOWED) * real:
+                cuts.append(i)
+                real = length
+        groups = []
+        for start, stop in zip(cuts, [*cuts[1:], len(lengths)], strict=True):
+            part = np.asarray(lengths[start:stop])
+            B, L = len(part), int(part.max())
+            slots = bias = None
+            if (part != L).any():
+                here = np.arange(L) < part[:, None]  # (B, L), true at tokens
+                slots = torch.from_numpy(here.ravel().nonzero()[0]).to(device)
+                bias = torch.from_numpy(np.where(here, 0.0, -np.inf).astype(np.float32)).view(B, 1, 1, L).to(device)
+            groups.append(Group(int(part.sum()), B, L, slots, bias))
+        counts = torch.tensor(lengths, dtype=torch.long)
+        return cls(counts.to(device), (counts.cumsum(0) - counts).to(device), tuple(groups))
+
+
+class Layer(nn.Module):
+    """One encoder layer: multi-head attention, then feed-forward, each followed by dropout, add & norm."""
+
+    def __init__(self, config: BertConfig) -> None:
+        super().__init__()
+        H = config.hidden_size
+        self.heads, self.activation = config.num_attention_heads, ACTIVATIONS[config.hidden_act]
+        self.query, self.key, self.value = nn.Linear(H, H), nn.Linear(H, H), nn.Linear(H, H)
+        self.attention_dropout = nn.Dropout(config.attention_probs_dropout_prob)
+        self.attention_out = nn.Linear(H, H)
+        self.attention_norm = nn.LayerNorm(H, eps=config.layer_norm_eps)
+        self.up = nn.Linear(H, config.intermediate_size)
+        self.down = nn.Linear(config.intermediate_size, H)
+        self.out_norm = nn.LayerNorm(H, eps=config.layer_norm_eps)
+        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+
+    def forward(self, x: Tensor, layout: Layout, maps: list[Tensor] | None = None) -> Tensor:
+        """(N, H) -> (N, H). `maps` collects the attention (B, A, L, L) of each group, to be looked at."""
+        x = self.attention_norm(x + self.dropout(self.attention_out(self.attend(x, layout, maps))))
+        return self.out_norm(x + self.dropout(self.down(self.activation(self.up(x)))))
+
+    def attend(self, x: Tensor, layout: Layout, maps: list[Tensor] | None = None) -> Tensor:
+        """Multi-head attention, (N, H) -> (N, H): each token sees the tokens of its own sequence."""
+        sizes, outputs = [group.tokens for group in layout.groups], []
+        parts = (projection(x).split(sizes) for projection in (self.query, self.key, self.value))
+        for group, *qkv in zip(layout.groups, *parts, strict=True):
+            q, k, v = (group.pad(t).unflatten(-1, (self.heads, -1)).transpose(1, 2) for t in qkv)  # (B, A, L, D)
+            # softmax(q k' / sqrt(D)) v                                       Vaswani et al. 2017, equation 1
+            scores = q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5  # (B, A, L, L)
+            if group.bias is not None:
+                scores = scores + group.bias
+            attention = scores.softmax(-1)
+            if maps is not None:
+                maps.append(attention.detach())
+            context = self.attention_dropout(attention) @ v  # (B, A, L, D)
+            outputs.append(group.unpad(context.transpose(1, 2)))
+        return torch.cat(outputs)
+
+
+class Bert(nn.Module):
+    """The encoder. `embed`, then `encode`: padded in, padded out, and packed inside.
+
+    `encode_packed` is the same without the packing, for callers who hold their tokens packed already (`lab.batches`).
+    """
+
+    def __init__(self, config: BertConfig) -> None:
+        super().__init__()
+        self.config = config
+        H = config.hidden_size
+        self.word = nn.Embedding(config.vocab_size, H)
+        self.position = nn.Embedding(config.max_position_embeddings, H)
+        self.segment = nn.Embedding(config.type_vocab_size, H)
+        self.norm = nn.LayerNorm(H, eps=config.layer_norm_eps)
+        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+        self.layers = nn.ModuleList(Layer(config) for _ in range(config.num_hidden_layers))
+        self.pooler = nn.Sequential(nn.Linear(H, H), nn.Tanh())  # tanh(W h + b) on the hidden state of [CLS]
+        for module in self.modules():
+            if isinstance(module, nn.Linear | nn.Embedding):
+                nn.init.normal_(module.weight, std=config.initializer_range)
+            if isinstance(module, nn.Linear):
+                nn.init.zeros_(module.bias)
+
+    def embed(self, ids: Tensor, segments: Tensor | None = None, positions: Tensor | None = None) -> Tensor:
+        """The whole embedding layer: words + positions + segments, layer norm, dropout.
+
+        ids (B, L) -> (B, L, H); or packed, ids (N,) with their positions (N,) -> (N, H). Segments are 0 by default.
+        """
+        if positions is None:
+            if ids.shape[-1] > self.config.max_position_embeddings:
+                raise LabError(f"{ids.shape[-1]} tokens, but this encoder has {self.config.max_position_embeddings} "
+                               "positions; cut the text")
+            positions = torch.arange(ids.shape[-1], device=ids.device).expand_as(ids)
+        segment = self.segment.weight[0] if segments is None else self.segment(segments)
+        return self.dropout(self.norm(self.word(ids) + self.position(positions) + segment))
+
+    def encode(self, embeddings: Tensor, mask: Tensor) -> Tensor:
+        """The layers: embeddings (B, L, H), mask (B, L) with 1 at real tokens -> hidden (B, L, H), 0 at padding."""
+        B, L, H = embeddings.shape
+        lengths = mask.ne(0).sum(1)
+        lengths, order = lengths.sort()
+        real = mask.ne(0)[order].nonzero()  # (N, 2): sequence (shortest first) and place
+        index = order[real[:, 0]] * L + real[:, 1]
+        layout = Layout.of([length for length in lengths.tolist() if length], embeddings.device)
+        hidden = self.encode_packed(embeddings.reshape(B * L, H).index_select(0, index), layout)
+        return hidden.new_zeros(B * L, H).index_copy(0, index, hidden).view(B, L, H)
+
+    def encode_packed(self, x: Tensor, layout: Layout, maps: list[list[Tensor]] | None = None) -> Tensor:
+        """The layers on packed tokens: (N, H) -> (N, H)."""
+        for layer in self.layers:
+            attention = None if maps is None else []
+            x = layer(x, layout, attention)
+            if maps is not None:
+                maps.append(attention)
+        return x
+
+    @classmethod
+    def from_pretrained(cls, name: str | Path) -> Self:
+        """Open a pretrained encoder: "minilm", a folder in the Hugging Face layout, or a hub id."""
+        from lab.weights import load_encoder
+
+        return load_encoder(name)[0]
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write config.json and model.safetensors, as `transformers.BertModel.from_pretrained` reads them."""
+        from lab.weights import save_encoder
+
+        save_encoder(self, Path(folder))

@@ -1,0 +1,146 @@
+"""The command line: lab data | train | predict | report.
+
+Errors that a user can mend are one line and exit code 2. torch is imported by the commands that need it alone.
+"""
+
+import sys
+import warnings
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lab.errors import LabError
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False,
+                  help="minBERT lab: fine-tune minBERT on three tasks, and see what each way of doing it is worth.")
+data_app = typer.Typer(no_args_is_help=True, help="Look at the data sets.")
+app.add_typer(data_app, name="data")
+
+DataOption = Annotated[str | None, typer.Option("--data", metavar="DIR", help="Folder of the six CSV files "
+                                                "[default: LAB_DATA, else data/, else the bundled sample]")]
+RunsOption = Annotated[str | None, typer.Option("--runs", metavar="DIR",
+                                                help="Run store [default: LAB_RUNS, else runs/]")]
+
+
+@data_app.command("check")
+def data_check(folder: Annotated[str | None, typer.Argument(metavar="[DIR]")] = None) -> None:
+    """Read all data files and say what is in them, with every row that cannot be used."""
+    from lab.data import check_report, load_data
+
+    print(check_report(load_data(folder)))
+
+
+@app.command()
+def train(
+    recipes: Annotated[list[str], typer.Argument(metavar="RECIPE...", help="baseline, multitask")],
+    data: DataOption = None,
+    encoder: Annotated[str | None, typer.Option(help="minilm, a hub id such as bert-base-uncased, or a folder")] = None,
+    protocol: Annotated[str | None, typer.Option(help="smoke (seconds), laptop (minutes) or paper [default: laptop; "
+                                                 "smoke on the sample]")] = None,
+    settings: Annotated[list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Change a setting; "
+                                                       "may be given often")] = None,
+    seed: Annotated[int | None, typer.Option(help="[default: 11711]")] = None,
+    run: Annotated[str | None, typer.Option(metavar="NAME", help="The run's name [default: made of its settings]")] = None,
+    runs: RunsOption = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where the run was stopped")] = False,
+) -> None:
+    """Train recipes, one after the other, with a progress bar and the scores of every epoch."""
+    from lab.data import load_data
+    from lab.experiment import PROTOCOLS, RECIPES, nearest
+
+    if run and len(recipes) > 1:
+        raise LabError("--run names one run; give one recipe with it")
+    for recipe in recipes:
+        if recipe not in RECIPES:
+            raise nearest(recipe, RECIPES, "recipe")
+    loaded = load_data(data)
+    protocol = protocol or ("smoke" if loaded.kind == "sample" else "laptop")
+    if protocol not in PROTOCOLS:
+        raise nearest(protocol, PROTOCOLS, "protocol")
+    settings = [*(settings or []), *(f"{field}={value}" for field, value in (("encoder", encoder), ("seed", seed))
+                                     if value is not None)]
+    scale = [s for s in settings if s.partition("=")[0].strip() == "scale"]  # the protocol reads it, so it comes first
+    for recipe in recipes:
+        experiment = PROTOCOLS[protocol](RECIPES[recipe].with_settings(scale))
+        experiment = experiment.with_settings(s for s in settings if s not in scale)
+        _train_one(experiment, loaded, run, runs, resume)
+
+
+def _train_one(experiment, data, name, root, resume) -> None:  # noqa: ANN001
+    from tqdm.auto import tqdm
+
+    from lab.data import TASKS
+    from lab.evaluate import METRICS
+    from lab.train import fit
+
+    training = fit(experiment, data=data, run=name, resume=resume, root=root)
+    run = training.run
+    print(f"{run.name}: {experiment.encoder} on {training.device}, data: {data.label} ({data.fingerprint}), "
+          f"{experiment.epochs} epochs of {experiment.iterations} iterations")
+    if training.finished:
+        print(f"{run.name} is finished already; nothing to do")
+        return
+    if training.state["step"]:
+        print(f"going on after iteration {training.state['step']}")
+    scores: dict[tuple, dict] = {}
+    for row in training:
+        if row["split"] in ("dev", "dev_full", "test") and row["metric"] in (*METRICS.values(), "overall"):
+            of = scores.setdefault((row["split"], row["step"]), {})
+            of[row["task"]] = row["value"]
+            if row["task"] == "all":
+                line = "  ".join(f"{t} {_shown(of.get(t))}" for t in (*TASKS, "all")).replace("all", "overall")
+                what = {"dev": f"epoch {row['epoch']:>2} dev", "dev_full": f"all of dev, epoch {row['epoch']}",
+                        "test": f"test, epoch {row['epoch']}"}[row["split"]]
+                tqdm.write(f"{what}:  {line}")
+    print(f"weights, records and predictions: {run.folder}")
+
+
+def _shown(value: float | None) -> str:
+    return "n/a" if value is None else f"{value:.3f}"
+
+
+@app.command()
+def predict(
+    run: Annotated[str, typer.Argument(help="A run's name or folder")],
+    text: Annotated[str, typer.Argument(help="A sentence: its sentiment")],
+    second: Annotated[str | None, typer.Argument(help="A second one: paraphrase and similarity of the two")] = None,
+    weights: Annotated[str, typer.Option(help="best (on dev) or last")] = "best",
+    runs: RunsOption = None,
+) -> None:
+    """Ask a trained run about one's own sentence, or two."""
+    from lab.evaluate import predict as ask
+    from lab.runs import Run
+
+    trained = Run.open(run, runs)
+    config = trained.config
+    print(f"{trained.name} ({config['experiment']['encoder']}, data: {config['data']['label']}, {weights} weights)")
+    answers = {"sst": [text]} if second is None else {"qqp": [(text, second)], "sts": [(text, second)]}
+    for task, texts in answers.items():
+        print(f"\n{task}\n{ask(trained, task, texts, weights=weights).to_string(index=False)}")
+
+
+@app.command()
+def report(
+    runs: RunsOption = None,
+    out: Annotated[Path | None, typer.Option(help="The HTML file [default: report.html in the run store]")] = None,
+) -> None:
+    """Print the leaderboard of all finished runs, and write it with its figures into one HTML file."""
+    from lab import report as tables
+    from lab.runs import load_runs, runs_root
+
+    frame = load_runs(runs)
+    table = tables.leaderboard(frame)
+    print(tables.as_text(table))
+    if not table.empty:
+        print(f"\npictures: {tables.write(frame, out or runs_root(runs) / 'report.html')}")
+
+
+def main() -> None:
+    """Run the command line. LabError becomes one line and exit code 2."""
+    warnings.showwarning = lambda message, *_: print(f"lab: {message}", file=sys.stderr)
+    try:
+        app()
+    except LabError as error:
+        print(f"lab: {error}", file=sys.stderr)
+        sys.exit(2)

@@ -1,0 +1,288 @@
+"""Find, read and check the three data sets: SST (sentiment), QQP (paraphrase), STS (similarity).
+
+The files are those of the course (CS224N): tab-separated, header first, one row a physical line, standard CSV quotes.
+The course's loader wraps its parser in try/except and loses rows without a word. This one names every row it cannot
+use, with its line, and refuses a file that is damaged as a whole.
+"""
+
+import csv
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from lab.errors import LabError
+
+TASKS = ("sst", "qqp", "sts")
+SPLITS = ("train", "dev", "test")
+NEEDED = tuple((task, split) for task in TASKS for split in ("train", "dev"))  # test files may be absent
+MOST_UNUSABLE = 0.01  # share of a file's rows that may be left out
+
+
+class Format(NamedTuple):
+    """The files of one task, `{stem}-{split}.csv`, and their columns: `id` and these, in any order, others ignored."""
+
+    stem: str
+    texts: tuple[str, ...]
+    label: str
+    highest: int  # labels go from 0 to here
+    whole: bool  # False for STS: cast to int, as in the course's loader, 69 % of its scores change
+    legal: str
+
+
+FORMATS = {
+    "sst": Format("ids-sst", ("sentence",), "sentiment", 4, True, "a whole number from 0 to 4"),
+    "qqp": Format("quora", ("sentence1", "sentence2"), "is_duplicate", 1, True, "0 or 1"),
+    "sts": Format("sts", ("sentence1", "sentence2"), "similarity", 5, False, "a number from 0 to 5"),
+}
+
+
+class Example(NamedTuple):
+    """One usable row: a text for SST, two for QQP and STS; the label is nan if the file has none."""
+
+    id: str
+    texts: tuple[str, ...]
+    label: float
+
+
+@dataclass(frozen=True)
+class Split:
+    """One file as read: usable rows in `examples`, a line for every other row in `problems`."""
+
+    task: str
+    name: str  # train, dev or test
+    path: Path
+    sha256: str  # of the file's bytes
+    examples: list[Example]
+    problems: tuple[str, ...]  # "quora-dev.csv:123: no label"
+    labelled: bool  # False: a test file without a label column
+    unquoted: int  # examples in which left-over CSV quotes were undone
+
+    def describe(self) -> str:
+        """One line: rows, labels, longest text, rows left out, left-over quotes undone."""
+        labels = [example.label for example in self.examples]
+        if not self.labelled:
+            spread = "no labels"
+        elif FORMATS[self.task].whole:
+            spread = "labels " + ", ".join(f"{label:.0f}: {n:,}" for label, n in sorted(Counter(labels).items()))
+        else:
+            spread = f"mean {sum(labels) / len(labels):.4f}, from {min(labels):g} to {max(labels):g}"
+        longest = max(len(text.split()) for example in self.examples for text in example.texts)
+        quotes = f"; left-over quotes undone in {self.unquoted:,}" if self.unquoted else ""
+        return (f"{self.task} {self.name}: {len(labels):,} rows; {spread}; longest text {longest} words; "
+                f"{len(self.problems):,} rows left out{quotes}")
+
+
+@dataclass(frozen=True)
+class Data:
+    """All splits of one folder. `kind` is "sample" if its six files are the bundled sample's, wherever it lies."""
+
+    folder: Path
+    kind: Literal["sample", "files"]
+    splits: dict[tuple[str, str], Split]  # by (task, split), as in ("sst", "train")
+
+    @property
+    def fingerprint(self) -> str:
+        """12 hex digits for the contents of the six train and dev files; test files may come later and do not count."""
+        return hashlib.sha256("".join(self.splits[key].sha256 for key in NEEDED).encode()).hexdigest()[:12]
+
+    @property
+    def label(self) -> str:
+        """What tables and figures say they were made from."""
+        rows = ", ".join(f"{task.upper()} {len(self.splits[task, 'train'].examples)}" for task in TASKS)
+        return "sample" if self.kind == "sample" else f"{rows} from {self.folder.name}"
+
+    def describe(self) -> list[str]:
+        """The folder, what it holds, then a line a file."""
+        head = [f"folder {self.folder}", f"data {self.label} (fingerprint {self.fingerprint})"]
+        return head + [split.describe() for split in self.splits.values()]
+
+
+def file_name(task: str, split: str) -> str:
+    return f"{FORMATS[task].stem}-{split}.csv"
+
+
+def checkout() -> Path:
+    """The folder that holds the `lab` package, from whatever folder one starts."""
+    return Path(__file__).resolve().parents[1]
+
+
+def find_data(path: str | Path | None = None) -> Path:
+    """The folder with the six train and dev files: `path`, else LAB_DATA, else the checkout's data/, else its sample.
+
+    Raises LabError if that folder is not there or lacks a file: the sample never replaces a folder that was named.
+    """
+    from_env = path is None and os.environ.get("LAB_DATA")
+    own = checkout() / "data"
+    path = path if path is not None else from_env or (own / "sample" if _missing(own) else own)
+    folder = Path(os.path.expanduser(path)).absolute()
+    missing = _missing(folder)
+    if not missing:
+        return folder
+    if os.path.isdir(folder):
+        fault = f"missing {', '.join(missing)}"
+    else:
+        fault = "a file, not a folder" if os.path.exists(folder) else "no such folder"
+    source = " (named by LAB_DATA)" if from_env else ""
+    raise LabError(f"{folder}{source}: {fault}; a data folder holds {', '.join(file_name(*key) for key in NEEDED)}")
+
+
+def _missing(folder: Path) -> list[str]:
+    # os.path.exists, since Path.exists raises in a folder that one may not enter
+    return [file_name(*key) for key in NEEDED if not os.path.exists(folder / file_name(*key))]
+
+
+def load_data(path: str | Path | None = None) -> Data:
+    """Every split in the folder that `find_data(path)` finds. Raises LabError, see `find_data` and `read_split`."""
+    folder = find_data(path)
+    keys = [(task, split) for task in TASKS for split in SPLITS]
+    here = [key for key in keys if key in NEEDED or os.path.exists(folder / file_name(*key))]
+    splits = {key: read_split(folder / file_name(*key), *key) for key in here}
+    return Data(folder, "sample" if _is_sample(splits) else "files", splits)
+
+
+def _is_sample(splits: dict[tuple[str, str], Split]) -> bool:
+    sample = checkout() / "data" / "sample"
+    if _missing(sample):  # installed without its checkout: nothing to compare with
+        return False
+    return all(hashlib.sha256(_read(sample / file_name(*key))).hexdigest() == splits[key].sha256 for key in NEEDED)
+
+
+def read_split(path: Path, task: str, name: str) -> Split:
+    """Read and check one file. Only a test file may lack the label column; its labels are then nan.
+
+    Raises LabError, with the line, if the file cannot be read or decoded, lacks a column or rows, has a broken quote,
+    or if more than 1 % of its rows are unusable.
+    """
+    content = _read(path)
+    rows = _rows(path, _decode(path, content))
+    header = [column.strip() for column in next(rows)[1]]
+    form = FORMATS[task]
+    labelled = name != "test" or form.label in header
+    columns = ("id", *form.texts, form.label) if labelled else ("id", *form.texts)
+    where = _positions(path, header, columns)
+    examples: list[Example] = []
+    problems: list[str] = []
+    unquoted = 0
+    labels: dict[str | None, float] = {None: float("nan")}  # each spelling is checked once; None: no label column
+    for line, fields in rows:
+        try:
+            if len(fields) != len(header):
+                raise ValueError(f"{len(fields)} fields, but the header has {len(header)}")
+            row = [fields[i].strip() for i in where]
+            spelling = row.pop() if labelled else None
+            if spelling not in labels:
+                labels[spelling] = _label(spelling, form)
+            label = labels[spelling]
+            if "" in row:
+                raise ValueError(f"no {columns[row.index('')]}")
+        except ValueError as reason:
+            problems.append(f"{path.name}:{line}: {reason}")
+            continue
+        if '""' in row[1] or '""' in row[-1]:
+            plain = [row[0], *map(_unquote, row[1:])]
+            unquoted += plain != row
+            row = plain
+        examples.append(Example(row[0], tuple(row[1:]), label))
+    count = len(examples) + len(problems)
+    if not count:
+        raise LabError(f"{path}:1: a header but no rows; one row a line is expected below it")
+    if len(problems) > MOST_UNUSABLE * count:
+        raise LabError(f"{path}: {len(problems):,} of {count:,} rows are unusable, more than 1 %; first {problems[0]}")
+    sha256 = hashlib.sha256(content).hexdigest()
+    return Split(task, name, path, sha256, examples, tuple(problems), labelled, unquoted)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise LabError(f"{path}: cannot be read ({error.strerror}); a readable file is expected") from None
+
+
+def _decode(path: Path, content: bytes) -> str:
+    content = content.removeprefix(b"\xef\xbb\xbf")  # a BOM
+    nul = content.find(b"\0")
+    if nul >= 0:
+        line = content.count(b"\n", 0, nul) + 1
+        raise LabError(f"{path}:{line}: a NUL byte; UTF-8 text is expected (if it is UTF-16: iconv -f utf-16 -t utf-8)")
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise LabError(f"{path}:{line}: byte 0x{content[error.start]:02x} is not UTF-8, which is expected; "
+                       "if the file is Latin-1, convert it: iconv -f latin1 -t utf-8") from None
+    if not text.strip():
+        raise LabError(f"{path}:1: an empty file; a header and rows are expected")
+    return text
+
+
+def _rows(path: Path, text: str) -> Iterator[tuple[int, list[str]]]:
+    """(line number, fields) of each line that is not blank. Raises LabError if a row does not end on its line."""
+    # Lines end with \n or \r\n, as for grep -n: str.splitlines would also cut at U+2028, \x85 and \x0b.
+    reader = csv.reader(text.split("\n"), delimiter="\t", strict=True)
+    line = 1
+    try:
+        for fields in reader:
+            if reader.line_num != line:
+                raise csv.Error("a quote that is closed on a later line")
+            if fields:
+                yield line, fields
+            line += 1
+    except csv.Error as error:
+        if "new-line" in str(error):
+            fault = "a carriage return within the row; lines end with LF or CRLF"
+        elif "larger" in str(error) and reader.line_num == line:
+            fault = f"a field of more than {csv.field_size_limit():,} characters; a sentence is expected"
+        else:
+            fault = 'a broken quote; a quoted field ends on its own line and has each " inside it doubled'
+        raise LabError(f"{path}:{line}: {fault}") from None
+
+
+def _positions(path: Path, header: list[str], columns: tuple[str, ...]) -> list[int]:
+    wrong = [column for column in columns if header.count(column) != 1]
+    if not wrong:
+        return [header.index(column) for column in columns]
+    fault = f"column {wrong[0]!r} twice" if wrong[0] in header else f"no column {', '.join(map(repr, wrong))}"
+    if len(header) == 1:
+        fault = "tab-separated expected, but the header has a single column"
+    found = ", ".join(repr(column[:40]) for column in header[:20])
+    raise LabError(f"{path}:1: {fault}; found {found}; needed {', '.join(columns)}, separated by tabs")
+
+
+def _label(text: str, form: Format) -> float:
+    """The label, always a float. Raises ValueError if there is none or the task has no such label."""
+    if not text:
+        raise ValueError("no label")
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not 0 <= value <= form.highest or (form.whole and value != int(value)):  # nan fails the first test
+        raise ValueError(f"{form.label} {text[:30]!r} is not {form.legal}")
+    return value
+
+
+def _unquote(text: str) -> str:
+    """Undo CSV quoting that an earlier tool left in the text, only where the text itself proves it.
+
+    That is: a quote at each end and every quote between them doubled, at least one pair. Mere quotations stay.
+    """
+    inner = text[1:-1]
+    if text[:1] == text[-1:] == '"' and '""' in inner and '"' not in inner.replace('""', ""):
+        return inner.replace('""', '"').strip()
+    return text
+
+
+def check_report(data: Data) -> str:
+    """What `lab data check` prints: the folder, a line a file, then a line for every row that was left out."""
+    lines = data.describe()
+    absent = [file_name(task, "test") for task in TASKS if (task, "test") not in data.splits]
+    if absent:
+        lines.append(f"no {', '.join(absent)} (optional)")
+    if data.kind == "sample":
+        lines.append("This is the bundled sample: no number from it says anything about the real SST, QQP or STS.")
+    return "\n".join(lines + [problem for split in data.splits.values() for problem in split.problems])

@@ -1,0 +1,152 @@
+"""Scores and predictions: what a model answers, and how good that is.
+
+SST and QQP are judged by accuracy, STS by Pearson's r, all three by the paper's overall score (section 5.2).
+"""
+
+import csv
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from lab.batches import Rows, Texts, chunks
+from lab.data import TASKS
+from lab.errors import LabError
+from lab.tasks import MultitaskModel
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from lab.runs import Run
+
+METRICS = {"sst": "accuracy", "qqp": "accuracy", "sts": "pearson"}
+# The course's names: task -> (file, header of the predictions).
+COURSE_FILES = {"sst": ("sst", "Predicted_Sentiment"), "qqp": ("para", "Predicted_Is_Paraphrase"),
+                "sts": ("sts", "Predicted_Similiary")}
+SENTIMENTS = ("negative", "somewhat negative", "neutral", "somewhat positive", "positive")
+
+
+def overall_score(sst: float | None, qqp: float | None, sts: float | None) -> float | None:
+    """The paper's overall score: mean(SST accuracy, QQP accuracy, (STS Pearson + 1) / 2); None if one is None."""
+    if None in (sst, qqp, sts):
+        return None
+    return (sst + qqp + (sts + 1) / 2) / 3
+
+
+def pearson(predictions: np.ndarray, scores: np.ndarray) -> float | None:
+    """Pearson's r in float64; None where a side is constant or not finite, for then there is no correlation."""
+    x, y = (np.asarray(side, dtype=np.float64) - np.mean(side, dtype=np.float64) for side in (predictions, scores))
+    norms = np.linalg.norm(x) * np.linalg.norm(y)
+    r = float(x @ y / norms) if norms > 0 else math.nan
+    return r if math.isfinite(r) else None
+
+
+@torch.no_grad()
+def logits(model: MultitaskModel, rows: Mapping[str, Rows]) -> dict[str, torch.Tensor]:
+    """Every task's logits for its rows, in eval mode. Each distinct text is encoded once, shorter ones first."""
+    training, device = model.training, next(model.parameters()).device
+    model.eval()
+    texts: Texts = next(iter(rows.values())).texts
+    wanted = np.unique(np.concatenate([part.text.ravel() for part in rows.values()]))
+    sentences = torch.empty(len(wanted), model.bert.config.hidden_size, device=device)
+    for which, ids, positions, layout in chunks(texts, wanted, device=device):
+        place = torch.from_numpy(np.searchsorted(wanted, which)).to(device)
+        sentences[place] = model.sentences(ids, positions, layout)
+    answers = {}
+    for task, part in rows.items():
+        place = torch.from_numpy(np.searchsorted(wanted, part.text)).to(device)  # (rows, 1 or 2)
+        answers[task] = torch.cat([model.heads[task](*(sentences[column] for column in block.T)).float()
+                                   for block in place.split(4096)])
+    model.train(training)
+    return answers
+
+
+def evaluate(model: MultitaskModel, rows: Mapping[str, Rows]) -> tuple[dict[str, dict], dict[str, np.ndarray]]:
+    """Scores and predictions of a model: ({task: {metric: value}}, {task: predictions}).
+
+    The scores have each task's own metric and mean loss, and under "all" the overall score where all tasks are there.
+    """
+    scores: dict[str, dict] = {}
+    predictions = {}
+    for task, answer in logits(model, rows).items():
+        head, part = model.heads[task], rows[task]
+        labels = torch.from_numpy(part.labels).to(answer.device)
+        predictions[task] = head.predict(answer).cpu().numpy()
+        if task == "sts":
+            score = pearson(predictions[task], part.labels)
+        else:
+            score = float(np.mean(predictions[task] == part.labels))
+        scores[task] = {METRICS[task]: score, "loss": float(head.loss(answer, labels))}
+    if set(scores) == set(TASKS):
+        scores["all"] = {"overall": overall_score(*(scores[task][METRICS[task]] for task in TASKS))}
+    return scores, predictions
+
+
+def write_predictions(folder: Path, split: str, rows: Mapping[str, Rows],
+                      predictions: Mapping[str, np.ndarray]) -> None:
+    """Predictions in the course's CSV layout: `<folder>/{sst,para,sts}-<split>-output.csv`, lines "id , value "."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for task, values in predictions.items():
+        name, header = COURSE_FILES[task]
+        with open(folder / f"{name}-{split}-output.csv", "w", encoding="utf-8", newline="\n") as file:
+            file.write(f"id \t {header} \n")
+            for row, value in zip(rows[task].ids, values, strict=True):
+                file.write(f"{_no_formula(row)} , {int(value) if task == 'sst' else float(value)} \n")
+
+
+def read_predictions(file: Path) -> dict[str, float]:
+    """The inverse: id -> prediction."""
+    with open(file, encoding="utf-8", newline="") as lines:
+        next(lines)
+        return {row[0].strip(): float(row[1]) for row in csv.reader(lines)}
+
+
+def _no_formula(text: str) -> str:
+    """An id that a spreadsheet would take for a formula gets an apostrophe in front."""
+    return f"'{text}" if text[:1] in "=+-@\t\r" else text
+
+
+def predict(run_or_model: "str | Path | Run | MultitaskModel", task: str, texts: Sequence, *, tokenizer: object = None,
+            weights: str = "best") -> "pd.DataFrame":
+    """What a run (its name, folder or `Run`) or a model answers on texts of one's own; one row a text or pair.
+
+    task "sst": texts, a list of sentences -> columns text, prediction (0-4), answer, p0 ... p4.
+    task "qqp": a list of pairs -> text1, text2, prediction (0 or 1), answer, probability.
+    task "sts": a list of pairs -> text1, text2, prediction (similarity, 0 unrelated to 5 the same).
+    weights: "best" on dev, or "last". A bare model needs its tokenizer. LabError: no such task or run, no texts.
+    """
+    import pandas as pd
+
+    if task not in TASKS:
+        from lab.experiment import nearest
+
+        raise nearest(task, TASKS, "task")
+    if isinstance(run_or_model, MultitaskModel):
+        model = run_or_model
+    else:
+        from lab.runs import Run
+
+        model, tokenizer = Run.open(run_or_model).model(weights)
+    if tokenizer is None:
+        raise LabError("predict with a model needs its tokenizer: predict(model, task, texts, tokenizer=tokenizer)")
+    wide = 1 if task == "sst" else 2
+    pairs = [(text,) if isinstance(text, str) else tuple(text) for text in texts]
+    if not pairs or any(len(pair) != wide or not all(isinstance(t, str) and t.strip() for t in pair) for pair in pairs):
+        raise LabError(f"{task} takes {'sentences' if wide == 1 else 'pairs of sentences'}, and none may be empty")
+    flat = Texts.encode([t for pair in pairs for t in pair], tokenizer, model.bert.config.max_position_embeddings)
+    rows = Rows(task, [""] * len(pairs), np.arange(len(pairs) * wide).reshape(-1, wide),
+                np.zeros(len(pairs), np.float32), flat)
+    answer = logits(model, {task: rows})[task]
+    table = pd.DataFrame(pairs, columns=["text"] if wide == 1 else ["text1", "text2"])
+    table["prediction"] = model.heads[task].predict(answer).cpu().numpy()
+    if task == "sst":
+        table["answer"] = [SENTIMENTS[c] for c in table["prediction"]]
+        table[[f"p{c}" for c in range(5)]] = answer.softmax(-1).cpu().numpy()
+    elif task == "qqp":
+        table["prediction"] = table["prediction"].astype(int)
+        table["answer"] = ["paraphrase" if p else "not a paraphrase" for p in table["prediction"]]
+        table["probability"] = answer.sigmoid().cpu().numpy()
+    return table

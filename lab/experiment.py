@@ -1,0 +1,177 @@
+"""An experiment is a value: every axis of the paper is one field, and an ablation is one `replace`.
+
+    dataclasses.replace(lab.RECIPES["baseline"], pooling="mean")
+
+`RECIPES` are rows of the paper's Table 1 at the paper's own scale; a protocol moves such a row to another scale.
+"""
+
+import difflib
+import json
+import types
+import typing
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Self
+
+from lab.batches import SAMPLERS
+from lab.errors import LabError
+from lab.tasks import POOLINGS, STS_HEADS
+
+PAPER_ITERATIONS = 755  # an epoch of the paper: 6,040 STS rows in batches of 8
+
+
+def nearest(value: object, valid: Iterable[str], what: str) -> LabError:
+    """The error for a name that is not one of `valid`; it suggests the nearest."""
+    valid = list(valid)
+    close = difflib.get_close_matches(str(value), valid, n=1, cutoff=0.4)
+    hint = f"; did you mean {close[0]!r}?" if close else ""
+    return LabError(f"{what} {value!r} is not known{hint} (valid: {', '.join(valid)})")
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One fine-tuning run, complete: the same value on the same data, machine and threads gives the same weights."""
+
+    name: str = "baseline"
+    protocol: str = "paper"  # where the scale below comes from; a label, nothing reads it
+    encoder: str = "bert-base-uncased"  # "minilm", a hub id or a folder
+    pooling: str = "cls"  # how hidden states become one vector a sentence
+    sts_head: str = "linear"  # how two sentence vectors become a similarity
+    updates: tuple[str, ...] = ("separate",)  # the optimizer steps of one iteration, in order
+    sampling: str = "parallel"  # which tasks the three batches of an iteration are drawn from
+    iterations: int = PAPER_ITERATIONS  # an epoch
+    epochs: int = 10
+    batch_size: int = 8  # rows a task
+    lr: float = 1e-5
+    weight_decay: float = 0.0
+    warmup: int = 0  # iterations over which lr rises from 0
+    dropout: float = 0.1  # in the encoder; the heads have their own
+    precision: str = "fp32"  # or "bf16": matrix products in bfloat16, weights and sums in float32
+    device: str = "auto"
+    scale: float | None = None  # share of the paper's epoch and training rows; None: the protocol's own
+    eval_train: int = 1000  # training rows a task scored after every epoch, always the same ones
+    eval_qqp: int | None = None  # QQP's dev rows scored after every epoch; None: all 20,212
+    eval_rows: int | None = None  # a limit on the rows a task of every evaluation, the last included; None: none
+    seed: int = 11711  # the course's
+
+    def __post_init__(self) -> None:
+        for field, kind in _KINDS.items():
+            object.__setattr__(self, field, _checked(field, getattr(self, field), kind))
+        for field, valid in CHOICES.items():
+            values = getattr(self, field)
+            for value in values if isinstance(values, tuple) else (values,):
+                if value not in valid:
+                    raise nearest(value, valid, field)
+        if not self.updates:
+            raise LabError("updates is empty: name at least one step an iteration, such as ('sum',)")
+        for field, low, high in _RANGES:
+            value = getattr(self, field)
+            if value is not None and not low <= value <= high:
+                raise LabError(f"{field} must be between {low} and {high}, not {value}")
+
+    @property
+    def epoch_1x(self) -> int:
+        """Iterations in which the smallest set is seen once, n = round(755 * scale); the rows kept follow from it."""
+        return max(1, round(PAPER_ITERATIONS * (self.scale or 1)))
+
+    def to_json(self) -> str:
+        """One JSON object, a key a field."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """The inverse of `to_json`. LabError: not an object, or a field that this version does not know."""
+        try:
+            entries = json.loads(text)
+        except ValueError as error:
+            raise LabError(f"not an experiment in JSON: {error}") from None
+        if not isinstance(entries, dict):
+            raise LabError("not an experiment in JSON: an object of fields is expected")
+        return cls(**{_known(key): value for key, value in entries.items()})
+
+    def with_settings(self, settings: Iterable[str]) -> Self:
+        """This experiment with `field=value` texts applied: numbers and none as written, lists with commas."""
+        for setting in settings:
+            field, equals, text = setting.partition("=")
+            if not equals:
+                raise LabError(f"--set {setting}: write it as field=value")
+            self = replace(self, **{_known(field.strip()): text.strip()})
+        return self
+
+
+def _known(field: str) -> str:
+    if field not in _KINDS:
+        raise nearest(field, _KINDS, "field")
+    return field
+
+
+def _checked(field: str, value: Any, kind: Any) -> Any:
+    """The value as the field's type; text, as from a command line, is read as one. LabError names what would do."""
+    optional = isinstance(kind, types.UnionType)
+    if optional:
+        kind = kind.__args__[0]
+        if value is None or str(value).lower() == "none":
+            return None
+    if typing.get_origin(kind) is tuple:
+        parts = [p.strip(" '\"()[]") for p in value.split(",")] if isinstance(value, str) else value
+        if isinstance(parts, list | tuple) and all(isinstance(p, str) for p in parts):
+            return tuple(p for p in parts if p)
+    elif kind is str and isinstance(value, str):
+        return value
+    elif not isinstance(value, bool) and (isinstance(value, str | int) or (kind is float and isinstance(value, float))):
+        try:
+            return kind(value)
+        except ValueError:
+            pass
+    wanted = {int: "a whole number", float: "a number", str: "a text"}.get(kind, "names with commas between them")
+    raise LabError(f"{field} must be {wanted}{' or none' if optional else ''}, not {value!r}")
+
+
+_KINDS = typing.get_type_hints(Experiment)
+_RANGES = (
+    ("iterations", 1, 10**9), ("epochs", 1, 10**6), ("batch_size", 1, 10**6), ("lr", 0, float("inf")),
+    ("weight_decay", 0, float("inf")), ("warmup", 0, 10**9), ("dropout", 0, 0.999), ("scale", 1e-6, 1),
+    ("eval_train", 1, 10**9), ("eval_qqp", 2, 10**9), ("eval_rows", 2, 10**9), ("seed", 0, 2**63 - 1),
+)
+CHOICES: dict[str, Iterable[str]] = {
+    "protocol": ("paper", "laptop", "smoke"),
+    "pooling": POOLINGS,
+    "sts_head": STS_HEADS,
+    "updates": ("separate", "sum"),
+    "sampling": SAMPLERS,
+    "precision": ("fp32", "bf16"),
+    "device": ("auto", "cpu", "cuda", "mps"),
+}
+
+RECIPES: dict[str, Experiment] = {
+    "baseline": Experiment(name="baseline"),
+    "multitask": Experiment(name="multitask", updates=("sum",)),
+}
+
+
+def paper(experiment: Experiment) -> Experiment:
+    """The paper's own scale: 755 iterations an epoch (2,265 for 3x), all training rows, all of dev."""
+    return _scaled(experiment, 1.0, protocol="paper")
+
+
+def laptop(experiment: Experiment) -> Experiment:
+    """The paper at 1/16 with its proportions kept, on MiniLM: minutes on a laptop's CPU.
+
+    With n = round(755 * scale) an epoch has (iterations / 755) * n iterations, STS keeps 8 n training rows, and the
+    other sets the same share, so that each set is seen as often as in the paper.
+    """
+    return _scaled(experiment, 1 / 16, protocol="laptop", encoder="minilm", lr=1e-4, eval_train=300, eval_qqp=1000)
+
+
+def smoke(experiment: Experiment) -> Experiment:
+    """Seconds a run, to see that everything works. Too short to compare recipes."""
+    return _scaled(experiment, 1 / 64, protocol="smoke", encoder="minilm", lr=1e-4, epochs=2, eval_train=100,
+                   eval_rows=200)
+
+
+def _scaled(experiment: Experiment, scale: float, **settings: object) -> Experiment:
+    experiment = replace(experiment, scale=experiment.scale or scale, **settings)
+    return replace(experiment, iterations=max(1, round(experiment.iterations / PAPER_ITERATIONS * experiment.epoch_1x)))
+
+
+PROTOCOLS: dict[str, Callable[[Experiment], Experiment]] = {"paper": paper, "laptop": laptop, "smoke": smoke}

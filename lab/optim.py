@@ -1,0 +1,111 @@
+"""AdamW from scratch: Adam (Kingma & Ba 2015) with decoupled weight decay (Loshchilov & Hutter 2019).
+
+This is the "efficient" form at the end of section 2 of Kingma & Ba, as in the course. It differs from torch.optim.AdamW
+in two places:
+
+- eps is added to sqrt(v) as it stands; torch corrects v for its bias first, so its eps weighs more in early steps;
+- decay comes after the step, on the moved weights; torch decays first.
+
+With eps = 0 and no decay the two agree. Memory, not arithmetic, sets the speed. So the passes below run over one block
+of the parameters at a time, and each finds its numbers where the one before left them: in the cache.
+"""
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+# Elements a block. On a CPU five arrays of 1 MiB (parameter, gradient, m, v, a temporary) stay in the cache.
+# A GPU has little cache and pays for each launch instead: there everything is one block.
+CPU_BLOCK = 2**18
+
+Part = tuple[Tensor, Tensor, Tensor, Tensor]  # parameter, gradient, m, v: the same rows of each
+Tensors = tuple[Tensor, ...]
+
+
+class AdamW(torch.optim.Optimizer):
+    """Each parameter keeps its own count t of steps; one without a gradient takes no step and keeps all its state.
+
+    A bad hyperparameter, also in a parameter group, is a ValueError; a sparse gradient is a RuntimeError, raised before
+    anything has moved. A NaN in a gradient passes through: the training loop looks for those in the losses.
+    """
+
+    def __init__(
+        self, params: Iterable[Any], lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-6,
+        weight_decay: float = 0.0,
+    ) -> None:
+        super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay})
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Check the group's hyperparameters, then add it. The constructor comes through here too."""
+        group = {**self.defaults, **param_group}
+        for name in ("lr", "eps", "weight_decay"):
+            if not 0 <= group[name] < math.inf:  # written so that NaN fails as well
+                raise ValueError(f"AdamW: {name} must be finite and not negative, got {group[name]}")
+        if len(group["betas"]) != 2 or not all(0 <= beta < 1 for beta in group["betas"]):
+            raise ValueError(f"AdamW: betas must be two numbers in [0, 1), got {group['betas']}")
+        super().add_param_group(param_group)
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Move every parameter that has a gradient. Returns the closure's loss, if there is one."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        moving = [(group, [p for p in group["params"] if p.grad is not None]) for group in self.param_groups]
+        if any(p.grad.layout != torch.strided for _, params in moving for p in params):
+            raise RuntimeError("AdamW: sparse gradients are not supported; use nn.Embedding(..., sparse=False)")
+
+        for group, params in moving:
+            # One list for each t, because the bias correction depends on it. Most often that is one list for the
+            # encoder, and one for each head that has taken fewer steps.
+            alike: defaultdict[tuple[int, torch.device], list[Part]] = defaultdict(list)
+            for p in params:
+                state = self.state[p]
+                if not state:
+                    state.update(step=0, exp_avg=torch.zeros_like(p), exp_avg_sq=torch.zeros_like(p))
+                state["step"] = int(state["step"]) + 1  # int: a checkpoint may have kept it as a tensor
+                alike[state["step"], p.device].append((p, p.grad, state["exp_avg"], state["exp_avg_sq"]))
+            for (t, device), parts in alike.items():
+                for block in _blocks(parts, CPU_BLOCK) if device.type == "cpu" else [parts]:
+                    _adamw(*zip(*block, strict=True), t, group)
+        return loss
+
+
+def _blocks(parts: list[Part], size: int) -> Iterator[list[Part]]:
+    """Regroup the parts into blocks of about `size` elements: big ones cut into rows, small ones put together."""
+    block, filled = [], 0
+    for whole in parts:
+        cut = [whole]
+        if whole[0].numel() > size:
+            rows = max(1, size // whole[0][0].numel())
+            # Rows are views whatever the strides; reshape(-1) of a transposed parameter would update a copy.
+            cut = zip(*(x.split(rows) for x in whole), strict=True)
+        for part in cut:
+            if block and filled + part[0].numel() > size:
+                yield block
+                block, filled = [], 0
+            block.append(part)
+            filled += part[0].numel()
+    yield block
+
+
+def _adamw(p: Tensors, g: Tensors, m: Tensors, v: Tensors, t: int, group: dict[str, Any]) -> None:
+    """Step number t, in place, of parameters p with gradients g and moments m, v. All are tuples of equal length."""
+    lr, (b1, b2), eps, weight_decay = (group[name] for name in ("lr", "betas", "eps", "weight_decay"))
+    # m = b1 m + (1 - b1) g
+    torch._foreach_lerp_(m, g, 1 - b1)
+    # v = b2 v + (1 - b2) g^2
+    torch._foreach_mul_(v, b2)
+    torch._foreach_addcmul_(v, g, g, 1 - b2)
+    # p = p - lr sqrt(1 - b2^t) / (1 - b1^t) m / (sqrt(v) + eps)
+    denominator = torch._foreach_sqrt(v)
+    torch._foreach_add_(denominator, eps)
+    torch._foreach_addcdiv_(p, m, denominator, -lr * math.sqrt(1 - b2**t) / (1 - b1**t))
+    # p = p - lr wd p
+    if weight_decay:
+        torch._foreach_mul_(p, 1 - lr * weight_decay)

@@ -1,0 +1,103 @@
+"""Records become Table 1, and one HTML file that opens without a network."""
+
+import html
+from pathlib import Path
+
+import pandas as pd
+
+from lab.runs import CHECKOUT
+
+TASK_SCORES = {("sst", "accuracy"): "sst", ("qqp", "accuracy"): "qqp", ("sts", "pearson"): "sts",
+               ("all", "overall"): "overall"}
+NOTES = {"sample": "made from the bundled sample: no number here says anything about the real data sets",
+         "smoke": "protocol smoke: too short to compare recipes",
+         "minilm": "MiniLM was trained on sentence pairs that include Quora's, so its QQP scores had help; its [CLS] "
+                   "pooler is weak, so rows with cls pooling are handicapped"}
+
+
+def leaderboard(runs: pd.DataFrame) -> pd.DataFrame:
+    """Table 1 of the finished runs in `lab.load_runs()`: a row a recipe and setting, best overall first.
+
+    Scores are means over seeds on all of dev: sst, qqp, sts, overall at the last epoch, on which nothing was selected;
+    best_* at the epoch that was best on dev, as the paper reports. paper_overall is the paper's own. A recipe with a
+    null score in a seed has none in the mean, and ranks last.
+    """
+    final = runs[(runs["split"] == "dev_full") & (runs["state"] == "done")]
+    final = final.assign(score=[TASK_SCORES.get(key) for key in zip(final["task"], final["metric"], strict=True)])
+    final = final.dropna(subset="score")
+    keys = ["name", "settings", "protocol", "encoder", "data", "fingerprint"]
+    columns = [*keys, "seeds", *TASK_SCORES.values(), *(f"best_{c}" for c in TASK_SCORES.values()), "paper_overall"]
+    if final.empty:
+        return pd.DataFrame(columns=columns)
+    steps = final.groupby("run")["step"]
+    tables = {}
+    for prefix, chosen in (("", final[final["step"] == steps.transform("max")]),
+                           ("best_", final[final["step"] == steps.transform("min")])):
+        by_run = chosen.drop_duplicates(["run", "score"]).pivot(index=[*keys, "run"], columns="score", values="value")
+        by_run = by_run.reindex(columns=TASK_SCORES.values())
+        tables[prefix] = by_run.groupby(level=keys, sort=False).agg(lambda s: s.mean(skipna=False)).add_prefix(prefix)
+    seeds = final.groupby(keys)["run"].nunique().rename("seeds")
+    table = pd.concat([seeds, *tables.values()], axis=1).reset_index()
+    table["paper_overall"] = table["name"].map(paper_table("table1")["overall"])
+    return table.sort_values("overall", ascending=False, na_position="last").reset_index(drop=True)[columns]
+
+
+def paper_table(name: str) -> pd.DataFrame:
+    """The paper's "table1" (dev) or "table2" (test), by recipe."""
+    return pd.read_csv(CHECKOUT / "data" / "paper" / f"{name}.csv", index_col="recipe")
+
+
+def notes(table: pd.DataFrame) -> list[str]:
+    """What a reader must know about the rows of a leaderboard."""
+    found = {*table["protocol"], *table["encoder"], *(["sample"] if "sample" in set(table["data"]) else [])}
+    return [note for key, note in NOTES.items() if key in found]
+
+
+def as_text(table: pd.DataFrame) -> str:
+    """The leaderboard for a terminal: a block for each data set, encoder and protocol that may be compared."""
+    if table.empty:
+        return "no finished runs yet; `lab train baseline` makes one"
+    blocks = []
+    for (data, encoder, protocol), part in table.groupby(["data", "encoder", "protocol"], sort=False):
+        shown = part[["name", "seeds", *TASK_SCORES.values(), "best_overall", "paper_overall"]]
+        shown = shown.assign(name=_told_apart(part))
+        body = shown.to_string(index=False, na_rep="n/a", float_format=lambda v: f"{v:.3f}")
+        blocks.append(f"data: {data} · encoder: {encoder} · protocol: {protocol}\n{body}\n"
+                      + "".join(f"! {note}\n" for note in notes(part)))
+    return "\n".join(blocks) + ("\nsst, qqp: accuracy; sts: Pearson r; last epoch, all of dev (best_overall: the epoch "
+                                "best on dev; paper_overall: the paper's, best epoch, bert-base)")
+
+
+def _told_apart(part: pd.DataFrame) -> list[str]:
+    """Names of rows; where two settings share one, with the settings that differ."""
+    import json
+
+    settings = [json.loads(text) for text in part["settings"]]
+    names = []
+    for name, mine in zip(part["name"], settings, strict=True):
+        same = [s for n, s in zip(part["name"], settings, strict=True) if n == name]
+        differ = sorted(k for k in mine if any(s.get(k) != mine[k] for s in same))
+        names.append(name + (f" ({', '.join(f'{k}={mine[k]}' for k in differ)})" if differ else ""))
+    return names
+
+
+def write(runs: pd.DataFrame, file: Path) -> Path:
+    """Write the leaderboard and its figures as one HTML file, which needs no network."""
+    from lab import figures
+
+    table = leaderboard(runs)
+    shown = table.drop(columns=["settings", "fingerprint"]).assign(name=_told_apart(table))
+    parts = [f"<h1>minBERT lab</h1><p>{html.escape(figures.made_from(runs))}</p>"]
+    parts += [f"<p><strong>{html.escape(note)}</strong></p>" for note in notes(table)]
+    drawn = [figures.leaderboard(runs), figures.curves(runs)]
+    drawn += [figures.overfit(runs, name) for name in dict.fromkeys(table["name"])]
+    for number, figure in enumerate(drawn):
+        parts.append(figure.to_html(full_html=False, include_plotlyjs=number == 0, config={"displaylogo": False}))
+    parts.append(shown.to_html(index=False, na_rep="n/a", float_format=lambda v: f"{v:.3f}", escape=True))
+    style = "body{font:16px system-ui;max-width:1200px;margin:2rem auto;padding:0 1rem} td,th{padding:.2rem .6rem}"
+    page = (f"<!doctype html><html lang='en'><meta charset='utf-8'><meta name='viewport' content='width=device-width'>"
+            f"<title>minBERT lab</title><style>{style}</style>{''.join(parts)}</html>")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    part = file.with_suffix(".part")
+    part.write_text(page, encoding="utf-8")
+    return part.replace(file)

@@ -1,0 +1,264 @@
+"""The run store: a run is a folder, and its record is enough to draw every picture and to go on after a crash.
+
+    experiment.json   what was run: settings, versions, threads, data fingerprint, git revision; written once
+    metrics.jsonl     what was measured: a JSON row a line, appended by the one writer
+    status.json       running, done or failed, and a heartbeat; replaced whole
+    checkpoints/<step>/   weights, optimizer, random state; written beside, fsynced, then renamed
+    predictions/      in the course's CSV layout
+    encoder/          config and tokenizer, so that the weights can be used without any other file
+
+No pickle anywhere. A reader never sees half a row and never needs torch.
+"""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import time
+import warnings
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, Self
+
+from filelock import FileLock, Timeout
+
+from lab.errors import LabError
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from torch import Tensor
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+STALE_AFTER = 120  # seconds without a heartbeat after which a "running" run is taken for stopped
+FORMAT = 1
+
+
+def runs_root(root: str | Path | None = None) -> Path:
+    """The run store: `root`, else LAB_RUNS, else `runs/` of the checkout."""
+    return Path(root or os.environ.get("LAB_RUNS") or CHECKOUT / "runs")
+
+
+def checked_name(name: str) -> str:
+    """A run's name, if it is safe as a folder's: letters, digits, `.`, `_`, `-`, at most 100. LabError otherwise."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name) or name.endswith("."):
+        raise LabError(f"{name!r} cannot name a run; use letters, digits, '.', '_' and '-', at most 100 of them")
+    return name
+
+
+class Run:
+    """One run's folder. `Run.open` reads it; `writer` is for the one process that trains it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._lock: FileLock | None = None
+        self._rows: BinaryIO | None = None
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.folder)!r})"
+
+    @property
+    def name(self) -> str:
+        """The folder's name."""
+        return self.folder.name
+
+    @classmethod
+    def open(cls, run: "str | Path | Run", root: str | Path | None = None) -> Self:
+        """A run by its name in the store, or by its folder. LabError: there is none, with the names there are."""
+        if isinstance(run, Run):
+            return run
+        given = Path(run)
+        folder = given if given.is_absolute() or len(given.parts) > 1 else runs_root(root) / checked_name(str(run))
+        if not (folder / "experiment.json").is_file():
+            there = ", ".join(r.name for r in list_runs(root)) or "none yet; `lab train baseline` makes one"
+            raise LabError(f"there is no run {str(run)!r} (runs: {there})")
+        return cls(folder)
+
+    # ---- reading -----------------------------------------------------------------------------------------------
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """experiment.json: {"experiment": settings, "data": ..., "versions": ..., ...}."""
+        entries = _read_json(self.folder / "experiment.json")
+        if not isinstance(entries.get("experiment"), dict):
+            raise LabError(f"{self.folder / 'experiment.json'}: not a record of this lab")
+        return entries
+
+    @property
+    def status(self) -> dict[str, Any]:
+        """status.json, its "state" being running, done, failed or stopped (no heartbeat, and no end)."""
+        status = _read_json(self.folder / "status.json")
+        if status.get("state") == "running" and time.time() - float(status.get("heartbeat") or 0) > STALE_AFTER:
+            status["state"] = "stopped"
+        return status
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The metric rows written so far; a line still being written is left for the next look."""
+        rows = []
+        try:
+            text = (self.folder / "metrics.jsonl").read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            return rows
+        for line in text.split("\n")[:-1]:
+            try:
+                row = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(row, dict):
+                rows.append(row)
+        return rows
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder that `lab.checkpoints` reads and writes."""
+        return self.folder / "checkpoints"
+
+    def model(self, weights: str = "best") -> tuple[Any, Any]:
+        """(MultitaskModel in eval mode, tokenizer) with the weights that were "best" on dev, or the "last"."""
+        from lab import checkpoints
+        from lab.bert import Bert, BertConfig
+        from lab.experiment import Experiment
+        from lab.tasks import MultitaskModel
+        from lab.weights import load_tokenizer
+
+        if weights not in ("best", "last"):
+            raise LabError(f"weights {weights!r} is not known (valid: best, last)")
+        newest = checkpoints.load_newest(self.checkpoints)
+        if newest is None:
+            raise LabError(f"run {self.name} has records but no weights here; train it with `lab train`")
+        tensors, state = newest
+        if weights == "best" and state["best"] and state["best"]["step"] != state["step"]:
+            tensors, state = checkpoints.load(self.checkpoints, state["best"]["step"])
+        experiment = Experiment.from_json(json.dumps(self.config["experiment"]))
+        encoder = self.folder / "encoder"
+        bert_config = BertConfig.from_json(encoder / "config.json")
+        model = MultitaskModel(Bert(bert_config), experiment.pooling, experiment.sts_head)
+        fill(model, tensors, self)
+        return model.eval(), load_tokenizer(encoder, bert_config)
+
+    # ---- writing -----------------------------------------------------------------------------------------------
+
+    def lock(self) -> None:
+        """Become the run's one writer. LabError: another process is."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._lock = FileLock(self.folder / ".lock")
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            self._lock = None
+            raise LabError(f"run {self.name} is being trained by another process; wait for it, or use "
+                           "another name") from None
+
+    def close(self) -> None:
+        """Let the next writer in."""
+        if self._rows:
+            self._rows.close()
+            self._rows = None
+        if self._lock:
+            self._lock.release()
+            self._lock = None
+            if not (self.folder / "experiment.json").exists():
+                shutil.rmtree(self.folder, ignore_errors=True)  # it never began
+
+    def write_config(self, entries: Mapping[str, Any]) -> None:
+        """Write experiment.json, with the versions and the revision that made the run."""
+        _write_json(self.folder / "experiment.json", {"format": FORMAT, **entries, **_provenance()})
+
+    def write_status(self, state: str, **entries: object) -> None:
+        """Replace status.json."""
+        _write_json(self.folder / "status.json", {"state": state, "heartbeat": time.time(), **entries})
+
+    def append(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Append rows to metrics.jsonl, whole lines at a time."""
+        if self._rows is None:
+            self._rows = open(self.folder / "metrics.jsonl", "ab")
+        self._rows.write("".join(json.dumps(row) + "\n" for row in rows).encode())
+        self._rows.flush()
+
+    def cut_rows(self, size: int) -> None:
+        """Forget what was recorded after a checkpoint: metrics.jsonl becomes its first `size` bytes."""
+        file = self.folder / "metrics.jsonl"
+        file.touch()
+        if file.stat().st_size < size:
+            raise LabError(f"{file} is shorter than when the checkpoint was written; the run cannot go on")
+        os.truncate(file, size)
+
+    def sync(self) -> int:
+        """Bring what was appended to the disk; the size of metrics.jsonl, for `cut_rows`."""
+        if self._rows:
+            os.fsync(self._rows.fileno())
+        file = self.folder / "metrics.jsonl"
+        return file.stat().st_size if file.exists() else 0
+
+
+def fill(model: Any, tensors: Mapping[str, "Tensor"], run: Run) -> None:
+    """Load a checkpoint's model tensors. LabError: they have other names or shapes."""
+    weights = {key.removeprefix("model/"): value for key, value in tensors.items() if key.startswith("model/")}
+    mine = model.state_dict()
+    for key in sorted(mine.keys() | weights.keys()):
+        shapes = [tuple(side[key].shape) if key in side else "nothing" for side in (weights, mine)]
+        if shapes[0] != shapes[1]:
+            raise LabError(f"run {run.name}: checkpoint of another shape: {key} is {shapes[0]} there, {shapes[1]} here")
+    model.load_state_dict(weights)
+
+
+def list_runs(root: str | Path | None = None) -> list[Run]:
+    """All runs of a store, by name."""
+    folder = runs_root(root)
+    return [Run(f.parent) for f in sorted(folder.glob("*/experiment.json"))] if folder.is_dir() else []
+
+
+def load_runs(root: str | Path | None = None) -> "pd.DataFrame":
+    """Every metric row of every run of a store: one row a metric value, beside its run's settings.
+
+    Columns: run, name, seed, protocol, encoder, settings (all but the seed, as JSON), data ("sample", or what it was),
+    fingerprint, state, then step, epoch, split, task, metric, value, seconds. A run that cannot be read is named in a
+    warning and left out.
+    """
+    import pandas as pd
+
+    columns = ["run", "name", "seed", "protocol", "encoder", "settings", "data", "fingerprint", "state",
+               "step", "epoch", "split", "task", "metric", "value", "seconds"]
+    rows: list[dict] = []
+    for run in list_runs(root):
+        try:
+            config = run.config
+            settings, data = config["experiment"], config.get("data") or {}
+            about = {"run": run.name, **{k: settings.get(k) for k in ("name", "seed", "protocol", "encoder")},
+                     "settings": json.dumps({k: v for k, v in settings.items() if k != "seed"}, sort_keys=True),
+                     "data": data.get("label"), "fingerprint": data.get("fingerprint"),
+                     "state": run.status.get("state")}
+            rows += [{**about, **row} for row in run.rows()]
+        except (LabError, AttributeError) as error:
+            warnings.warn(f"run {run.name} is left out: {error}", stacklevel=2)
+    frame = pd.DataFrame(rows, columns=columns)
+    return frame.assign(**{c: pd.to_numeric(frame[c], errors="coerce") for c in ("step", "epoch", "value", "seconds")})
+
+
+def _provenance() -> dict[str, Any]:
+    from importlib.metadata import version
+
+    import torch
+
+    git = ["git", "-C", str(CHECKOUT), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
+    try:
+        revision = subprocess.run(git, capture_output=True, text=True, timeout=10).stdout.strip() or None
+    except (OSError, subprocess.TimeoutExpired):
+        revision = None
+    return {"versions": {p: version(p) for p in ("minbert-lab", "torch", "transformers", "numpy")},
+            "threads": torch.get_num_threads(), "revision": revision,
+            "started": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        entries = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return entries if isinstance(entries, dict) else {}
+
+
+def _write_json(path: Path, entries: Mapping[str, Any]) -> None:
+    part = path.with_name(f".{path.name}.part")
+    part.write_text(json.dumps(entries, indent=1), encoding="utf-8")
+    part.replace(path)

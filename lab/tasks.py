@@ -1,0 +1,118 @@
+"""Poolings, heads, losses: from hidden states to one loss a task, and the multitask model that holds them.
+
+Which head and which loss the paper has for each task stands in PAPER.md's table; the sentences of a pair are encoded
+one at a time and meet in the head (siamese, Reimers and Gurevych 2019).
+
+Shapes: N packed tokens, S sentences, B rows of a task, H hidden size, C classes.
+"""
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lab.batches import Batch
+from lab.bert import Bert, Layout
+
+
+def cls(bert: Bert, hidden: Tensor, layout: Layout) -> Tensor:
+    """BERT's pooler, tanh(W h + b) on [CLS]: (N, H) -> (S, H)."""
+    return bert.pooler(hidden.index_select(0, layout.starts))
+
+
+def mean(bert: Bert, hidden: Tensor, layout: Layout) -> Tensor:
+    """The mean over a sentence's real tokens, [CLS] and [SEP] included: (N, H) -> (S, H)."""
+    return torch.segment_reduce(hidden.float(), "mean", lengths=layout.lengths, axis=0)
+
+
+def max_(bert: Bert, hidden: Tensor, layout: Layout) -> Tensor:
+    """The maximum over a sentence's real tokens, entry by entry: (N, H) -> (S, H)."""
+    return torch.segment_reduce(hidden.float(), "max", lengths=layout.lengths, axis=0)
+
+
+POOLINGS: dict[str, Callable[[Bert, Tensor, Layout], Tensor]] = {"cls": cls, "mean": mean, "max": max_}
+
+
+class Sentiment(nn.Module):
+    """SST: Linear(H, 5) on u, cross entropy, argmax."""
+
+    def __init__(self, H: int) -> None:
+        super().__init__()
+        self.dropout, self.linear = nn.Dropout(0.3), nn.Linear(H, 5)
+
+    def forward(self, u: Tensor) -> Tensor:
+        """(B, H) -> logits (B, 5)"""
+        return self.linear(self.dropout(u))
+
+    def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Mean cross entropy, in nats."""
+        return F.cross_entropy(logits, labels.long())
+
+    def predict(self, logits: Tensor) -> Tensor:
+        """(B, 5) -> the class of the largest logit (B,)"""
+        return logits.argmax(-1)
+
+
+class Paraphrase(nn.Module):
+    """QQP: Linear(2H, 1) on [u; v], binary cross entropy, rounded probability."""
+
+    def __init__(self, H: int) -> None:
+        super().__init__()
+        self.dropout, self.linear = nn.Dropout(0.3), nn.Linear(2 * H, 1)
+
+    def forward(self, u: Tensor, v: Tensor) -> Tensor:
+        """(B, H), (B, H) -> logits (B,)"""
+        return self.linear(self.dropout(torch.cat([u, v], -1))).squeeze(-1)
+
+    def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Mean binary cross entropy, in nats."""
+        return F.binary_cross_entropy_with_logits(logits, labels)
+
+    def predict(self, logits: Tensor) -> Tensor:
+        """(B,) -> 0. or 1. (B,)"""
+        return logits.sigmoid().round()
+
+
+class LinearSimilarity(nn.Module):
+    """STS `linear`: Linear(2H, 1) on [u; v], squared error on the raw score 0-5; the prediction is the raw logit."""
+
+    def __init__(self, H: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(2 * H, 1)
+
+    def forward(self, u: Tensor, v: Tensor) -> Tensor:
+        """(B, H), (B, H) -> predicted score (B,)"""
+        return self.linear(torch.cat([u, v], -1)).squeeze(-1)
+
+    def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Mean squared error, in squared score points."""
+        return F.mse_loss(logits, labels)
+
+    def predict(self, logits: Tensor) -> Tensor:
+        """(B,) -> (B,): the logit is the prediction."""
+        return logits
+
+
+STS_HEADS: dict[str, Callable[[int], nn.Module]] = {"linear": LinearSimilarity}
+
+
+class MultitaskModel(nn.Module):
+    """One shared encoder, and a head a task."""
+
+    def __init__(self, bert: Bert, pooling: str = "cls", sts_head: str = "linear") -> None:
+        super().__init__()
+        H = bert.config.hidden_size
+        self.bert, self.pooling = bert, pooling
+        self.heads = nn.ModuleDict({"sst": Sentiment(H), "qqp": Paraphrase(H), "sts": STS_HEADS[sts_head](H)})
+
+    def sentences(self, ids: Tensor, positions: Tensor, layout: Layout) -> Tensor:
+        """Packed tokens (N,) -> one vector a sentence (S, H), in the layout's order."""
+        hidden = self.bert.encode_packed(self.bert.embed(ids, positions=positions), layout)
+        return POOLINGS[self.pooling](self.bert, hidden, layout).float()
+
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        """The mean loss of each task in the batch, from one pass over all of its sentences."""
+        sentences = self.sentences(batch.ids, batch.positions, batch.layout).index_select(0, batch.place)
+        logits = {task: self.heads[task](*vectors).float() for task, vectors in batch.split(sentences).items()}
+        return {task: self.heads[task].loss(logits[task], batch.labels[task]) for task in logits}

@@ -1,0 +1,473 @@
+"""lab.data against small files with one damage each, a plain csv reader, and the real sets where they lie beside us."""
+
+import csv
+import hashlib
+import math
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lab import data
+from lab.data import TASKS, check_report, file_name, find_data, load_data, read_split
+from lab.errors import LabError
+
+REPO = Path(__file__).resolve().parents[1]
+REAL = Path(__file__).resolve().parents[2] / "shared" / "data"  # not ours to publish: may be absent
+HEADERS = {
+    "sst": ["", "id", "sentence", "sentiment"],
+    "qqp": ["", "id", "sentence1", "sentence2", "is_duplicate"],
+    "sts": ["", "id", "sentence1", "sentence2", "similarity"],
+}
+ROWS = 200  # so that 2 bad rows are exactly 1 %
+
+
+def a_row(task, number, **changes):
+    """A valid row, with some columns changed; None takes the field out."""
+    label = {"sst": str(number % 5), "qqp": f"{number % 2}.0", "sts": f"{number % 50 / 10}"}[task]
+    values = ["7", f"id{number}", f"first text {number}", f"second text {number}", label]
+    if task == "sst":
+        del values[3]
+    values = [changes.get(column, value) for column, value in zip(HEADERS[task], values, strict=True)]
+    return "\t".join(value for value in values if value is not None)
+
+
+def a_file(task, rows=ROWS, header=None):
+    return ["\t".join(header or HEADERS[task]), *(a_row(task, number) for number in range(rows))]
+
+
+def put(folder, task, lines, split="train"):
+    content = lines if isinstance(lines, bytes) else ("\n".join(lines) + "\n").encode()
+    path = folder / file_name(task, split)
+    path.write_bytes(content)
+    return path
+
+
+@pytest.fixture(autouse=True)
+def _no_lab_data(monkeypatch):
+    monkeypatch.delenv("LAB_DATA", raising=False)
+
+
+@pytest.fixture
+def six(tmp_path):
+    """A valid folder: 200 rows in every train file, 100 in every dev file."""
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    for task in TASKS:
+        put(folder, task, a_file(task))
+        put(folder, task, a_file(task, rows=100), split="dev")
+    return folder
+
+
+def read(folder, task, lines, split="train"):
+    return read_split(put(folder, task, lines, split), task, split)
+
+
+def one_line(error):
+    text = str(error.value)
+    assert "\n" not in text
+    return text
+
+
+# -- whole folders
+
+
+def test_valid_folder(six):
+    got = load_data(six)
+    assert list(got.splits) == [(task, split) for task in TASKS for split in ("train", "dev")]
+    assert got.folder == six and got.kind == "files" and got.label == "SST 200, QQP 200, STS 200 from mine"
+    for (task, name), split in got.splits.items():
+        assert (split.task, split.name, split.path) == (task, name, six / file_name(task, name))
+        assert split.sha256 == hashlib.sha256(split.path.read_bytes()).hexdigest()
+        assert len(split.examples) == (200 if name == "train" else 100)
+        assert split.problems == () and split.labelled and split.unquoted == 0
+    assert got.splits["sst", "train"].examples[3] == ("id3", ("first text 3",), 3.0)
+    assert got.splits["qqp", "dev"].examples[5] == ("id5", ("first text 5", "second text 5"), 1.0)
+    assert got.splits["sts", "dev"].examples[28] == ("id28", ("first text 28", "second text 28"), 2.8)
+    assert all(type(example.label) is float for split in got.splits.values() for example in split.examples)
+
+
+def test_fingerprint_follows_train_and_dev_contents_alone(six, tmp_path):
+    first = load_data(six).fingerprint
+    assert re.fullmatch("[0-9a-f]{12}", first)
+    hashes = [hashlib.sha256((six / file_name(task, split)).read_bytes()).hexdigest()
+              for task in TASKS for split in ("train", "dev")]
+    assert first == hashlib.sha256("".join(hashes).encode()).hexdigest()[:12]
+    shutil.copytree(six, tmp_path / "copy")
+    assert load_data(tmp_path / "copy").fingerprint == first
+    put(six, "sts", a_file("sts", rows=7), split="test")
+    assert load_data(six).fingerprint == first
+    put(six, "sts", a_file("sts", rows=99), split="dev")
+    assert load_data(six).fingerprint != first
+
+
+def test_test_files_are_read_if_present_and_student_files_are_not(six):
+    put(six, "sst", a_file("sst", rows=3), split="test")
+    (six / "quora-test-student.csv").write_text("nonsense")
+    got = load_data(six)
+    assert ("sst", "test") in got.splits and ("qqp", "test") not in got.splits
+    assert len(got.splits["sst", "test"].examples) == 3 and got.splits["sst", "test"].labelled
+
+
+def test_only_a_test_file_may_be_unlabelled(six):
+    lines = [line.rpartition("\t")[0] for line in a_file("qqp", rows=3)]
+    put(six, "qqp", lines, split="test")
+    got = load_data(six)
+    split = got.splits["qqp", "test"]
+    assert not split.labelled and len(split.examples) == 3 and all(math.isnan(e.label) for e in split.examples)
+    assert split.examples[2].texts == ("first text 2", "second text 2")
+    assert "qqp test: 3 rows; no labels" in check_report(got)
+    put(six, "qqp", lines, split="dev")
+    with pytest.raises(LabError, match=r"quora-dev\.csv:1: no column 'is_duplicate'"):
+        load_data(six)
+
+
+def test_check_report(six):
+    bad = a_file("qqp")
+    bad[3] = a_row("qqp", 3, is_duplicate="")
+    put(six, "qqp", bad)
+    lines = check_report(load_data(six)).splitlines()
+    assert lines[0] == f"folder {six}"
+    assert lines[1] == f"data SST 200, QQP 199, STS 200 from mine (fingerprint {load_data(six).fingerprint})"
+    assert lines[2] == ("sst train: 200 rows; labels 0: 40, 1: 40, 2: 40, 3: 40, 4: 40; longest text 3 words; "
+                        "0 rows left out")
+    assert lines[4] == "qqp train: 199 rows; labels 0: 99, 1: 100; longest text 3 words; 1 rows left out"
+    assert lines[6] == "sts train: 200 rows; mean 2.4500, from 0 to 4.9; longest text 3 words; 0 rows left out"
+    assert lines[8] == "no ids-sst-test.csv, quora-test.csv, sts-test.csv (optional)"
+    assert lines[9:] == ["quora-train.csv:4: no label"]
+
+
+# -- finding the folder
+
+
+def test_find_data_in_order(six, tmp_path, monkeypatch):
+    home = tmp_path / "checkout"
+    monkeypatch.setattr(data, "checkout", lambda: home)
+    shutil.copytree(six, home / "data" / "sample")
+    assert find_data() == home / "data" / "sample"
+    shutil.copytree(six, home / "data", dirs_exist_ok=True)
+    assert find_data() == home / "data"
+    (home / "data" / "sts-dev.csv").unlink()
+    assert find_data() == home / "data" / "sample"
+    shutil.copytree(six, tmp_path / "other")
+    monkeypatch.setenv("LAB_DATA", str(tmp_path / "other"))
+    assert find_data() == tmp_path / "other"
+    assert find_data(six) == find_data(str(six)) == six
+    monkeypatch.setenv("LAB_DATA", "")
+    assert find_data() == home / "data" / "sample"
+
+
+def test_find_data_takes_relative_and_home_paths(six, monkeypatch):
+    monkeypatch.chdir(six.parent)
+    monkeypatch.setenv("HOME", str(six.parent))
+    assert find_data("mine") == find_data("~/mine") == six
+
+
+def test_find_data_names_what_is_missing(six, tmp_path, monkeypatch):
+    (six / "sts-dev.csv").unlink()
+    (six / "quora-train.csv").unlink()
+    with pytest.raises(LabError) as error:
+        find_data(six)
+    assert f"{six}: missing quora-train.csv, sts-dev.csv; a data folder holds ids-sst-train.csv" in one_line(error)
+    monkeypatch.setenv("LAB_DATA", str(six))  # a folder that was named is not replaced by the sample
+    with pytest.raises(LabError, match=r"\(named by LAB_DATA\): missing quora-train"):
+        load_data()
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(LabError, match=r"empty: missing ids-sst-train\.csv, .*sts-dev\.csv; a data folder holds"):
+        find_data(tmp_path / "empty")
+    with pytest.raises(LabError, match="nowhere: no such folder; a data folder holds ids-sst-train"):
+        find_data(tmp_path / "nowhere")
+    with pytest.raises(LabError, match="a file, not a folder"):
+        find_data(six / "sts-train.csv")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(LabError, match="missing ids-sst-train"):  # as in --data "$UNSET"
+        find_data("")
+
+
+def test_the_sample_is_the_sample_wherever_it_lies(tmp_path):
+    sample = REPO / "data" / "sample"
+    got = load_data(sample)
+    assert got.kind == got.label == "sample"
+    shutil.copytree(sample, tmp_path / "copied")
+    copied = load_data(tmp_path / "copied")
+    assert copied.kind == copied.label == "sample" and copied.fingerprint == got.fingerprint
+    assert "This is the bundled sample: no number from it says anything" in check_report(copied)
+    with (tmp_path / "copied" / "sts-dev.csv").open("a") as file:
+        file.write("\n")
+    assert load_data(tmp_path / "copied").kind == "files"
+
+
+def test_no_bundled_sample_to_compare_with(six, tmp_path, monkeypatch):
+    monkeypatch.setattr(data, "checkout", lambda: tmp_path)
+    assert load_data(six).kind == "files"
+    assert "bundled sample" not in check_report(load_data(six))
+
+
+# -- what is accepted
+
+
+def test_columns_are_found_by_name(tmp_path):
+    lines = ["similarity\tnote\tsentence2\t id \tsentence1", "2.8\tx\tb\tone\ta", "0\t\td\ttwo\tc"]
+    got = read(tmp_path, "sts", lines)
+    assert got.examples == [("one", ("a", "b"), 2.8), ("two", ("c", "d"), 0.0)]
+
+
+@pytest.mark.parametrize("change", [
+    lambda b: b"\xef\xbb\xbf" + b,
+    lambda b: b.replace(b"\n", b"\r\n"),
+    lambda b: b.removesuffix(b"\n"),
+    lambda b: b.replace(b"\n", b"\r\n").removesuffix(b"\r\n"),
+    lambda b: b + b"\n\r\n",
+    lambda b: b.replace(b"\n", b"\n\n", 3),
+], ids=["bom", "crlf", "no-last-newline", "crlf-no-last-newline", "blank-at-end", "blank-within"])
+def test_harmless_differences(tmp_path, change):
+    plain = read(tmp_path, "qqp", a_file("qqp"))
+    changed = read(tmp_path, "qqp", change(plain.path.read_bytes()))
+    assert changed.examples == plain.examples and changed.problems == ()
+
+
+def test_line_numbers_count_blank_lines(tmp_path):
+    lines = a_file("sst")
+    lines[2:3] = ["", a_row("sst", 1, sentiment="")]
+    assert read(tmp_path, "sst", lines).problems == ("ids-sst-train.csv:4: no label",)
+
+
+@pytest.mark.parametrize("odd", ["\u2028", "\u2029", "\x0b", "\x0c", "\x1c", "\x85", "\x7f", "\u200b", "\U0001f600"])
+def test_odd_characters_do_not_split_or_drop_a_row(tmp_path, odd):
+    lines = a_file("qqp")
+    lines[10] = a_row("qqp", 9, sentence2=f"left{odd}right")
+    got = read(tmp_path, "qqp", lines)
+    assert len(got.examples) == ROWS and got.problems == ()
+    assert got.examples[9].texts[1] == f"left{odd}right" and got.examples[10].id == "id10"
+
+
+def test_texts_are_stripped(tmp_path):
+    got = read(tmp_path, "sst", [*a_file("sst", rows=1), a_row("sst", 1, sentence=" \u00a0 in  the middle \x85 ")])
+    assert got.examples[1].texts == ("in  the middle",)
+
+
+@pytest.mark.parametrize("task, spelling, value", [
+    ("sst", "3", 3.0), ("sst", "3.0", 3.0), ("sst", " 4 ", 4.0), ("sst", "0", 0.0),
+    ("qqp", "1", 1.0), ("qqp", "1.0", 1.0), ("qqp", "0.0", 0.0),
+    ("sts", "2.8", 2.8), ("sts", "5", 5.0), ("sts", "0.0", 0.0), ("sts", "4.999", 4.999),
+])
+def test_labels(tmp_path, task, spelling, value):
+    got = read(tmp_path, task, [*a_file(task, rows=1), a_row(task, 1, **{HEADERS[task][-1]: spelling})])
+    assert got.examples[1].label == value and type(got.examples[1].label) is float
+
+
+def test_equal_ids_are_both_kept(tmp_path):
+    got = read(tmp_path, "sst", [*a_file("sst", rows=1), a_row("sst", 0)])
+    assert [example.id for example in got.examples] == ["id0", "id0"]
+
+
+# -- left-over quotes: (text as the csv reader gives it, what it should become)
+
+
+@pytest.mark.parametrize("text, expected", [
+    ('"What is ""this"" about?"', 'What is "this" about?'),
+    ('"""This"" is first"', '"This" is first'),
+    ('" ""spaced"" "', '"spaced"'),
+    ('"all of it is a quotation"', '"all of it is a quotation"'),
+    ('"one" and "two"', '"one" and "two"'),
+    ('"mixed ""doubled"" and "single" inside"', '"mixed ""doubled"" and "single" inside"'),
+    ('no quotes outside ""but doubled""', 'no quotes outside ""but doubled""'),
+    ('"only ""the start', '"only ""the start'),
+    ('"""', '"""'), ('""', '""'), ('"', '"'),
+])
+def test_left_over_quotes(tmp_path, text, expected):
+    path = tmp_path / "sts-train.csv"
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, delimiter="\t")
+        writer.writerows([HEADERS["sts"], ["0", "a", text, "plain", "1.0"], ["1", "b", "plain", text, "1.0"],
+                          ["2", "c", text, text, "1.0"], ["3", "d", "plain", "plain", "1.0"]])
+    got = read_split(path, "sts", "train")
+    assert [e.texts for e in got.examples] == [(expected, "plain"), ("plain", expected), (expected, expected),
+                                               ("plain", "plain")]
+    assert got.unquoted == (3 if text != expected else 0)  # rows, not texts
+
+
+# -- rows that cannot be used
+
+
+@pytest.mark.parametrize("task, changes, reason", [
+    ("sst", {"sentence": ""}, "no sentence"),
+    ("sts", {"sentence1": "   "}, "no sentence1"),
+    ("qqp", {"sentence2": ""}, "no sentence2"),
+    ("qqp", {"id": ""}, "no id"),
+    ("qqp", {"is_duplicate": ""}, "no label"),
+    ("qqp", {"is_duplicate": "", "sentence2": ""}, "no label"),
+    ("qqp", {"is_duplicate": "yes"}, "is_duplicate 'yes' is not 0 or 1"),
+    ("qqp", {"is_duplicate": "2"}, "is_duplicate '2' is not 0 or 1"),
+    ("qqp", {"is_duplicate": "0.5"}, "is_duplicate '0.5' is not 0 or 1"),
+    ("sst", {"sentiment": "2.5"}, "sentiment '2.5' is not a whole number from 0 to 4"),
+    ("sst", {"sentiment": "5"}, "sentiment '5' is not a whole number from 0 to 4"),
+    ("sst", {"sentiment": "-1"}, "sentiment '-1' is not a whole number from 0 to 4"),
+    ("sst", {"sentiment": "nan"}, "sentiment 'nan' is not a whole number from 0 to 4"),
+    ("sst", {"sentiment": "inf"}, "sentiment 'inf' is not a whole number from 0 to 4"),
+    ("sts", {"similarity": "5.01"}, "similarity '5.01' is not a number from 0 to 5"),
+    ("sts", {"similarity": "-0.1"}, "similarity '-0.1' is not a number from 0 to 5"),
+    ("sts", {"similarity": "NaN"}, "similarity 'NaN' is not a number from 0 to 5"),
+    ("sts", {"similarity": "-inf"}, "similarity '-inf' is not a number from 0 to 5"),
+    ("sts", {"similarity": "2,5"}, "similarity '2,5' is not a number from 0 to 5"),
+    ("sts", {"similarity": None}, "4 fields, but the header has 5"),
+    ("sts", {"sentence1": "a stray\ttab"}, "6 fields, but the header has 5"),
+    ("sts", {"sentence1": '"quoted over', "sentence2": 'a tab"'}, "4 fields, but the header has 5"),
+])
+def test_an_unusable_row_is_named_and_left_out(tmp_path, task, changes, reason):
+    lines = a_file(task)
+    lines[122] = a_row(task, 121, **changes)
+    got = read(tmp_path, task, lines)
+    assert got.problems == (f"{file_name(task, 'train')}:123: {reason}",)
+    assert [example.id for example in got.examples] == [f"id{n}" for n in range(ROWS) if n != 121]
+
+
+def test_a_cut_off_last_row_is_named(tmp_path):
+    content = "\n".join(a_file("sts")).encode().removesuffix(b"\tsecond text 199\t4.9")
+    assert read(tmp_path, "sts", content).problems == ("sts-train.csv:201: 3 fields, but the header has 5",)
+
+
+def test_one_percent_is_the_limit(tmp_path):
+    lines = a_file("sst")
+    lines[5], lines[9] = a_row("sst", 4, sentiment="9"), a_row("sst", 8, sentence="")
+    got = read(tmp_path, "sst", lines)
+    assert len(got.examples) == 198 and len(got.problems) == 2
+    lines[77] = a_row("sst", 76, id="")
+    with pytest.raises(LabError) as error:
+        read(tmp_path, "sst", lines)
+    assert one_line(error) == (f"{tmp_path / 'ids-sst-train.csv'}: 3 of 200 rows are unusable, more than 1 %; "
+                               "first ids-sst-train.csv:6: sentiment '9' is not a whole number from 0 to 4")
+
+
+# -- files that cannot be used: (damage, line, what the error says is wrong, what it says is right)
+
+
+def at(number, text):
+    """Damage: physical line `number` becomes `text`."""
+    def change(content):
+        lines = content.split(b"\n")
+        lines[number - 1] = text
+        return b"\n".join(lines)
+    return change
+
+
+@pytest.mark.parametrize("damage, line, wrong, right", [
+    (at(1, b"\tid\tsentence1\tsentence2\tscore"), 1, "no column 'similarity'", "found '', 'id', 'sentence1'"),
+    (at(1, b"\tsentence1\tsentence\tsimilarity\tx"), 1, "no column 'id', 'sentence2'", "needed id, sentence1"),
+    (at(1, b"id\tid\tsentence1\tsentence2\tsimilarity"), 1, "column 'id' twice", "needed id, sentence1"),
+    (lambda b: b.replace(b"\t", b","), 1, "header has a single column", "tab-separated expected"),
+    (lambda b: b.replace(b"\t", b";"), 1, "header has a single column", "tab-separated expected"),
+    (lambda b: b"", 1, "an empty file", "a header and rows are expected"),
+    (lambda b: b"\xef\xbb\xbf\r\n", 1, "an empty file", "a header and rows are expected"),
+    (lambda b: b.split(b"\n")[0], 1, "a header but no rows", "one row a line"),
+    (lambda b: b.split(b"\n")[0] + b"\r\n\r\n", 1, "a header but no rows", "one row a line"),
+    (at(7, b"1\ta\tb\0\tc\t1.0"), 7, "a NUL byte", "UTF-8 text is expected"),
+    (lambda b: b.decode().encode("utf-16"), 1, "a NUL byte", "iconv -f utf-16 -t utf-8"),
+    (at(9, "1\ta\tcafé\tc\t1.0".encode("latin1")), 9, "byte 0xe9 is not UTF-8", "iconv -f latin1 -t utf-8"),
+    (lambda b: b"\xef\xbb\xbf" + at(2, b"1\ta\t\xff\tc\t1.0")(b), 2, "byte 0xff is not UTF-8", "Latin-1"),
+    (at(5, b'1\ta\t"b" or not\tc\t1.0'), 5, "a broken quote", "inside it doubled"),
+    (at(5, b'1\ta\t"never closed\tc\t1.0'), 5, "a broken quote", "ends on its own line"),
+    (lambda b: at(8, b'1\ta"\tb\t"c"\t1.0')(at(6, b'1\ta\t"closed below\tc\t1.0')(b)), 6, "a broken quote", "own line"),
+    (lambda b: at(8, b'1\ta\tb"\tc\t1.0')(at(6, b'1\ta\t"closed below\tc\t1.0')(b)), 6, "a broken quote", "own line"),
+    (lambda b: b.removesuffix(b"\n") + b'\n1\ta\tb\t"c\t1.0', 202, "a broken quote", "own line"),
+    (lambda b: at(5, b'1\ta\t"never closed\tc\t1.0')(b) + b"long line\n" * 20_000, 5, "a broken quote", "own line"),
+    (at(4, b"1\ta\t" + b"b" * 140_000 + b"\tc\t1.0"), 4, "more than 131,072 characters", "a sentence is expected"),
+    (at(4, b"1\ta\tb\rc\td\t1.0"), 4, "a carriage return", "lines end with LF or CRLF"),
+    (lambda b: b.replace(b"\n", b"\r"), 1, "a carriage return", "lines end with LF or CRLF"),
+], ids=["renamed", "two-missing", "twice", "commas", "semicolons", "empty", "only-bom", "header-only", "header-crlf",
+        "nul", "utf-16", "latin-1", "latin-1-bom", "quote-in-quote", "quote-open", "quote-closed-below-badly",
+        "quote-closed-below", "quote-open-at-end", "quote-over-the-limit", "huge-field", "lone-cr", "only-cr"])
+def test_a_damaged_file_is_refused(six, damage, line, wrong, right):
+    path = six / "sts-train.csv"
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(LabError) as error:
+        load_data(six)
+    text = one_line(error)
+    assert text.startswith(f"{path}:{line}: ") and wrong in text and right in text
+
+
+def test_a_folder_in_place_of_a_file(six):
+    (six / "sts-dev.csv").unlink()
+    (six / "sts-dev.csv").mkdir()
+    with pytest.raises(LabError, match=r"sts-dev\.csv: cannot be read \(Is a directory\); a readable file is expected"):
+        load_data(six)
+
+
+def test_an_unreadable_file(six, monkeypatch):
+    def refuse(self):  # chmod would not stop root, as whom containers often run
+        raise PermissionError(13, "Permission denied")
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    with pytest.raises(LabError, match=r"ids-sst-train\.csv: cannot be read \(Permission denied\)"):
+        load_data(six)
+
+
+# -- any text comes back
+
+
+TEXT = st.one_of(
+    st.text(st.characters(exclude_characters="\0\n\r", exclude_categories=["Cs"]), min_size=1, max_size=30),
+    st.text('"" \tab\u2028\x85', min_size=1, max_size=12),
+).filter(str.strip)
+
+
+@settings(max_examples=150, deadline=None)
+@given(rows=st.lists(st.tuples(TEXT, TEXT), min_size=1, max_size=6), end=st.sampled_from(["\n", "\r\n"]))
+def test_any_text_comes_back(tmp_path_factory, rows, end):
+    path = tmp_path_factory.getbasetemp() / "quora-dev.csv"
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, delimiter="\t", lineterminator=end)
+        writer.writerows([HEADERS["qqp"], *([n, f"id{n}", *texts, "1.0"] for n, texts in enumerate(rows))])
+    got = read_split(path, "qqp", "dev")
+    assert got.problems == () and [example.texts for example in got.examples] == [
+        tuple(map(plain, texts)) for texts in rows]
+
+
+def plain(text):
+    """The left-over-quote rule once more, as a regular expression."""
+    text = text.strip()
+    left_over = re.fullmatch(r'"((?:[^"]|"")*""(?:[^"]|"")*)"', text)
+    return left_over[1].replace('""', '"').strip() if left_over else text
+
+
+# -- the real sets; without them these tests do not exist, and none is skipped
+
+
+if REAL.is_dir():
+
+    @pytest.fixture(scope="module")
+    def real():
+        return load_data(REAL)
+
+    @pytest.mark.parametrize("task, split, rows, unquoted", [
+        ("sst", "train", 8_544, 0), ("sst", "dev", 1_101, 0), ("qqp", "train", 120_674, 0),
+        ("qqp", "dev", 20_212, 693), ("sts", "train", 6_040, 0), ("sts", "dev", 863, 0),
+    ])
+    def test_real_counts(real, task, split, rows, unquoted):
+        got = real.splits[task, split]
+        assert (len(got.examples), got.unquoted) == (rows, unquoted)
+        assert len(got.problems) == (2 if (task, split) == ("qqp", "dev") else 0)
+
+    @pytest.mark.parametrize("task", TASKS)
+    @pytest.mark.parametrize("split", ["train", "dev"])
+    def test_real_rows_are_those_of_a_plain_reader(real, task, split):
+        got = real.splits[task, split]
+        with got.path.open(encoding="utf-8", newline="") as file:
+            rows = [row for row in csv.DictReader(file, delimiter="\t") if row[HEADERS[task][-1]]]
+        expected = [(row["id"], tuple(plain(row[column]) for column in HEADERS[task][2:-1]),
+                     float(row[HEADERS[task][-1]])) for row in rows]
+        assert len(got.examples) == len(expected)
+        assert [a.id for a, b in zip(got.examples, expected, strict=True) if a != b] == []  # ids: no text in a log
+
+    def test_real_problems_are_named(real):
+        lines = real.splits["qqp", "dev"].problems
+        assert lines == ("quora-dev.csv:2577: no label", "quora-dev.csv:14222: no label")
+        assert check_report(real).splitlines()[-2:] == list(lines)
+        assert real.label == "SST 8544, QQP 120674, STS 6040 from data"
+
+    def test_real_scores_stay_real_and_quotations_stay_quoted(real):
+        examples = [example for split in ("train", "dev") for example in real.splits["sts", split].examples]
+        assert round(sum(example.label != int(example.label) for example in examples) / len(examples), 2) == 0.69
+        assert any(text[0] == text[-1] == '"' for example in examples for text in example.texts)

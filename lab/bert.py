@@ -60,7 +60,16 @@ class BertConfig:
             raise LabError(f"{path}: not the configuration of a BERT encoder (model_type must be 'bert')")
         if entries.get("position_embedding_type", "absolute") != "absolute":
             raise LabError(f"{path}: only absolute position embeddings are BERT's own; this checkpoint has others")
-        return cls(**{f.name: entries[f.name] for f in fields(cls) if f.name in entries})
+        sizes = {f.name: entries[f.name] for f in fields(cls) if f.name in entries}
+        for name, value in sizes.items():
+            kind = type(getattr(cls, name))  # of the default
+            if kind is int and not (type(value) is int and value > 0):
+                raise LabError(f"{path}: {name} must be a whole number above 0, not {value!r}")
+            if kind is float and not (type(value) in (int, float) and 0 <= value <= 1):
+                raise LabError(f"{path}: {name} must be a number from 0 to 1, not {value!r}")
+            if kind is str and type(value) is not str:
+                raise LabError(f"{path}: {name} must be a text, not {value!r}")
+        return cls(**sizes)
 
 
 @dataclass(frozen=True)
@@ -147,7 +156,7 @@ class Layer(nn.Module):
             # softmax(q k' / sqrt(D)) v                                       Vaswani et al. 2017, equation 1
             scores = q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5  # (B, A, L, L)
             if group.bias is not None:
-                scores = scores + group.bias
+                scores = scores + group.bias.to(scores.dtype)
             attention = scores.softmax(-1)
             if maps is not None:
                 maps.append(attention.detach())

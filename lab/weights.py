@@ -281,5 +281,4 @@ def load_tokenizer(folder: Path, config: BertConfig) -> "PreTrainedTokenizerBase
     # MiniLM's tokenizer.json cuts every text to 128 tokens and fills it up to 128, unasked.
     tokenizer.backend_tokenizer.no_truncation()
     tokenizer.backend_tokenizer.no_padding()
-    tokenizer.init_kwargs.pop("max_length", None)  # else it is saved again
     return tokenizer

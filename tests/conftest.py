@@ -4,6 +4,10 @@ import csv
 from pathlib import Path
 
 import pytest
+import torch
+
+# Tiny models gain nothing from threads, and tests run in several processes: a thread each, no waiting for each other.
+torch.set_num_threads(1)
 
 SAMPLE = Path(__file__).resolve().parent.parent / "data" / "sample"
 
@@ -18,8 +22,6 @@ def own_store(tmp_path, monkeypatch):
 @pytest.fixture(scope="session")
 def tiny_encoder(tmp_path_factory):
     """A folder with a BERT of two layers and hidden size 32, random weights, and MiniLM's tokenizer."""
-    import torch
-
     from lab import Bert, BertConfig
     from lab.weights import load_encoder, save_encoder
 

@@ -1,10 +1,10 @@
 """Run by test_runs.py in a process of its own: kill -9 a training at many moments, resume it, print what came out.
 
-The process imports everything and runs no torch operation itself; every training is a fork of it (an OpenMP pool
-would not survive a fork). A profile function in the child counts its function calls and kills it at a chosen one, so
-that moments are spread over all of a run's work; every fourth is inside the writing of a checkpoint.
+The process imports everything and runs torch on one thread only; every training is a fork of it (an OpenMP pool would
+not survive a fork). A profile function in the child counts its function calls and kills it at a chosen one, so
+that moments are spread over all of a run's work; every third is inside the writing of a checkpoint.
 
-    python kill_and_resume.py DATA ENCODER STORE TIMES
+    python kill_and_resume.py DATA ENCODER STORE TIMES SEED
 """
 
 import hashlib
@@ -15,9 +15,8 @@ import signal
 import sys
 from pathlib import Path
 
-import safetensors.torch  # noqa: F401
 import torch
-import transformers.models.bert.tokenization_bert  # noqa: F401
+import torch._dynamo  # optimizers import it late, and that takes longer than a whole run here
 
 import lab.train
 from lab import Experiment, checkpoints, runs
@@ -31,7 +30,6 @@ def in_child(work) -> int:
     if child == 0:
         code = 1
         try:
-            torch.set_num_threads(1)
             work()
             code = 0
         finally:
@@ -97,11 +95,14 @@ if __name__ == "__main__":
     EXPERIMENT = Experiment(name="tiny", encoder=sys.argv[2], epochs=3, iterations=4, lr=1e-3, eval_train=20,
                             eval_qqp=20, device="cpu")
     lab.train.CHECKPOINT_EVERY = 3
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    torch.set_num_threads(1)
+    lab.train.load_encoder(EXPERIMENT.encoder)  # imports what is imported late, once for all forks
     assert in_child(lambda: count("undisturbed")) == 0
     everywhere, inside = json.loads((STORE / "calls.json").read_text())
-    draw = random.Random(11711)
+    draw = random.Random(int(sys.argv[5]))
     for i in range(times):
-        in_save = i % 4 == 3
+        in_save = i % 3 == 2
         number = draw.randrange(1, inside if in_save else everywhere)
         status = in_child(lambda: killed_at(f"killed-{i}", number, in_save))  # noqa: B023
         resumed = in_child(lambda: train(f"killed-{i}"))  # noqa: B023

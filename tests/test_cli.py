@@ -1,0 +1,123 @@
+"""The command line as a user meets it: what works prints what it used, what is wrong is one line and exit code 2."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+
+import lab
+from lab import cli
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Call `lab ...` in this process: (exit code, standard output, standard error)."""
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["lab", *map(str, arguments)])
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as end:
+            code = end.code or 0
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    return call
+
+
+def quick(tiny_data, tiny_encoder, *more):
+    return ("--data", tiny_data, "--encoder", tiny_encoder, "--protocol", "smoke", "--set", "iterations=3",
+            "--set", "device=cpu", *more)
+
+
+def test_train_predict_and_report(run, tiny_data, tiny_encoder, tmp_path):
+    code, out, err = run("train", "baseline", "multitask", *quick(tiny_data, tiny_encoder))
+    assert code == 0 and "Traceback" not in err
+    fingerprint = lab.load_data(tiny_data).fingerprint
+    assert out.count(fingerprint) == 2 and "epoch  1 dev:" in out + err and "all of dev" in out + err
+    runs = sorted(p.name for p in (tmp_path / "runs").iterdir() if not p.name.startswith("."))
+    assert [name.split("-")[0] for name in runs] == ["baseline", "multitask"]
+
+    code, out, _ = run("predict", runs[0], "A fine film.")
+    assert code == 0 and "sst" in out and "A fine film." in out
+    code, out, _ = run("predict", runs[1], "How far is it?", "What is the distance?", "--weights", "last")
+    assert code == 0 and "qqp" in out and "sts" in out and "last weights" in out
+
+    code, out, _ = run("report")
+    assert code == 0 and "baseline" in out and "multitask" in out and "too short to compare" in out
+    page = (tmp_path / "runs" / "report.html").read_text(encoding="utf-8")
+    assert "multitask" in page and "src=\"http" not in page and "too short to compare" in page
+
+    code, out, _ = run("train", "baseline", "--resume", *quick(tiny_data, tiny_encoder))
+    assert code == 0 and "finished already; nothing to do" in out
+
+
+def test_the_sample_is_called_so_everywhere(run, tiny_encoder, tmp_path):
+    code, out, _ = run("train", "multitask", "--encoder", tiny_encoder, "--set", "iterations=2", "--set", "epochs=1",
+                       "--set", "eval_rows=20")
+    assert code == 0 and "data: sample" in out
+    (name,) = [p.name for p in (tmp_path / "runs").iterdir() if not p.name.startswith(".")]
+    assert "sample" in name and "smoke" in name  # the default protocol of the sample
+    code, out, _ = run("report")
+    assert "data: sample" in out and "made from the bundled sample" in out
+    code, out, _ = run("data", "check")
+    assert code == 0 and "sample" in out
+
+
+def test_data_check_names_rows(run, tiny_data, tmp_path):
+    code, out, _ = run("data", "check", tiny_data)
+    assert code == 0 and lab.load_data(tiny_data).fingerprint in out and "qqp" in out.lower()
+
+
+def test_scale_is_read_by_the_protocol_whatever_the_order(run, tiny_data, tiny_encoder, tmp_path):
+    code, _, _ = run("train", "baseline", "--data", tiny_data, "--encoder", tiny_encoder, "--protocol", "laptop",
+                     "--set", "epochs=1", "--set", "scale=0.005", "--run", "scaled", "--set", "device=cpu")
+    assert code == 0
+    settings = json.loads((tmp_path / "runs" / "scaled" / "experiment.json").read_text())["experiment"]
+    assert settings["iterations"] == round(755 * 0.005) and settings["epochs"] == 1
+
+
+BAD = [
+    (["train", "basline"], "recipe 'basline' is not known; did you mean 'baseline'"),
+    (["train", "baseline", "--set", "poling=mean"], "did you mean 'pooling'"),
+    (["train", "baseline", "--set", "updates=summ"], "did you mean 'sum'"),
+    (["train", "baseline", "--protocol", "lapptop"], "did you mean 'laptop'"),
+    (["train", "baseline", "--encoder", "./nowhere"], "no such folder"),
+    (["train", "baseline", "--data", "nowhere"], "nowhere"),
+    (["train", "baseline", "--run", "../evil"], "cannot name a run"),
+    (["train", "baseline", "multitask", "--run", "x"], "--run names one run"),
+    (["predict", "nothing", "text"], "there is no run 'nothing'"),
+    (["predict", "../../etc", "text"], "there is no run"),
+    (["data", "check", "nowhere"], "nowhere"),
+    (["train", "baseline", "--set", "batch_size=1000"], "batch of 1000 cannot be drawn"),
+    (["train", "baseline", "--set", "lr=1e30", "--set", "epochs=1"], "NaN or infinite"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), BAD, ids=[" ".join(a) for a, _ in BAD])
+def test_what_is_wrong_is_one_line_and_exit_code_2(run, tiny_data, tiny_encoder, arguments, message):
+    if arguments[0] == "train" and "--data" not in arguments:
+        arguments = [*arguments, "--data", tiny_data]
+    if arguments[0] == "train" and "--encoder" not in arguments:
+        arguments = [*arguments, "--encoder", tiny_encoder]
+    code, _, err = run(*arguments)
+    lines = [line for line in re.split(r"[\r\n]+", err) if line.strip() and "it/s" not in line and "it]" not in line]
+    assert code == 2 and len(lines) == 1 and lines[0].startswith("lab: ") and message in lines[0], err
+
+
+def test_help_does_not_wait_for_torch():
+    code = "import sys, lab.cli, lab.report, lab.figures, lab.runs; print('torch' in sys.modules)"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert said.strip() == "False"
+
+
+def test_the_command_is_installed_and_works_from_any_folder(tmp_path):
+    lab_command = os.path.join(os.path.dirname(sys.executable), "lab")
+    done = subprocess.run([lab_command, "data", "check"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0 and "sample" in done.stdout
+    done = subprocess.run([lab_command, "train", "nothing"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 2 and done.stderr.startswith("lab: recipe 'nothing' is not known")

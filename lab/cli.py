@@ -69,10 +69,6 @@ def train(
 
 
 def _train_one(experiment, data, name, root, resume) -> None:  # noqa: ANN001
-    from tqdm.auto import tqdm
-
-    from lab.data import TASKS
-    from lab.evaluate import METRICS
     from lab.train import fit
 
     training = fit(experiment, data=data, run=name, resume=resume, root=root)
@@ -84,6 +80,22 @@ def _train_one(experiment, data, name, root, resume) -> None:  # noqa: ANN001
         return
     if training.state["step"]:
         print(f"going on after iteration {training.state['step']}")
+    try:
+        _show(training)
+    except KeyboardInterrupt:
+        print(f"\nstopped after iteration {training.state['step']}; the same command with --resume goes on")
+        raise typer.Exit(130) from None
+    times = run.status
+    print(f"{times['seconds']:.0f} s, of them {times['scoring']:.0f} s scoring; weights, records and predictions: "
+          f"{run.folder}")
+
+
+def _show(training) -> None:  # noqa: ANN001
+    from tqdm.auto import tqdm
+
+    from lab.data import TASKS
+    from lab.evaluate import METRICS
+
     scores: dict[tuple, dict] = {}
     for row in training:
         if row["split"] in ("dev", "dev_full", "test") and row["metric"] in (*METRICS.values(), "overall"):
@@ -94,7 +106,6 @@ def _train_one(experiment, data, name, root, resume) -> None:  # noqa: ANN001
                 what = {"dev": f"epoch {row['epoch']:>2} dev", "dev_full": f"all of dev, epoch {row['epoch']}",
                         "test": f"test, epoch {row['epoch']}"}[row["split"]]
                 tqdm.write(f"{what}:  {line}")
-    print(f"weights, records and predictions: {run.folder}")
 
 
 def _shown(value: float | None) -> str:

@@ -19,8 +19,8 @@ def leaderboard(runs: pd.DataFrame) -> pd.DataFrame:
     """Table 1 of the finished runs in `lab.load_runs()`: a row a recipe and setting, best overall first.
 
     Scores are means over seeds on all of dev: sst, qqp, sts, overall at the last epoch, on which nothing was selected;
-    best_* at the epoch that was best on dev, as the paper reports. paper_overall is the paper's own. A recipe with a
-    null score in a seed has none in the mean, and ranks last.
+    best_* at the epoch that was best on dev, as the paper reports. paper_overall is the paper's own, and stands beside
+    no number made from the sample. A recipe with a null score in a seed has none in the mean, and ranks last.
     """
     final = runs[(runs["split"] == "dev_full") & (runs["state"] == "done")]
     final = final.assign(score=[TASK_SCORES.get(key) for key in zip(final["task"], final["metric"], strict=True)])
@@ -38,7 +38,7 @@ def leaderboard(runs: pd.DataFrame) -> pd.DataFrame:
         tables[prefix] = by_run.groupby(level=keys, sort=False).agg(lambda s: s.mean(skipna=False)).add_prefix(prefix)
     seeds = final.groupby(keys)["run"].nunique().rename("seeds")
     table = pd.concat([seeds, *tables.values()], axis=1).reset_index()
-    table["paper_overall"] = table["name"].map(paper_table("table1")["overall"])
+    table["paper_overall"] = table["name"].map(paper_table("table1")["overall"]).where(table["data"] != "sample")
     return table.sort_values("overall", ascending=False, na_position="last").reset_index(drop=True)[columns]
 
 
@@ -61,6 +61,7 @@ def as_text(table: pd.DataFrame) -> str:
     for (data, encoder, protocol), part in table.groupby(["data", "encoder", "protocol"], sort=False):
         shown = part[["name", "seeds", *TASK_SCORES.values(), "best_overall", "paper_overall"]]
         shown = shown.assign(name=_told_apart(part))
+        shown = shown.drop(columns="paper_overall") if data == "sample" else shown
         body = shown.to_string(index=False, na_rep="n/a", float_format=lambda v: f"{v:.3f}")
         blocks.append(f"data: {data} · encoder: {encoder} · protocol: {protocol}\n{body}\n"
                       + "".join(f"! {note}\n" for note in notes(part)))

@@ -115,6 +115,8 @@ class Run:
 
     def model(self, weights: str = "best") -> tuple[Any, Any]:
         """(MultitaskModel in eval mode, tokenizer) with the weights that were "best" on dev, or the "last"."""
+        import torch
+
         from lab import checkpoints
         from lab.bert import Bert, BertConfig
         from lab.experiment import Experiment
@@ -132,7 +134,8 @@ class Run:
         experiment = Experiment.from_json(json.dumps(self.config["experiment"]))
         encoder = self.folder / "encoder"
         bert_config = BertConfig.from_json(encoder / "config.json")
-        model = MultitaskModel(Bert(bert_config), experiment.pooling, experiment.sts_head)
+        with torch.random.fork_rng(devices=[]):  # the draws of a fresh model are overwritten at once
+            model = MultitaskModel(Bert(bert_config), experiment.pooling, experiment.sts_head)
         fill(model, tensors, self)
         return model.eval(), load_tokenizer(encoder, bert_config)
 

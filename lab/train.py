@@ -109,8 +109,8 @@ class Fit:
                        "dev": {t: rows[t, "dev"].some(least(e.eval_rows, e.eval_qqp if t == "qqp" else None), EVAL_SEED)
                                for t in TASKS}}
         # What a resumed run needs besides weights and random state.
-        self.state: dict[str, Any] = {"step": 0, "best": None, "seconds": 0.0, "drawn": dict.fromkeys(TASKS, 0),
-                                      "window_tokens": 0, "window_seconds": 0.0}
+        self.state: dict[str, Any] = {"step": 0, "best": None, "seconds": 0.0, "scoring": 0.0,
+                                      "drawn": dict.fromkeys(TASKS, 0), "window_tokens": 0, "window_seconds": 0.0}
         self.window = torch.zeros(2, len(MEASURED), device=self.device)  # sums, and how many values each is of
 
         newest = checkpoints.load_newest(run.checkpoints) if recorded else None
@@ -190,7 +190,8 @@ class Fit:
             bar.set_postfix_str("scoring all of dev")
             rows = self._score_everything()
             self.run.append(rows)
-            self.run.write_status("done", step=total, total=total, best=state["best"])
+            self.run.write_status("done", step=total, total=total, best=state["best"],
+                                  seconds=round(state["seconds"], 1), scoring=round(state["scoring"], 1))
             checkpoints.finish(self.run.checkpoints, {total, state["best"]["step"]})
             self.finished = True
             yield from rows
@@ -272,16 +273,18 @@ class Fit:
         return rows
 
     def _score(self, split: str, rows: dict[str, Rows], step: int | None = None) -> tuple[list[dict], dict]:
+        began = time.perf_counter()
         with autocast(self.experiment.precision, self.device):
             scores, predictions = evaluate(self.model, rows)
+        spent = time.perf_counter() - began
+        self.state["seconds"] += spent
+        self.state["scoring"] += spent
         return [self._row(split, task, metric, value, step) for task, of in scores.items()
                 for metric, value in of.items()], predictions
 
     def _score_epoch(self) -> list[dict]:
         """Train and dev after an epoch; remembers the epoch that is best on dev overall."""
-        began = time.perf_counter()
         rows = [row for split, part in self.scored.items() for row in self._score(split, part)[0]]
-        self.state["seconds"] += time.perf_counter() - began
         overall, best = rows[-1]["value"], self.state["best"]
         # A null score (a constant STS prediction) is best only while every epoch has one; then the last is.
         if best is None or best["overall"] is None or (overall is not None and overall > best["overall"]):
@@ -333,7 +336,8 @@ def _place(experiment: Experiment, data: Data, run: str | Path | None, resume: b
     if resume or not (folder / "experiment.json").exists():
         return Run(folder)
     if run is not None:
-        raise LabError(f"there is a run {name} already; --resume goes on with it, --run NAME starts another")
+        raise LabError(f"there is a run {name} already; --resume (resume=True) goes on with it, another name starts "
+                       "another")
     return Run(next(f for i in range(2, 10**6) if not (f := root / f"{name}-{i}").exists()))
 
 

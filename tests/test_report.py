@@ -41,6 +41,8 @@ def test_settings_and_data_that_differ_are_never_averaged():
     text = report.as_text(table)
     assert "baseline (lr=0.001)" in text and "baseline (lr=0.0001)" in text
     assert text.count("data: sample") == 1 and "made from the bundled sample" in text
+    sample = table[table["data"] == "sample"]
+    assert sample["paper_overall"].isna().all() and "paper_overall " not in report.as_text(sample).split("\n\n")[0]
 
 
 def test_a_null_seed_ranks_last_and_is_not_averaged_away():

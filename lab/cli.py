@@ -75,6 +75,10 @@ def _train_one(experiment, data, name, root, resume) -> None:  # noqa: ANN001
     run = training.run
     print(f"{run.name}: {experiment.encoder} on {training.device}, data: {data.label} ({data.fingerprint}), "
           f"{experiment.epochs} epochs of {experiment.iterations} iterations")
+    cut = training.rows["sst", "train"].texts.cut
+    if cut:
+        print(f"{cut} texts are longer than the encoder's {training.model.bert.config.max_position_embeddings} tokens; "
+              "their ends are cut off")
     if training.finished:
         print(f"{run.name} is finished already; nothing to do")
         return
@@ -126,7 +130,9 @@ def predict(
 
     trained = Run.open(run, runs)
     config = trained.config
-    print(f"{trained.name} ({config['experiment']['encoder']}, data: {config['data']['label']}, {weights} weights)")
+    data = config["data"]
+    print(f"{trained.name}: {config['experiment']['encoder']}, trained on {data['label']} ({data['fingerprint']}), "
+          f"{weights} weights")
     answers = {"sst": [text]} if second is None else {"qqp": [(text, second)], "sts": [(text, second)]}
     for task, texts in answers.items():
         print(f"\n{task}\n{ask(trained, task, texts, weights=weights).to_string(index=False)}")
@@ -161,7 +167,8 @@ def bench(
     from lab.data import load_data
 
     loaded = load_data(data)
-    print(f"data: {loaded.label}, encoder: {encoder}, {torch.get_num_threads()} threads, fp32, {rounds} rounds in turn")
+    print(f"data: {loaded.label} ({loaded.fingerprint}), encoder: {encoder}, {torch.get_num_threads()} threads, fp32, "
+          f"{rounds} rounds in turn")
     found = bench_iteration(loaded, encoder, rounds)
     print(f"one `sum` iteration of 3 x 8 rows ({found['tokens']:.0f} tokens): ours {found['ours'] * 1000:.0f} ms, "
           f"the ordinary way {found['ordinary'] * 1000:.0f} ms, {found['ratio']:.2f} times as fast "

@@ -12,10 +12,13 @@ from lab.errors import LabError
 
 
 def pick_device(name: str) -> torch.device:
-    """The device of a setting; "auto" is cuda, else mps, else cpu. LabError: this machine has none such."""
-    has = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    """The device of a setting; "auto" is cuda, else cpu. LabError: this machine has none such.
+
+    mps is only used when asked for: nobody has tried it yet.
+    """
+    has = {"cuda": torch.cuda.is_available(), "cpu": True, "mps": torch.backends.mps.is_available()}
     if name == "auto":
-        name = next(kind for kind, there in has.items() if there)
+        name = "cuda" if has["cuda"] else "cpu"
     if not has[name]:
         raise LabError(f"device {name!r} is not on this machine (here: {', '.join(k for k, t in has.items() if t)})")
     return torch.device(name, 0) if name == "cuda" else torch.device(name)

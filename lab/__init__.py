@@ -12,7 +12,7 @@ _HOME = {
     "AdamW": "optim",
     "load_data": "data",
     "load_encoder": "weights",
-    "Experiment": "experiment", "Smart": "experiment", "RECIPES": "experiment", "PROTOCOLS": "experiment",
+    "Experiment": "experiment", "RECIPES": "experiment", "PROTOCOLS": "experiment",
     "POOLINGS": "tasks", "STS_HEADS": "tasks", "overall_score": "evaluate", "predict": "evaluate",
     "SAMPLERS": "batches",
     "fit": "train",

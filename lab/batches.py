@@ -7,6 +7,7 @@ Shapes: S sequences of a batch, N their tokens, B rows of a task.
 """
 
 import hashlib
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,7 +62,7 @@ class Texts:
         made = cls(np.concatenate(rows) if rows else np.zeros(0, np.int32), starts, cut)
         if file:
             file.parent.mkdir(parents=True, exist_ok=True)
-            part = file.with_suffix(".part")
+            part = file.with_suffix(f".{os.getpid()}.part")
             save_file({"tokens": made.tokens, "starts": made.starts, "cut": np.array([cut])}, part)
             part.replace(file)
         return made

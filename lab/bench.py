@@ -58,7 +58,7 @@ def _ordinary(ours: Fit, folder: str) -> Callable[[], None]:
     H = bert.config.hidden_size
     heads = nn.ModuleDict({"sst": nn.Linear(H, 5), "qqp": nn.Linear(2 * H, 1), "sts": nn.Linear(2 * H, 1)})
     optimizer = torch.optim.AdamW([*bert.parameters(), *heads.parameters()], lr=e.lr, eps=1e-6, weight_decay=0)
-    examples = {example.id: example for task in TASKS for example in ours.data.splits[task, "train"].examples}
+    examples = {(task, x.id): x for task in TASKS for x in ours.data.splits[task, "train"].examples}
     bert.train()
 
     def encode(texts: list[str]) -> torch.Tensor:
@@ -69,7 +69,7 @@ def _ordinary(ours: Fit, folder: str) -> Callable[[], None]:
         loss = torch.zeros(())
         for task in TASKS:
             rows = ours.rows[task, "train"]
-            drawn = [examples[rows.ids[i]] for i in ours.streams[task].batch(ours.state["drawn"][task] - 1)]
+            drawn = [examples[task, rows.ids[i]] for i in ours.streams[task].batch(ours.state["drawn"][task] - 1)]
             labels = torch.tensor([example.label for example in drawn])
             vectors = torch.cat([encode(list(side)) for side in zip(*(x.texts for x in drawn), strict=True)], -1)
             logits = heads[task](vectors if task == "sts" else F.dropout(vectors, 0.3))

@@ -25,18 +25,21 @@ from lab.errors import LabError
 
 def steps(folder: Path) -> list[int]:
     """The steps that have a checkpoint, oldest first."""
-    return sorted(int(f.name) for f in folder.glob("[0-9]*") if f.name.isdigit() and (f / "state.json").is_file())
+    return sorted(int(f.name) for f in folder.glob("[0-9]*") if f.name.isdigit())
 
 
-def load(folder: Path, step: int) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """A checkpoint's tensors, under "file/name", and its state. LabError: it is damaged."""
+def load(folder: Path, step: int, for_training: bool = False) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """A checkpoint's tensors, under "file/name", and its state. LabError: it is damaged.
+
+    for_training: what only training needs must be there too; `finish` has dropped it from a run that is done.
+    """
     here, tensors = folder / f"{step:08d}", {}
     try:
         state = json.loads((here / "state.json").read_text(encoding="utf-8"))
         for name, digest in state["files"].items():
             file = here / f"{name}.safetensors"
-            if not file.exists() and name != "model":
-                continue  # dropped when the run was done
+            if name == "training" and not for_training and not file.exists():
+                continue
             if _sha256(file) != digest:
                 raise LabError(f"checkpoint {file} has changed since it was written")
             tensors |= {f"{name}/{key}": value for key, value in load_file(file).items()}
@@ -45,11 +48,14 @@ def load(folder: Path, step: int) -> tuple[dict[str, Tensor], dict[str, Any]]:
     return tensors, state
 
 
-def load_newest(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-    """The newest checkpoint that is whole; a warning names every damaged one passed over. None: there is none."""
+def load_newest(folder: Path, last: int = 0) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+    """The newest checkpoint that is whole; a warning names every damaged one passed over. None: there is none.
+
+    last: the step after which nothing is left to train; an earlier checkpoint must hold all that training needs.
+    """
     for step in reversed(steps(folder)):
         try:
-            return load(folder, step)
+            return load(folder, step, for_training=step < last)
         except LabError as error:
             warnings.warn(f"{error}; going back to the checkpoint before it", stacklevel=2)
     return None

@@ -98,7 +98,7 @@ def _show(training) -> None:  # noqa: ANN001
     from tqdm.auto import tqdm
 
     from lab.data import TASKS
-    from lab.evaluate import METRICS
+    from lab.evaluate import METRICS, shown
 
     scores: dict[tuple, dict] = {}
     for row in training:
@@ -106,14 +106,10 @@ def _show(training) -> None:  # noqa: ANN001
             of = scores.setdefault((row["split"], row["step"]), {})
             of[row["task"]] = row["value"]
             if row["task"] == "all":
-                line = "  ".join(f"{t} {_shown(of.get(t))}" for t in (*TASKS, "all")).replace("all", "overall")
+                line = "  ".join(f"{t} {shown(of.get(t))}" for t in (*TASKS, "all")).replace("all", "overall")
                 what = {"dev": f"epoch {row['epoch']:>2} dev", "dev_full": f"all of dev, epoch {row['epoch']}",
                         "test": f"test, epoch {row['epoch']}"}[row["split"]]
                 tqdm.write(f"{what}:  {line}")
-
-
-def _shown(value: float | None) -> str:
-    return "n/a" if value is None else f"{value:.3f}"
 
 
 @app.command()
@@ -151,6 +147,7 @@ def report(
     table = tables.leaderboard(frame)
     print(tables.as_text(table))
     if not table.empty:
+        print(f"\nruns: {', '.join(sorted(frame['run'].unique()))}")
         print(f"\npictures: {tables.write(frame, out or runs_root(runs) / 'report.html')}")
 
 
@@ -180,6 +177,6 @@ def main() -> None:
     warnings.showwarning = lambda message, *_: print(f"lab: {message}", file=sys.stderr)
     try:
         app()
-    except LabError as error:
+    except (LabError, OSError) as error:
         print(f"lab: {error}", file=sys.stderr)
         sys.exit(2)

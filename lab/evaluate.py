@@ -3,9 +3,8 @@
 SST and QQP are judged by accuracy, STS by Pearson's r, all three by the paper's overall score (section 5.2).
 """
 
-import csv
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,13 +39,18 @@ def pearson(predictions: np.ndarray, scores: np.ndarray) -> float | None:
     """Pearson's r in float64; None where a side is constant or not finite, for then there is no correlation."""
     x, y = (np.asarray(side, dtype=np.float64) - np.mean(side, dtype=np.float64) for side in (predictions, scores))
     norms = np.linalg.norm(x) * np.linalg.norm(y)
-    r = float(x @ y / norms) if norms > 0 else math.nan
+    constant = any(np.ptp(side) == 0 for side in (predictions, scores))
+    r = float(x @ y / norms) if norms > 0 and not constant else math.nan
     return r if math.isfinite(r) else None
 
 
 @torch.no_grad()
-def logits(model: MultitaskModel, rows: Mapping[str, Rows]) -> dict[str, torch.Tensor]:
-    """Every task's logits for its rows, in eval mode. Each distinct text is encoded once, shorter ones first."""
+def logits(model: MultitaskModel, rows: Mapping[str, Rows],
+           tick: Callable[[], None] = lambda: None) -> dict[str, torch.Tensor]:
+    """Every task's logits for its rows, in eval mode. Each distinct text is encoded once, shorter ones first.
+
+    `tick` is called every few thousand tokens, by those who must show that they are alive.
+    """
     training, device = model.training, next(model.parameters()).device
     model.eval()
     texts: Texts = next(iter(rows.values())).texts
@@ -55,6 +59,7 @@ def logits(model: MultitaskModel, rows: Mapping[str, Rows]) -> dict[str, torch.T
     for which, ids, positions, layout in chunks(texts, wanted, device=device):
         place = torch.from_numpy(np.searchsorted(wanted, which)).to(device)
         sentences[place] = model.sentences(ids, positions, layout)
+        tick()
     answers = {}
     for task, part in rows.items():
         place = torch.from_numpy(np.searchsorted(wanted, part.text)).to(device)  # (rows, 1 or 2)
@@ -64,17 +69,21 @@ def logits(model: MultitaskModel, rows: Mapping[str, Rows]) -> dict[str, torch.T
     return answers
 
 
-def evaluate(model: MultitaskModel, rows: Mapping[str, Rows]) -> tuple[dict[str, dict], dict[str, np.ndarray]]:
+def evaluate(model: MultitaskModel, rows: Mapping[str, Rows],
+             tick: Callable[[], None] = lambda: None) -> tuple[dict[str, dict], dict[str, np.ndarray]]:
     """Scores and predictions of a model: ({task: {metric: value}}, {task: predictions}).
 
     The scores have each task's own metric and mean loss, and under "all" the overall score where all tasks are there.
+    Rows without labels have predictions and no score.
     """
     scores: dict[str, dict] = {}
     predictions = {}
-    for task, answer in logits(model, rows).items():
+    for task, answer in logits(model, rows, tick).items():
         head, part = model.heads[task], rows[task]
         labels = torch.from_numpy(part.labels).to(answer.device)
         predictions[task] = head.predict(answer).cpu().numpy()
+        if np.isnan(part.labels).any():
+            continue
         if task == "sts":
             score = pearson(predictions[task], part.labels)
         else:
@@ -99,9 +108,13 @@ def write_predictions(folder: Path, split: str, rows: Mapping[str, Rows],
 
 def read_predictions(file: Path) -> dict[str, float]:
     """The inverse: id -> prediction."""
-    with open(file, encoding="utf-8", newline="") as lines:
-        next(lines)
-        return {row[0].strip(): float(row[1]) for row in csv.reader(lines)}
+    lines = file.read_text(encoding="utf-8").splitlines()[1:]
+    return {row: float(value) for row, value in (line.rsplit(" , ", 1) for line in lines)}
+
+
+def shown(value: float | None) -> str:
+    """A score for people: three digits, or n/a."""
+    return "n/a" if value is None else f"{value:.3f}"
 
 
 def _no_formula(text: str) -> str:
@@ -133,6 +146,8 @@ def predict(run_or_model: "str | Path | Run | MultitaskModel", task: str, texts:
     if tokenizer is None:
         raise LabError("predict with a model needs its tokenizer: predict(model, task, texts, tokenizer=tokenizer)")
     wide = 1 if task == "sst" else 2
+    if isinstance(texts, str):
+        raise LabError(f"texts is a list: predict(..., {task!r}, [...])")
     pairs = [(text,) if isinstance(text, str) else tuple(text) for text in texts]
     if not pairs or any(len(pair) != wide or not all(isinstance(t, str) and t.strip() for t in pair) for pair in pairs):
         raise LabError(f"{task} takes {'sentences' if wide == 1 else 'pairs of sentences'}, and none may be empty")

@@ -130,8 +130,8 @@ def _checked(field: str, value: Any, kind: Any) -> Any:
 
 _KINDS = typing.get_type_hints(Experiment)
 _RANGES = (
-    ("iterations", 1, 10**9), ("epochs", 1, 10**6), ("batch_size", 1, 10**6), ("lr", 0, float("inf")),
-    ("weight_decay", 0, float("inf")), ("warmup", 0, 10**9), ("dropout", 0, 0.999), ("scale", 1e-6, 1),
+    ("iterations", 1, 10**9), ("epochs", 1, 10**6), ("batch_size", 1, 10**6), ("lr", 0, 1e30),
+    ("weight_decay", 0, 1e30), ("warmup", 0, 10**9), ("dropout", 0, 0.999), ("scale", 1e-6, 1),
     ("eval_train", 1, 10**9), ("eval_qqp", 2, 10**9), ("eval_rows", 2, 10**9), ("seed", 0, 2**63 - 1),
 )
 CHOICES: dict[str, Iterable[str]] = {
@@ -148,6 +148,19 @@ RECIPES: dict[str, Experiment] = {
     "baseline": Experiment(name="baseline"),
     "multitask": Experiment(name="multitask", updates=("sum",)),
 }
+
+
+# The axes of a row of the paper; the rest (encoder, lr, seed, scale, precision ...) a protocol or a user may choose.
+AXES = ("pooling", "sts_head", "updates", "sampling", "iterations", "epochs", "batch_size", "weight_decay", "warmup",
+        "dropout")
+
+
+def departs(experiment: Experiment) -> list[str]:
+    """The axes in which an experiment is not the row of the paper that its name and protocol promise."""
+    if experiment.name not in RECIPES:
+        return ["name"]
+    recipe = PROTOCOLS[experiment.protocol](replace(RECIPES[experiment.name], scale=experiment.scale))
+    return [axis for axis in AXES if getattr(experiment, axis) != getattr(recipe, axis)]
 
 
 def paper(experiment: Experiment) -> Experiment:

@@ -1,13 +1,17 @@
 """Records become pictures. Notebooks, report and dashboard draw with these same functions; none of them needs torch.
 
 Every function takes the frame of `lab.load_runs()` (or a part of it) and returns a plotly Figure whose title says what
-it was made from. Colours are Okabe and Ito's (2008), which stay apart for every kind of colour vision; each recipe
-has its own dash and marker too.
+it was made from. Lines are means over seeds alone: runs with other settings or data get a line of their own. Colours
+are Okabe and Ito's (2008), which stay apart for every kind of colour vision; each line has its own dash and marker too.
 """
+
+import json
 
 import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
+
+from lab.runs import told_apart
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F7F7F")
 DASHES = ("solid", "dash", "dot", "dashdot")
@@ -27,30 +31,33 @@ def made_from(runs: pd.DataFrame) -> str:
 
 
 def curves(runs: pd.DataFrame, metric: str = "score", split: str = "dev", x: str = "epoch") -> go.Figure:
-    """Figures 1-3: a task a panel, a line a recipe (the mean over its seeds), by epoch, step or seconds.
+    """Figures 1-3: a task a panel, a line a recipe (the mean over its seeds), by epoch, step, updates or seconds.
 
     metric: "score" (each task's own, and overall), or one as recorded, such as "loss" with split "batch".
     """
     shown = _scores(runs) if metric == "score" else runs[runs["metric"] == metric]
     shown = shown[shown["split"] == split]
+    if x == "updates":
+        shown = shown.assign(updates=shown["step"] * shown["settings"].map(_steps_an_iteration))
     figure = _panels(shown, f"{split} {metric} by {x}", runs)
-    for number, (name, of_recipe) in enumerate(shown.groupby("name", sort=False)):
+    for number, (name, of_recipe) in enumerate(shown.assign(label=told_apart(shown)).groupby("label", sort=False)):
         for column, task in enumerate(t for t in TASK_NAMES if t in set(shown["task"])):
-            line = of_recipe[of_recipe["task"] == task].groupby("step").agg({x: "mean", "value": "mean"})
+            line = of_recipe[of_recipe["task"] == task].groupby("step").agg({x: "mean", "value": _mean})
             figure.add_trace(_line(line[x], line["value"], name, number, first=column == 0), row=1, col=column + 1)
     figure.update_xaxes(title_text=x)
     return figure
 
 
 def overfit(runs: pd.DataFrame, name: str) -> go.Figure:
-    """Figure 4: train and dev scores of one recipe by epoch, a task a panel."""
-    shown = _scores(runs[runs["name"] == name])
+    """Figure 4: train and dev scores of one recipe by epoch, a task a panel. name: as `runs.told_apart` gives it."""
+    runs = runs[pd.Series(told_apart(runs), index=runs.index, dtype=object) == name]
+    shown = _scores(runs)
     shown = shown[shown["split"].isin(["train", "dev"])]
-    figure = _panels(shown, f"{name}: train and dev by epoch", runs[runs["name"] == name])
+    figure = _panels(shown, f"{name}: train and dev by epoch", runs)
     for number, split in enumerate(("train", "dev")):
         for column, task in enumerate(t for t in TASK_NAMES if t in set(shown["task"])):
             part = shown[(shown["split"] == split) & (shown["task"] == task)]
-            line = part.groupby("epoch")["value"].mean()
+            line = part.groupby("epoch")["value"].agg(_mean)
             figure.add_trace(_line(line.index, line, split, number, first=column == 0), row=1, col=column + 1)
     figure.update_xaxes(title_text="epoch")
     return figure
@@ -63,7 +70,8 @@ def leaderboard(runs: pd.DataFrame) -> go.Figure:
     figure = _panels(shown, "all of dev, last epoch", runs)
     for column, task in enumerate(t for t in TASK_NAMES if t in set(shown["task"])):
         part = shown[shown["task"] == task]
-        figure.add_trace(go.Scatter(x=part["value"], y=part["name"], mode="markers", showlegend=False,
+        labels = [_plain(label) for label in told_apart(part)]
+        figure.add_trace(go.Scatter(x=part["value"], y=labels, mode="markers", showlegend=False,
                                     marker={"color": COLOURS[0], "size": 10}), row=1, col=column + 1)
         if column:
             figure.update_yaxes(showticklabels=False, row=1, col=column + 1)
@@ -75,13 +83,24 @@ def _scores(runs: pd.DataFrame) -> pd.DataFrame:
     return runs[runs["metric"] == runs["task"].map(SCORES)]
 
 
+def _mean(values: pd.Series) -> float:
+    """Over seeds; a null seed is not averaged away."""
+    return values.mean(skipna=False)
+
+
+def _steps_an_iteration(settings: str) -> int:
+    """Optimizer steps in one iteration: three for `separate`, else one an update."""
+    return sum(3 if update == "separate" else 1 for update in json.loads(settings)["updates"])
+
+
 def _panels(shown: pd.DataFrame, title: str, runs: pd.DataFrame) -> go.Figure:
     tasks = [t for t in TASK_NAMES if t in set(shown["task"])]
     figure = make_subplots(rows=1, cols=max(1, len(tasks)), subplot_titles=[TASK_NAMES[t] for t in tasks])
     if not tasks:
         figure.add_annotation(text="nothing recorded yet", showarrow=False, x=0.5, y=0.5, xref="paper", yref="paper")
-    figure.update_layout(title={"text": f"{title}<br><sup>{_plain(made_from(runs))}</sup>"}, template="plotly_white",
-                         height=380, legend={"orientation": "h", "y": -0.25}, margin={"t": 90})
+    title = f"{_plain(title)}<br><sup>{_plain(made_from(runs))}</sup>"
+    figure.update_layout(title={"text": title}, template="plotly_white", height=380,
+                         legend={"orientation": "h", "y": -0.25}, margin={"t": 90})
     return figure
 
 

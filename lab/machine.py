@@ -45,9 +45,7 @@ class Randomness:
 
     def __init__(self, seed: int, device: torch.device) -> None:
         self.device = device
-        with torch.random.fork_rng([device] if device.type == "cuda" else []):
-            torch.manual_seed(seed)
-            self.own = self.now()
+        self.own = {kind: torch.Generator(kind).manual_seed(seed).get_state() for kind in {"cpu", device.type}}
 
     def now(self) -> dict[str, Tensor]:
         """The global state."""

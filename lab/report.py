@@ -1,14 +1,17 @@
 """Records become Table 1, and one HTML file that opens without a network."""
 
 import html
+import os
 from pathlib import Path
 
 import pandas as pd
 
-from lab.runs import CHECKOUT
+from lab.data import checkout
+from lab.runs import told_apart
 
 TASK_SCORES = {("sst", "accuracy"): "sst", ("qqp", "accuracy"): "qqp", ("sts", "pearson"): "sts",
                ("all", "overall"): "overall"}
+ALIKE = ["data", "fingerprint", "encoder", "protocol"]  # what runs must share to stand in one table or picture
 NOTES = {"sample": "made from the bundled sample: no number here says anything about the real data sets",
          "smoke": "protocol smoke: too short to compare recipes",
          "minilm": "MiniLM was trained on sentence pairs that include Quora's, so its QQP scores had help; its [CLS] "
@@ -20,13 +23,17 @@ def leaderboard(runs: pd.DataFrame) -> pd.DataFrame:
 
     Scores are means over seeds on all of dev: sst, qqp, sts, overall at the last epoch, on which nothing was selected;
     best_* at the epoch that was best on dev, as the paper reports. paper_overall is the paper's own, and stands beside
-    no number made from the sample. A recipe with a null score in a seed has none in the mean, and ranks last.
+    no number made from the sample or from a changed recipe. A recipe with a null score in some seeds (null_seeds) has
+    none in the mean, and ranks last.
     """
     final = runs[(runs["split"] == "dev_full") & (runs["state"] == "done")]
     final = final.assign(score=[TASK_SCORES.get(key) for key in zip(final["task"], final["metric"], strict=True)])
     final = final.dropna(subset="score")
-    keys = ["name", "settings", "protocol", "encoder", "data", "fingerprint"]
-    columns = [*keys, "seeds", *TASK_SCORES.values(), *(f"best_{c}" for c in TASK_SCORES.values()), "paper_overall"]
+    keys = ["name", "settings", "departs", "protocol", "encoder", "data", "fingerprint"]
+    # The same experiment run twice is the same run: a seed counts once.
+    final = final[final["run"] == final.groupby([*keys, "seed"])["run"].transform("min")]
+    scores = list(TASK_SCORES.values())
+    columns = [*keys, "seeds", "null_seeds", *scores, *(f"best_{c}" for c in scores), "paper_overall"]
     if final.empty:
         return pd.DataFrame(columns=columns)
     steps = final.groupby("run")["step"]
@@ -36,15 +43,17 @@ def leaderboard(runs: pd.DataFrame) -> pd.DataFrame:
         by_run = chosen.drop_duplicates(["run", "score"]).pivot(index=[*keys, "run"], columns="score", values="value")
         by_run = by_run.reindex(columns=TASK_SCORES.values())
         tables[prefix] = by_run.groupby(level=keys, sort=False).agg(lambda s: s.mean(skipna=False)).add_prefix(prefix)
-    seeds = final.groupby(keys)["run"].nunique().rename("seeds")
-    table = pd.concat([seeds, *tables.values()], axis=1).reset_index()
-    table["paper_overall"] = table["name"].map(paper_table("table1")["overall"]).where(table["data"] != "sample")
+    seeds = final.groupby(keys)["seed"].nunique().rename("seeds")
+    null = final.assign(null=final["seed"].where(final["value"].isna())).groupby(keys)["null"].nunique()
+    table = pd.concat([seeds, null.rename("null_seeds"), *tables.values()], axis=1).reset_index()
+    comparable = (table["data"] != "sample") & (table["departs"] == "")
+    table["paper_overall"] = table["name"].map(paper_table("table1")["overall"]).where(comparable)
     return table.sort_values("overall", ascending=False, na_position="last").reset_index(drop=True)[columns]
 
 
 def paper_table(name: str) -> pd.DataFrame:
     """The paper's "table1" (dev) or "table2" (test), by recipe."""
-    return pd.read_csv(CHECKOUT / "data" / "paper" / f"{name}.csv", index_col="recipe")
+    return pd.read_csv(checkout() / "data" / "paper" / f"{name}.csv", index_col="recipe")
 
 
 def notes(table: pd.DataFrame) -> list[str]:
@@ -58,29 +67,22 @@ def as_text(table: pd.DataFrame) -> str:
     if table.empty:
         return "no finished runs yet; `lab train baseline` makes one"
     blocks = []
-    alike = ["data", "fingerprint", "encoder", "protocol"]
-    for (data, fingerprint, encoder, protocol), part in table.groupby(alike, sort=False):
+    for (data, fingerprint, encoder, protocol), part in table.groupby(ALIKE, sort=False):
         shown = part[["name", "seeds", *TASK_SCORES.values(), "best_overall", "paper_overall"]]
-        shown = shown.assign(name=_told_apart(part))
+        shown = shown.assign(name=told_apart(part))
         shown = shown.drop(columns="paper_overall") if data == "sample" else shown
-        body = shown.to_string(index=False, na_rep="n/a", float_format=lambda v: f"{v:.3f}")
+        body = _with_nulls(shown, part).to_string(index=False, na_rep="n/a", float_format=lambda v: f"{v:.3f}")
         blocks.append(f"data: {data} ({fingerprint}) · encoder: {encoder} · protocol: {protocol}\n{body}\n"
                       + "".join(f"! {note}\n" for note in notes(part)))
     return "\n".join(blocks) + ("\nsst, qqp: accuracy; sts: Pearson r; last epoch, all of dev (best_overall: the epoch "
                                 "best on dev; paper_overall: the paper's, best epoch, bert-base)")
 
 
-def _told_apart(part: pd.DataFrame) -> list[str]:
-    """Names of rows; where two settings share one, with the settings that differ."""
-    import json
-
-    settings = [json.loads(text) for text in part["settings"]]
-    names = []
-    for name, mine in zip(part["name"], settings, strict=True):
-        same = [s for n, s in zip(part["name"], settings, strict=True) if n == name]
-        differ = sorted(k for k in mine if any(s.get(k) != mine[k] for s in same))
-        names.append(name + (f" ({', '.join(f'{k}={mine[k]}' for k in differ)})" if differ else ""))
-    return names
+def _with_nulls(shown: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
+    """A null overall score says of how many seeds it is."""
+    nulls = [f"n/a ({k} of {n} seeds)" if k else f"{v:.3f}"
+             for k, n, v in zip(table["null_seeds"], table["seeds"], table["overall"], strict=True)]
+    return shown.assign(overall=nulls)
 
 
 def write(runs: pd.DataFrame, file: Path) -> Path:
@@ -88,18 +90,21 @@ def write(runs: pd.DataFrame, file: Path) -> Path:
     from lab import figures
 
     table = leaderboard(runs)
-    shown = table.drop(columns=["settings", "fingerprint"]).assign(name=_told_apart(table))
-    parts = [f"<h1>minBERT lab</h1><p>{html.escape(figures.made_from(runs))}</p>"]
-    parts += [f"<p><strong>{html.escape(note)}</strong></p>" for note in notes(table)]
-    drawn = [figures.leaderboard(runs), figures.curves(runs)]
-    drawn += [figures.overfit(runs, name) for name in dict.fromkeys(table["name"])]
-    for number, figure in enumerate(drawn):
-        parts.append(figure.to_html(full_html=False, include_plotlyjs=number == 0, config={"displaylogo": False}))
-    parts.append(shown.to_html(index=False, na_rep="n/a", float_format=lambda v: f"{v:.3f}", escape=True))
+    parts, script = ["<h1>minBERT lab</h1>"], True
+    for (data, fingerprint, encoder, protocol), part in table.groupby(ALIKE, sort=False):
+        of = runs[(runs[ALIKE] == [data, fingerprint, encoder, protocol]).all(axis=1)]
+        parts.append(f"<h2>{html.escape(figures.made_from(of))}</h2>")
+        parts += [f"<p><strong>{html.escape(note)}</strong></p>" for note in notes(part)]
+        overfits = [figures.overfit(of, name) for name in told_apart(part)]
+        for figure in (figures.leaderboard(of), figures.curves(of), *overfits):
+            parts.append(figure.to_html(full_html=False, include_plotlyjs=script, config={"displaylogo": False}))
+            script = False
+        shown = part.drop(columns=["settings", "fingerprint", "null_seeds"]).assign(name=told_apart(part))
+        parts.append(_with_nulls(shown, part).to_html(index=False, na_rep="n/a", float_format=lambda v: f"{v:.3f}"))
     style = "body{font:16px system-ui;max-width:1200px;margin:2rem auto;padding:0 1rem} td,th{padding:.2rem .6rem}"
     page = (f"<!doctype html><html lang='en'><meta charset='utf-8'><meta name='viewport' content='width=device-width'>"
             f"<title>minBERT lab</title><style>{style}</style>{''.join(parts)}</html>")
     file.parent.mkdir(parents=True, exist_ok=True)
-    part = file.with_suffix(".part")
+    part = file.with_suffix(f".{os.getpid()}.part")
     part.write_text(page, encoding="utf-8")
     return part.replace(file)

@@ -23,20 +23,20 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
 from filelock import FileLock, Timeout
 
+from lab.data import checkout
 from lab.errors import LabError
 
 if TYPE_CHECKING:
     import pandas as pd
     from torch import Tensor
 
-CHECKOUT = Path(__file__).resolve().parent.parent
 STALE_AFTER = 120  # seconds without a heartbeat after which a "running" run is taken for stopped
 FORMAT = 1
 
 
 def runs_root(root: str | Path | None = None) -> Path:
     """The run store: `root`, else LAB_RUNS, else `runs/` of the checkout."""
-    return Path(root or os.environ.get("LAB_RUNS") or CHECKOUT / "runs")
+    return Path(root or os.environ.get("LAB_RUNS") or checkout() / "runs")
 
 
 def checked_name(name: str) -> str:
@@ -118,10 +118,8 @@ class Run:
         import torch
 
         from lab import checkpoints
-        from lab.bert import Bert, BertConfig
         from lab.experiment import Experiment
         from lab.tasks import MultitaskModel
-        from lab.weights import load_tokenizer
 
         if weights not in ("best", "last"):
             raise LabError(f"weights {weights!r} is not known (valid: best, last)")
@@ -132,12 +130,19 @@ class Run:
         if weights == "best" and state["best"] and state["best"]["step"] != state["step"]:
             tensors, state = checkpoints.load(self.checkpoints, state["best"]["step"])
         experiment = Experiment.from_json(json.dumps(self.config["experiment"]))
-        encoder = self.folder / "encoder"
-        bert_config = BertConfig.from_json(encoder / "config.json")
         with torch.random.fork_rng(devices=[]):  # the draws of a fresh model are overwritten at once
-            model = MultitaskModel(Bert(bert_config), experiment.pooling, experiment.sts_head)
+            bert, tokenizer = self.encoder()
+            model = MultitaskModel(bert, experiment.pooling, experiment.sts_head)
         fill(model, tensors, self)
-        return model.eval(), load_tokenizer(encoder, bert_config)
+        return model.eval(), tokenizer
+
+    def encoder(self) -> tuple[Any, Any]:
+        """(Bert with fresh weights, tokenizer), of the sizes and vocabulary that the run was trained with."""
+        from lab.bert import Bert, BertConfig
+        from lab.weights import load_tokenizer
+
+        config = BertConfig.from_json(self.folder / "encoder" / "config.json")
+        return Bert(config), load_tokenizer(self.folder / "encoder", config)
 
     # ---- writing -----------------------------------------------------------------------------------------------
 
@@ -149,8 +154,8 @@ class Run:
             self._lock.acquire(timeout=0)
         except Timeout:
             self._lock = None
-            raise LabError(f"run {self.name} is being trained by another process; wait for it, or use "
-                           "another name") from None
+            raise LabError(f"run {self.name} is being trained already, by another process or by a fit() here that "
+                           "was neither finished nor closed; wait, close() it, or use another name") from None
 
     def close(self) -> None:
         """Let the next writer in."""
@@ -158,10 +163,10 @@ class Run:
             self._rows.close()
             self._rows = None
         if self._lock:
-            self._lock.release()
-            self._lock = None
             if not (self.folder / "experiment.json").exists():
                 shutil.rmtree(self.folder, ignore_errors=True)  # it never began
+            self._lock.release()
+            self._lock = None
 
     def write_config(self, entries: Mapping[str, Any]) -> None:
         """Write experiment.json, with the versions and the revision that made the run."""
@@ -175,7 +180,7 @@ class Run:
         """Append rows to metrics.jsonl, whole lines at a time."""
         if self._rows is None:
             self._rows = open(self.folder / "metrics.jsonl", "ab")
-        self._rows.write("".join(json.dumps(row) + "\n" for row in rows).encode())
+        self._rows.write("".join(json.dumps(row, allow_nan=False) + "\n" for row in rows).encode())
         self._rows.flush()
 
     def cut_rows(self, size: int) -> None:
@@ -214,13 +219,13 @@ def list_runs(root: str | Path | None = None) -> list[Run]:
 def load_runs(root: str | Path | None = None) -> "pd.DataFrame":
     """Every metric row of every run of a store: one row a metric value, beside its run's settings.
 
-    Columns: run, name, seed, protocol, encoder, settings (all but the seed, as JSON), data ("sample", or what it was),
-    fingerprint, state, then step, epoch, split, task, metric, value, seconds. A run that cannot be read is named in a
-    warning and left out.
+    Columns: run, name, seed, protocol, encoder, settings (all but the seed, as JSON), departs (in what it is not the
+    recipe of its name), data ("sample", or what it was), fingerprint, state, then step, epoch, split, task, metric,
+    value, seconds. A run that cannot be read is named in a warning and left out.
     """
     import pandas as pd
 
-    columns = ["run", "name", "seed", "protocol", "encoder", "settings", "data", "fingerprint", "state",
+    columns = ["run", "name", "seed", "protocol", "encoder", "settings", "departs", "data", "fingerprint", "state",
                "step", "epoch", "split", "task", "metric", "value", "seconds"]
     rows: list[dict] = []
     for run in list_runs(root):
@@ -229,6 +234,7 @@ def load_runs(root: str | Path | None = None) -> "pd.DataFrame":
             settings, data = config["experiment"], config.get("data") or {}
             about = {"run": run.name, **{k: settings.get(k) for k in ("name", "seed", "protocol", "encoder")},
                      "settings": json.dumps({k: v for k, v in settings.items() if k != "seed"}, sort_keys=True),
+                     "departs": ", ".join(config.get("departs") or []),
                      "data": data.get("label"), "fingerprint": data.get("fingerprint"),
                      "state": run.status.get("state")}
             rows += [{**about, **row} for row in run.rows()]
@@ -238,12 +244,29 @@ def load_runs(root: str | Path | None = None) -> "pd.DataFrame":
     return frame.assign(**{c: pd.to_numeric(frame[c], errors="coerce") for c in ("step", "epoch", "value", "seconds")})
 
 
+def told_apart(frame: "pd.DataFrame") -> list[str]:
+    """A name for each row of a frame with columns name, settings and data: the recipe's, and what tells it apart.
+
+    Where several settings or data sets share a recipe's name, those that differ are put behind it.
+    """
+    about = frame[["name", "settings", "data"]].astype(str).drop_duplicates()
+    names = {}
+    for name, same in about.groupby("name"):
+        keys = list(zip(same["settings"], same["data"], strict=True))
+        settings = [json.loads(text) | {"data": data} for text, data in keys]
+        differ = sorted({k for s in settings for k in s if any(other.get(k) != s[k] for other in settings)})
+        for key, mine in zip(keys, settings, strict=True):
+            names[name, *key] = name + (f" ({', '.join(f'{k}={mine.get(k)}' for k in differ)})" if differ else "")
+    rows = frame[["name", "settings", "data"]].astype(str).itertuples(index=False)
+    return [names[tuple(row)] for row in rows]
+
+
 def _provenance() -> dict[str, Any]:
     from importlib.metadata import version
 
     import torch
 
-    git = ["git", "-C", str(CHECKOUT), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
+    git = ["git", "-C", str(checkout()), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
     try:
         revision = subprocess.run(git, capture_output=True, text=True, timeout=10).stdout.strip() or None
     except (OSError, subprocess.TimeoutExpired):
@@ -263,5 +286,8 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 def _write_json(path: Path, entries: Mapping[str, Any]) -> None:
     part = path.with_name(f".{path.name}.part")
-    part.write_text(json.dumps(entries, indent=1), encoding="utf-8")
+    with open(part, "w", encoding="utf-8") as file:
+        json.dump(entries, file, indent=1)
+        file.flush()
+        os.fsync(file.fileno())
     part.replace(path)

@@ -23,12 +23,12 @@ def cls(bert: Bert, hidden: Tensor, layout: Layout) -> Tensor:
 
 def mean(bert: Bert, hidden: Tensor, layout: Layout) -> Tensor:
     """The mean over a sentence's real tokens, [CLS] and [SEP] included: (N, H) -> (S, H)."""
-    return torch.segment_reduce(hidden.float(), "mean", lengths=layout.lengths, axis=0)
+    return torch.segment_reduce(hidden.float(), "mean", lengths=layout.lengths, axis=0, unsafe=True)
 
 
 def max_(bert: Bert, hidden: Tensor, layout: Layout) -> Tensor:
     """The maximum over a sentence's real tokens, entry by entry: (N, H) -> (S, H)."""
-    return torch.segment_reduce(hidden.float(), "max", lengths=layout.lengths, axis=0)
+    return torch.segment_reduce(hidden.float(), "max", lengths=layout.lengths, axis=0, unsafe=True)
 
 
 POOLINGS: dict[str, Callable[[Bert, Tensor, Layout], Tensor]] = {"cls": cls, "mean": mean, "max": max_}

@@ -21,8 +21,8 @@ from lab import checkpoints
 from lab.batches import SAMPLERS, Rows, Stream, pack, prepare
 from lab.data import TASKS, Data, load_data
 from lab.errors import LabError
-from lab.evaluate import evaluate, write_predictions
-from lab.experiment import PAPER_ITERATIONS, Experiment
+from lab.evaluate import evaluate, shown, write_predictions
+from lab.experiment import PAPER_ITERATIONS, Experiment, departs
 from lab.machine import Randomness, autocast, peak_memory, pick_device
 from lab.optim import AdamW
 from lab.runs import Run, checked_name, fill, runs_root
@@ -30,6 +30,7 @@ from lab.tasks import MultitaskModel
 from lab.weights import load_encoder, save_description
 
 WINDOW = 25  # iterations whose means make one row of each training measurement
+HEARTBEAT = 5  # seconds
 CHECKPOINT_EVERY = 100  # iterations, besides the end of every epoch
 STS_ROWS = 8 * PAPER_ITERATIONS  # the paper's smallest set, 6,040 rows: one batch of 8 an iteration of its epoch
 # What is summed on the device over a window, in the order of its columns.
@@ -56,7 +57,7 @@ class Fit:
                  root: str | Path | None, progress: bool) -> None:
         data = data if isinstance(data, Data) else load_data(data)
         self.experiment, self.data, self.progress = experiment, data, progress
-        self.device = pick_device(experiment.device)
+        self.device, self.total = pick_device(experiment.device), experiment.iterations * experiment.epochs
         self.run = _place(experiment, data, run, resume, runs_root(root))
         self.run.lock()
         try:
@@ -65,6 +66,7 @@ class Fit:
             self.run.close()
             raise
         self._iterator = self._train()
+        self.next_heartbeat = 0.0
 
     def __iter__(self) -> Iterator[dict]:
         return self
@@ -86,14 +88,22 @@ class Fit:
         if recorded and recorded.get("data", {}).get("fingerprint") != data.fingerprint:
             raise LabError(f"run {run.name} was trained on other data ({recorded.get('data', {}).get('label')}); "
                            "name the same data, or start a new run")
+        if recorded and recorded.get("device") != self.device.type:
+            raise LabError(f"run {run.name} was begun on {recorded.get('device')}, and would not be the same run on "
+                           f"{self.device.type}; start a new run here")
         if recorded and recorded["experiment"] != _plain(e):
             differs = [k for k, v in _plain(e).items() if recorded["experiment"].get(k) != v]
             raise LabError(f"run {run.name} was trained with another {', '.join(differs)}; name another run")
         self.finished = bool(recorded) and run.status.get("state") == "done"
 
         self.randomness = Randomness(e.seed, self.device)
+        newest = checkpoints.load_newest(run.checkpoints, self.total) if recorded else None
+        if recorded and not newest and run.rows():
+            raise LabError(f"run {run.name} has no checkpoint that can be read; its records are left as they are, "
+                           "so start a new run")
         with self.randomness:
-            bert, self.tokenizer = load_encoder(e.encoder)
+            # A run that goes on needs nothing but its own folder.
+            bert, self.tokenizer = run.encoder() if newest else load_encoder(e.encoder)
             for module in bert.modules():
                 if isinstance(module, torch.nn.Dropout):
                     module.p = e.dropout
@@ -113,7 +123,6 @@ class Fit:
                                       "drawn": dict.fromkeys(TASKS, 0), "window_tokens": 0, "window_seconds": 0.0}
         self.window = torch.zeros(2, len(MEASURED), device=self.device)  # sums, and how many values each is of
 
-        newest = checkpoints.load_newest(run.checkpoints) if recorded else None
         if newest:
             self._restore(*newest)
         if self.finished:
@@ -122,7 +131,7 @@ class Fit:
             save_description(bert.config, run.folder / "encoder", self.tokenizer)
             sizes = {f"{task} {split}": {"rows": len(s.examples), "used": len(rows[task, split]),
                                          "left out": len(s.problems)} for (task, split), s in data.splits.items()}
-            run.write_config({"experiment": _plain(e), "data": {
+            run.write_config({"experiment": _plain(e), "departs": departs(e), "device": self.device.type, "data": {
                 "label": data.label, "kind": data.kind, "fingerprint": data.fingerprint, "sizes": sizes,
                 "cut": rows["sst", "train"].texts.cut}})
         run.cut_rows(newest[1]["metrics_bytes"] if newest else 0)
@@ -132,7 +141,7 @@ class Fit:
 
     def _restore(self, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
         fill(self.model, tensors, self.run)
-        self.state = {key: state[key] for key in self.state}
+        self.state = {key: state.get(key, fresh) for key, fresh in self.state.items()}
         if "training/window" not in tensors:
             return  # a finished run keeps its weights alone
         parameters = list(self.model.parameters())
@@ -140,7 +149,7 @@ class Fit:
             if f"training/{i}.step" in tensors:
                 self.optimizer.state[parameter] = {
                     "step": int(tensors[f"training/{i}.step"]),
-                    **{k: tensors[f"training/{i}.{k}"].to(self.device) for k in ("exp_avg", "exp_avg_sq")}}
+                    **{k: tensors[f"training/{i}.{k}"].clone().to(self.device) for k in ("exp_avg", "exp_avg_sq")}}
         self.window.copy_(tensors["training/window"])
         self.randomness.own = {k: tensors[f"training/random.{k}"] for k in self.randomness.own}
 
@@ -157,15 +166,14 @@ class Fit:
     # ---- the loop ------------------------------------------------------------------------------------------------
 
     def _train(self) -> Iterator[dict]:
-        e, state = self.experiment, self.state
+        e, state, total = self.experiment, self.state, self.total
         if self.finished:
             self.run.close()
             return
-        total = e.iterations * e.epochs
         bar = tqdm(total=total, initial=state["step"], desc=self.run.name, unit="it", disable=not self.progress,
                    dynamic_ncols=True)
         try:
-            self.run.write_status("running", step=state["step"], total=total)
+            self._heartbeat()
             while state["step"] < total:
                 began = time.perf_counter()
                 self._iterate()
@@ -177,23 +185,26 @@ class Fit:
                 epoch_ends = step % e.iterations == 0
                 if step % WINDOW == 0 or step == total:
                     rows += self._close_window()
-                    self.run.write_status("running", step=step, total=total)
+                self._heartbeat()
                 if epoch_ends:
                     bar.set_postfix_str("scoring dev")
                     rows += self._score_epoch()
-                    bar.set_postfix_str(f"epoch {step // e.iterations}, dev overall {_shown(rows[-1]['value'])}")
+                    bar.set_postfix_str(f"epoch {step // e.iterations}, dev overall {shown(rows[-1]['value'])}")
+                saves = epoch_ends or step % CHECKPOINT_EVERY == 0
+                if saves:
+                    self._check_finite()
                 self.run.append(rows)
-                if epoch_ends or step % CHECKPOINT_EVERY == 0:
-                    self._read_window()  # nothing that is not finite is ever saved
+                if saves:
                     self._checkpoint()
                 yield from rows
             bar.set_postfix_str("scoring all of dev")
             rows = self._score_everything()
             self.run.append(rows)
+            checkpoints.finish(self.run.checkpoints, {total, state["best"]["step"]})
+            self.run.sync()
+            self.finished = True
             self.run.write_status("done", step=total, total=total, best=state["best"],
                                   seconds=round(state["seconds"], 1), scoring=round(state["scoring"], 1))
-            checkpoints.finish(self.run.checkpoints, {total, state["best"]["step"]})
-            self.finished = True
             yield from rows
         except BaseException as error:
             if not self.finished:
@@ -204,6 +215,12 @@ class Fit:
         finally:
             bar.close()
             self.run.close()
+
+    def _heartbeat(self) -> None:
+        """Say in status.json that the run is alive, every few seconds at most."""
+        if time.monotonic() > self.next_heartbeat:
+            self.next_heartbeat = time.monotonic() + HEARTBEAT
+            self.run.write_status("running", step=self.state["step"], total=self.total)
 
     def _iterate(self) -> None:
         """One iteration: draw a batch of every task, then take the experiment's updates in order."""
@@ -256,10 +273,19 @@ class Fit:
         sums, counts = self.window.tolist()
         for (metric, task), value in zip(MEASURED, sums, strict=True):
             if not math.isfinite(value):
-                raise LabError(f"run {self.run.name}: {task} {metric} became NaN or infinite by iteration "
-                               f"{self.state['step']}; the last good weights (iteration "
-                               f"{checkpoints.steps(self.run.checkpoints)[-1]}) are kept. Try a smaller lr")
+                raise self._not_finite(f"{task} {metric}")
         return sums, counts
+
+    def _check_finite(self) -> None:
+        """Nothing that is not finite is ever saved: neither sums nor weights. LabError otherwise."""
+        self._read_window()
+        if not torch.stack(torch._foreach_norm(list(self.model.parameters()))).isfinite().all():
+            raise self._not_finite("a weight")
+
+    def _not_finite(self, what: str) -> LabError:
+        good = checkpoints.steps(self.run.checkpoints)[-1]
+        return LabError(f"run {self.run.name}: {what} became NaN or infinite by iteration {self.state['step']}; the "
+                        f"last good weights (iteration {good}) are kept. Try a smaller lr")
 
     def _close_window(self) -> list[dict]:
         """The window's means as rows, and a fresh window."""
@@ -275,12 +301,15 @@ class Fit:
     def _score(self, split: str, rows: dict[str, Rows], step: int | None = None) -> tuple[list[dict], dict]:
         began = time.perf_counter()
         with autocast(self.experiment.precision, self.device):
-            scores, predictions = evaluate(self.model, rows)
+            scores, predictions = evaluate(self.model, rows, self._heartbeat)
         spent = time.perf_counter() - began
         self.state["seconds"] += spent
         self.state["scoring"] += spent
-        return [self._row(split, task, metric, value, step) for task, of in scores.items()
-                for metric, value in of.items()], predictions
+        made = [self._row(split, task, metric, value, step)
+                for task, of in scores.items() for metric, value in of.items()]
+        if bad := next((row for row in made if row["value"] is not None and not math.isfinite(row["value"])), None):
+            raise self._not_finite(f"{bad['task']} {bad['metric']} on {split}")
+        return made, predictions
 
     def _score_epoch(self) -> list[dict]:
         """Train and dev after an epoch; remembers the epoch that is best on dev overall."""
@@ -339,7 +368,3 @@ def _place(experiment: Experiment, data: Data, run: str | Path | None, resume: b
         raise LabError(f"there is a run {name} already; --resume (resume=True) goes on with it, another name starts "
                        "another")
     return Run(next(f for i in range(2, 10**6) if not (f := root / f"{name}-{i}").exists()))
-
-
-def _shown(value: float | None) -> str:
-    return "n/a" if value is None else f"{value:.3f}"

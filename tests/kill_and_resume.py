@@ -105,6 +105,8 @@ if __name__ == "__main__":
         in_save = i % 3 == 2
         number = draw.randrange(1, inside if in_save else everywhere)
         status = in_child(lambda: killed_at(f"killed-{i}", number, in_save))  # noqa: B023
+        if i % 2:  # the one that goes on is killed too
+            in_child(lambda: killed_at(f"killed-{i}", draw.randrange(1, everywhere // 2), False))  # noqa: B023
         resumed = in_child(lambda: train(f"killed-{i}"))  # noqa: B023
         same = outcome(f"killed-{i}") == outcome("undisturbed")
         print(json.dumps({"killed": status, "at": number, "in save": in_save, "resumed": resumed, "same": same}))

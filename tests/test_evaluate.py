@@ -1,5 +1,7 @@
 """Scores by the paper's formulas, predictions in the course's layout, answers to one's own sentences."""
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -96,7 +98,17 @@ def test_predict_answers_every_task(model):
     assert isinstance(sts, pd.DataFrame) and len(sts) == 2 and sts["prediction"].dtype.kind == "f"
 
 
-@pytest.mark.parametrize(("task", "texts"), [("sst", []), ("sst", [""]), ("sst", [("a", "b")]), ("qqp", ["one"]),
+def test_rows_without_labels_are_predicted_and_not_scored(model, tiny_data):
+    model, tokenizer = model
+    rows = prepare(lab.load_data(tiny_data), tokenizer)
+    dev = {t: rows[t, "dev"] for t in ("sst", "qqp", "sts")}
+    dev["sst"] = dataclasses.replace(dev["sst"], labels=np.full(24, np.nan, np.float32))
+    scores, predictions = evaluate(model, dev)
+    assert set(scores) == {"qqp", "sts"} and len(predictions["sst"]) == 24
+
+
+@pytest.mark.parametrize(("task", "texts"), [("sst", []), ("sst", "Great"), ("sst", [""]), ("sst", [("a", "b")]),
+                                             ("qqp", ["one"]),
                                              ("sts", [("a", " ")]), ("sts", [("a", 5)]), ("stss", ["a"])])
 def test_predict_says_what_it_takes(model, task, texts):
     model, tokenizer = model

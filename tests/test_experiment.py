@@ -55,7 +55,7 @@ def test_smoke_scores_at_most_200_rows():
     ("updates=sum,seperate", "updates 'seperate' is not known; did you mean 'separate'"),
     ("updates=", "updates is empty"),
     ("lr=fast", "lr must be a number, not 'fast'"),
-    ("lr=nan", "lr must be between 0 and inf"),
+    ("lr=nan", "lr must be between 0 and 1e+30"),
     ("epochs=2.5", "epochs must be a whole number"),
     ("epochs=0", "epochs must be between 1"),
     ("dropout=1", "dropout must be between 0 and 0.999"),

@@ -13,7 +13,8 @@ from lab import figures, report
 def records(name="baseline", seed=1, data="SST 8544", overall=0.5, best=None, state="done", run=None, **settings):
     """The rows of one made-up run: two epochs, dev_full at the last and, with `best`, at the first."""
     about = {"run": run or f"{name}-{seed}", "name": name, "seed": seed, "protocol": "laptop", "encoder": "minilm",
-             "settings": json.dumps({"name": name, **settings}), "data": data, "fingerprint": data, "state": state}
+             "settings": json.dumps({"name": name, "updates": ["separate"], **settings}), "departs": "",
+             "data": data, "fingerprint": data, "state": state}
     rows = []
     for split, step, value in [("dev", 47, best or 0.4), ("train", 47, 0.5), ("dev", 94, overall), ("train", 94, 0.9),
                                ("dev_full", 94, overall), *([("dev_full", 47, best)] if best else [])]:
@@ -52,7 +53,7 @@ def test_a_null_seed_ranks_last_and_is_not_averaged_away():
     table = lab.leaderboard(runs)
     assert list(table["name"]) == ["baseline", "multitask"]
     assert table.iloc[1]["seeds"] == 2 and np.isnan(table.iloc[1]["overall"]) and table.iloc[1]["sst"] == 0.9
-    assert "n/a" in report.as_text(table)
+    assert "n/a (1 of 2 seeds)" in report.as_text(table)
 
 
 def test_unfinished_runs_are_not_ranked_and_an_empty_store_says_what_to_do():
@@ -68,13 +69,35 @@ def test_figures_say_what_they_were_made_from(draw):
     assert draw(lab.load_runs()).layout.annotations[0].text == "nothing recorded yet"
 
 
-def test_curves_are_means_over_seeds():
-    figure = figures.curves(pd.concat([records(seed=1, overall=0.5), records(seed=2, overall=0.7)]))
+def test_curves_are_means_over_seeds_and_over_nothing_else():
+    seeds = [records(seed=1, overall=0.5, lr=1), records(seed=2, overall=0.7, lr=1)]
+    figure = figures.curves(pd.concat(seeds))
     assert list(figure.data[0].y) == pytest.approx([0.4, 0.6]) and list(figure.data[0].x) == [1, 2]
+    others = [records(run="x", overall=0.1, lr=2), records(run="y", data="sample", lr=1)]
+    figure = figures.curves(pd.concat([*seeds, *others]))
+    lines = {line.name: list(line.y) for line in figure.data}
+    assert set(lines) == {"baseline (data=SST 8544, lr=1)", "baseline (data=SST 8544, lr=2)",
+                          "baseline (data=sample, lr=1)"}
+    assert lines["baseline (data=SST 8544, lr=2)"] == pytest.approx([0.4, 0.1])
+    assert list(figures.curves(records(), x="updates").data[0].x) == [3 * 47, 3 * 94]  # three steps an iteration
+
+
+def test_the_same_run_twice_is_one_seed():
+    table = lab.leaderboard(pd.concat([records(seed=1), records(seed=1, run="baseline-1-2")]))
+    assert list(table["seeds"]) == [1]
+
+
+def test_the_papers_number_stands_only_beside_its_own_row():
+    changed = records(run="x", pooling="mean").assign(departs="pooling")
+    table = lab.leaderboard(pd.concat([records(), changed])).set_index("departs")
+    assert table.loc[""]["paper_overall"] == 0.641 and np.isnan(table.loc["pooling"]["paper_overall"])
 
 
 def test_names_cannot_become_html(tmp_path):
     runs = records("<script>alert(1)</script>", data="<b>x</b>")
     page = report.write(runs, tmp_path / "report.html").read_text(encoding="utf-8")
     assert "<script>alert(1)" not in page and "<b>x</b>" not in page
-    assert "<script>alert(1)" not in figures.curves(runs).to_html(include_plotlyjs=False)
+    for figure in (figures.curves(runs), figures.leaderboard(runs), figures.overfit(runs, runs["name"].iloc[0])):
+        texts = [figure.layout.title.text, *(line.name or "" for line in figure.data),
+                 *(label for line in figure.data if isinstance(line.y[0], str) for label in line.y)]
+        assert not any("<script" in text or "<b>" in text for text in texts)

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -85,7 +86,7 @@ def test_resume_needs_the_same_experiment_and_data(tiny, tiny_data, tmp_path):
         fit(tiny, data=tiny_data, run="one")
 
 
-@pytest.mark.parametrize("damage", ["truncate", "flip", "state", "gone"])
+@pytest.mark.parametrize("damage", ["truncate", "flip", "state", "gone", "no state", "no training"])
 def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(tiny, tiny_data, damage):
     whole, _ = trained(tiny, tiny_data, run="whole")
     training = fit(tiny, data=tiny_data, run="hurt", progress=False)
@@ -95,8 +96,9 @@ def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(tiny, tiny_dat
     training.close()
     newest = training.run.checkpoints / "00000008"
     file = newest / {"state": "state.json", "flip": "training.safetensors"}.get(damage, "model.safetensors")
-    if damage == "gone":
-        file.unlink()
+    lost = {"gone": file, "no state": newest / "state.json", "no training": newest / "training.safetensors"}
+    if damage in lost:
+        lost[damage].unlink()
     else:
         content = bytearray(file.read_bytes())
         content[-3] ^= 1
@@ -116,7 +118,7 @@ def test_a_second_writer_is_refused(tiny, tiny_data):
             "try: fit(lab.Experiment.from_json(sys.argv[1]), data=sys.argv[2], run='one', resume=True)\n"
             "except lab.LabError as error: print(error)")
     other = subprocess.run([sys.executable, "-c", code, tiny.to_json(), tiny_data], capture_output=True, text=True)
-    assert "being trained by another process" in other.stdout
+    assert "being trained already" in other.stdout
     list(training)  # and the first is not disturbed
     assert training.run.status["state"] == "done"
 
@@ -152,10 +154,63 @@ def test_a_loss_that_turns_nan_stops_and_keeps_the_last_good_weights(tiny, tiny_
         for row in training:
             if row["split"] == "dev" and row["epoch"] == 1:
                 training.model.heads["sts"].linear.weight.data[0, 0] = math.nan
+    assert all(math.isfinite(row["value"]) for row in training.run.rows() if row["value"] is not None)
     assert training.run.status["state"] == "failed" and "NaN" in training.run.status["why"]
     assert all(t.isfinite().all() for t in weights(training.run, 3).values())
     model, _ = training.run.model()
     assert all(p.isfinite().all() for p in model.parameters())
+
+
+def test_weights_that_turn_nan_in_an_epochs_last_step_are_not_saved(tiny, tiny_data, monkeypatch):
+    training = fit(tiny, data=tiny_data, progress=False)
+    step = training.optimizer.step
+
+    def poisoned():
+        step()
+        if training.state["step"] == 8:
+            training.model.heads["sts"].linear.weight.data[0, 0] = math.nan
+
+    monkeypatch.setattr(training.optimizer, "step", poisoned)
+    with pytest.raises(lab.LabError, match=r"last good weights \(iteration 4\)"):
+        list(training)
+    assert checkpoints.steps(training.run.checkpoints)[-1] == 4
+    assert all(t.isfinite().all() for t in weights(training.run, 4).values())
+
+
+def test_a_run_without_a_readable_checkpoint_is_not_begun_anew_over_its_records(tiny, tiny_data):
+    training = fit(tiny, data=tiny_data, run="one", progress=False)
+    for row in training:
+        if row["epoch"] == 2:
+            break
+    training.close()
+    rows = training.run.rows()
+    for state in training.run.checkpoints.glob("*/state.json"):
+        state.unlink()
+    with pytest.warns(UserWarning), pytest.raises(lab.LabError, match="no checkpoint that can be read"):
+        fit(tiny, data=tiny_data, run="one", resume=True)
+    assert training.run.rows() == rows
+
+
+def test_a_run_does_not_change_its_device(tiny, tiny_data):
+    training = fit(tiny, data=tiny_data, run="one", progress=False)
+    training.close()
+    config = json.loads((training.run.folder / "experiment.json").read_text())
+    (training.run.folder / "experiment.json").write_text(json.dumps(config | {"device": "cuda"}))
+    with pytest.raises(lab.LabError, match="begun on cuda"):
+        fit(tiny, data=tiny_data, run="one", resume=True)
+
+
+def test_a_run_goes_on_without_the_encoder_it_began_with(tiny, tiny_data, tiny_encoder, tmp_path):
+    shutil.copytree(tiny_encoder, tmp_path / "encoder")
+    experiment = dataclasses.replace(tiny, encoder=str(tmp_path / "encoder"))
+    training = fit(experiment, data=tiny_data, run="one", progress=False)
+    for row in training:
+        if row["epoch"] == 1:
+            break
+    training.close()
+    shutil.rmtree(tmp_path / "encoder")
+    run, _ = trained(experiment, tiny_data, run="one", resume=True)
+    assert run.status["state"] == "done"
 
 
 def test_a_reader_never_sees_half_a_row(tiny, tiny_data):

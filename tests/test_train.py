@@ -1,6 +1,7 @@
 """fit(): the updates mean what they say, records have what pictures need, and no random stream leaks."""
 
 import dataclasses
+import shutil
 
 import numpy as np
 import pytest
@@ -111,8 +112,8 @@ def test_a_null_score_never_beats_a_number(tiny, tiny_data, monkeypatch):
 
     real, calls = lab.train.evaluate, []
 
-    def constant_first(model, rows):
-        scores, predictions = real(model, rows)
+    def constant_first(model, rows, tick):
+        scores, predictions = real(model, rows, tick)
         calls.append(1)
         if len(calls) in (2, 6):  # dev of epochs 1 and 3
             scores["sts"]["pearson"] = scores["all"]["overall"] = None
@@ -153,6 +154,16 @@ def test_a_scale_keeps_its_share_of_the_training_rows(tiny, tiny_data):
     again = fit(dataclasses.replace(scaled, seed=3, name="x"), data=tiny_data, progress=False)
     assert again.rows["qqp", "train"].ids == training.rows["qqp", "train"].ids
     assert set(training.scored["train"]["sst"].ids) <= set(training.rows["sst", "train"].ids)
+
+
+def test_a_labelled_test_set_is_scored_at_the_end(tiny, tiny_data, tmp_path):
+    shutil.copytree(tiny_data, tmp_path / "data")
+    for name in ("ids-sst", "quora", "sts"):
+        shutil.copy(tmp_path / "data" / f"{name}-dev.csv", tmp_path / "data" / f"{name}-test.csv")
+    training, rows = run(dataclasses.replace(tiny, epochs=1), tmp_path / "data")
+    test, dev = ({(r["task"], r["metric"]): r["value"] for r in rows if r["split"] == s} for s in ("test", "dev_full"))
+    assert test == dev and ("all", "overall") in test
+    assert (training.run.folder / "predictions" / "last" / "para-test-output.csv").exists()
 
 
 def test_a_device_that_is_not_here_is_named(tiny, tiny_data, monkeypatch):

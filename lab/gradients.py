@@ -1,0 +1,140 @@
+"""Task gradients and every way to combine them.
+
+Over the shared encoder the gradient of task i is one vector g_i (P,), never a list of parts. A combiner sees only the
+Gramian G (T, T), G_ij = g_i . g_j, and answers with weights w (T,): the update is sum_i w_i g_i. So PCGrad is fifteen
+lines that a student checks by hand, and no combiner ever copies a gradient.
+
+Ours: sum, mean, pcgrad, gradvac. Borrowed from TorchJD: aligned_mtl, imtl_g, mgda, fairgrad, and with the extra
+`methods` cagrad, upgrad, dualproj.
+"""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from lab.errors import LabError
+
+Gradient = Sequence[Tensor | None]  # of one task, a tensor a parameter; None: the task does not reach it
+Combiner = Callable[[Tensor, torch.Generator, dict[str, Tensor]], Tensor]
+BLOCK = 2**18  # elements of a gradient brought to float64 at a time: they stay in a CPU's cache
+FAIRGRAD_ALPHA = 1.0
+VACCINE_DECAY = 0.01
+
+
+def gramian(gradients: Sequence[Gradient]) -> Tensor:
+    """The inner products of T gradients over all their parameters as one vector: (T, T), float64, on the CPU."""
+    total: Tensor | float = 0.0
+    for parts in zip(*gradients, strict=True):
+        like = next((part for part in parts if part is not None), None)
+        if like is None:
+            continue
+        flat = [like.new_zeros(1).expand(like.numel()) if part is None else part.reshape(-1) for part in parts]
+        for block in zip(*(part.split(BLOCK) for part in flat), strict=True):
+            g = torch.stack(block).double()  # (T, BLOCK)
+            total = total + g @ g.T
+    return torch.as_tensor(total).cpu()
+
+
+def combine(gradients: Sequence[Gradient], weights: Tensor) -> list[Tensor | None]:
+    """sum_i w_i g_i, parameter by parameter. It is written into the first gradients' memory: they are used up."""
+    combined = []
+    scale = weights.tolist()
+    for parts in zip(*gradients, strict=True):
+        there = [(part, w) for part, w in zip(parts, scale, strict=True) if part is not None]
+        if not there:
+            combined.append(None)
+            continue
+        (result, first), *rest = there
+        result.mul_(first)
+        for part, w in rest:
+            result.add_(part, alpha=w)
+        combined.append(result)
+    return combined
+
+
+def sum_(G: Tensor, generator: torch.Generator, state: dict[str, Tensor]) -> Tensor:
+    """Plain multitask: w = 1."""
+    return torch.ones_like(G[0])
+
+
+def mean(G: Tensor, generator: torch.Generator, state: dict[str, Tensor]) -> Tensor:
+    """w = 1 / T."""
+    return torch.full_like(G[0], 1 / len(G))
+
+
+def pcgrad(G: Tensor, generator: torch.Generator, state: dict[str, Tensor]) -> Tensor:
+    """PCGrad (Yu et al. 2020, algorithm 1), as the mean of the projected gradients, the paper's word.
+
+    Row i of W holds g_i^PC = sum_k W_ik g_k. The original g_j are projected on, in a fresh random order, and never
+    g_i itself.
+    """
+    T = len(G)
+    W = torch.eye(T, dtype=G.dtype)
+    for i in range(T):
+        for j in torch.randperm(T, generator=generator).tolist():
+            dot = W[i] @ G[j]  # g_i^PC . g_j
+            if j != i and dot < 0:
+                # g_i^PC = g_i^PC - (g_i^PC . g_j / |g_j|^2) g_j
+                W[i, j] -= dot / G[j, j]
+    return W.mean(0)
+
+
+def gradvac(G: Tensor, generator: torch.Generator, state: dict[str, Tensor]) -> Tensor:
+    """Gradient Vaccine (Wang et al. 2021, equation 2), as a mean like `pcgrad`; with targets of 0 it is PCGrad.
+
+    state["targets"] (T, T) keeps the moving averages of the cosines, which are raised to them where they are lower.
+    """
+    T = len(G)
+    W = torch.eye(T, dtype=G.dtype)
+    targets = state.setdefault("targets", torch.zeros(T, T, dtype=G.dtype))
+    for i in range(T):
+        for j in torch.randperm(T, generator=generator).tolist():
+            norm_i, norm_j = (W[i] @ G @ W[i]).clamp(min=0).sqrt(), G[j, j].sqrt()
+            if j == i or norm_i * norm_j == 0:
+                continue
+            cosine, target = (W[i] @ G[j] / (norm_i * norm_j)).clamp(-1, 1), targets[i, j].clone()
+            if cosine < target:
+                # with s = sqrt(1 - cosine^2) and t = sqrt(1 - target^2):
+                # g_i^PC += |g_i^PC| (target s - cosine t) / (|g_j| t) g_j
+                s, t = (1 - cosine**2).sqrt(), (1 - target**2).sqrt()
+                W[i, j] += norm_i * (target * s - cosine * t) / (norm_j * t)
+            targets[i, j] = (1 - VACCINE_DECAY) * target + VACCINE_DECAY * cosine
+    return W.mean(0)
+
+
+def borrowed(name: str, scaled_power: float = 0.0, **options: object) -> Combiner:
+    """A TorchJD weighting as a combiner. G is divided by its largest diagonal entry s (1 where that is 0) before.
+
+    A method that is not scale-free has its weights multiplied by s ** scaled_power after.
+    """
+
+    def combiner(G: Tensor, generator: torch.Generator, state: dict[str, Tensor]) -> Tensor:
+        import torchjd.aggregation
+
+        s = G.diagonal().max()
+        s = s if s > 0 else torch.ones_like(s)
+        try:
+            weighting = getattr(torchjd.aggregation, f"{name}Weighting")(**options)
+            return weighting(G / s) * s**scaled_power
+        except ImportError as error:
+            raise LabError(f"the gradient method {name} needs the extra `methods`: pip install -e '.[methods]' "
+                           f"({str(error).splitlines()[0]})") from None
+
+    combiner.__doc__ = f"{name}, from TorchJD."
+    return combiner
+
+
+COMBINERS: dict[str, Combiner] = {
+    "sum": sum_,
+    "mean": mean,
+    "pcgrad": pcgrad,
+    "gradvac": gradvac,
+    "aligned_mtl": borrowed("AlignedMTL"),
+    "imtl_g": borrowed("IMTLG"),
+    "mgda": borrowed("MGDA"),
+    "fairgrad": borrowed("FairGrad", -FAIRGRAD_ALPHA / (1 + FAIRGRAD_ALPHA), alpha=FAIRGRAD_ALPHA),
+    "cagrad": borrowed("CAGrad", c=0.5),
+    "upgrad": borrowed("UPGrad"),
+    "dualproj": borrowed("DualProj"),
+}

@@ -14,7 +14,7 @@ _HOME = {
     "load_encoder": "weights",
     "Experiment": "experiment", "RECIPES": "experiment", "PROTOCOLS": "experiment",
     "POOLINGS": "tasks", "STS_HEADS": "tasks", "overall_score": "evaluate", "predict": "evaluate",
-    "SAMPLERS": "batches",
+    "SAMPLERS": "batches", "COMBINERS": "gradients",
     "fit": "train",
     "load_runs": "runs", "leaderboard": "report",
 }

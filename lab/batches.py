@@ -132,12 +132,38 @@ class Stream:
         return self._order[place * self.batch_size : (place + 1) * self.batch_size]
 
 
-def parallel(tasks: Sequence[str]) -> list[str]:
-    """The paper's sampler: an iteration holds one batch of every task."""
-    return list(tasks)
+# A sampler names the task of each batch of an iteration: (training rows a task, epoch e = 1 ... E, E, generator).
+Sampler = Callable[[Mapping[str, int], int, int, np.random.Generator], list[str]]
 
 
-SAMPLERS: dict[str, Callable[[Sequence[str]], list[str]]] = {"parallel": parallel}
+def parallel(sizes: Mapping[str, int], epoch: int, epochs: int, generator: np.random.Generator) -> list[str]:
+    """The paper's sampler: one batch of every task. With updates ("separate",) it is what others call round robin."""
+    return list(sizes)
+
+
+def proportional(sizes: Mapping[str, int], epoch: int, epochs: int, generator: np.random.Generator) -> list[str]:
+    """Each batch's task is drawn with p ~ N, the task's number of training rows."""
+    return _drawn(sizes, 1.0, generator)
+
+
+def square_root(sizes: Mapping[str, int], epoch: int, epochs: int, generator: np.random.Generator) -> list[str]:
+    """p ~ N^0.5."""
+    return _drawn(sizes, 0.5, generator)
+
+
+def annealed(sizes: Mapping[str, int], epoch: int, epochs: int, generator: np.random.Generator) -> list[str]:
+    """p ~ N^alpha, alpha falling from 1 to 0.2 over the epochs (Stickland and Murray 2019, section 4.3)."""
+    # alpha = 1 - 0.8 (e - 1) / (E - 1)
+    return _drawn(sizes, 1 - 0.8 * (epoch - 1) / (epochs - 1) if epochs > 1 else 1.0, generator)
+
+
+def _drawn(sizes: Mapping[str, int], alpha: float, generator: np.random.Generator) -> list[str]:
+    p = np.array(list(sizes.values()), dtype=np.float64) ** alpha
+    return generator.choice(list(sizes), size=len(sizes), p=p / p.sum()).tolist()
+
+
+SAMPLERS: dict[str, Sampler] = {"parallel": parallel, "proportional": proportional, "square_root": square_root,
+                                "annealed": annealed}
 
 
 @dataclass(frozen=True)

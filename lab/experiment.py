@@ -15,6 +15,7 @@ from typing import Any, Self
 
 from lab.batches import SAMPLERS
 from lab.errors import LabError
+from lab.gradients import COMBINERS
 from lab.tasks import POOLINGS, STS_HEADS
 
 PAPER_ITERATIONS = 755  # an epoch of the paper: 6,040 STS rows in batches of 8
@@ -138,17 +139,26 @@ CHOICES: dict[str, Iterable[str]] = {
     "protocol": ("paper", "laptop", "smoke"),
     "pooling": POOLINGS,
     "sts_head": STS_HEADS,
-    "updates": ("separate", "sum"),
+    "updates": ("separate", *COMBINERS),
     "sampling": SAMPLERS,
     "precision": ("fp32", "bf16"),
     "device": ("auto", "cpu", "cuda", "mps"),
 }
 
-RECIPES: dict[str, Experiment] = {
-    "baseline": Experiment(name="baseline"),
-    "multitask": Experiment(name="multitask", updates=("sum",)),
-}
-
+_GSE = Experiment(name="gse", updates=("pcgrad", "sum"))
+_ROWS = (
+    Experiment(name="baseline"),
+    Experiment(name="multitask", updates=("sum",)),
+    Experiment(name="gradient_surgery", updates=("pcgrad",)),
+    _GSE,
+    replace(_GSE, name="cosine_embedding", sts_head="cosine_embedding"),
+    replace(_GSE, name="cosine_d", sts_head="cosine_d"),
+    replace(_GSE, name="cosine_2d1", sts_head="cosine_2d1"),
+    replace(_GSE, name="cosine_2d1_mean", sts_head="cosine_2d1", pooling="mean"),
+    replace(_GSE, name="gse_3x", iterations=3 * PAPER_ITERATIONS),
+    replace(_GSE, name="cosine_2d1_3x", sts_head="cosine_2d1", iterations=3 * PAPER_ITERATIONS),
+)
+RECIPES: dict[str, Experiment] = {row.name: row for row in _ROWS}
 
 # The axes of a row of the paper; the rest (encoder, lr, seed, scale, precision ...) a protocol or a user may choose.
 AXES = ("pooling", "sts_head", "updates", "sampling", "iterations", "epochs", "batch_size", "weight_decay", "warmup",

@@ -75,8 +75,20 @@ class Paraphrase(nn.Module):
         return logits.sigmoid().round()
 
 
-class LinearSimilarity(nn.Module):
-    """STS `linear`: Linear(2H, 1) on [u; v], squared error on the raw score 0-5; the prediction is the raw logit."""
+class Similarity(nn.Module):
+    """What the STS heads share: squared error on the raw score 0-5, and a logit that is itself the prediction."""
+
+    def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Mean squared error, in squared score points."""
+        return F.mse_loss(logits, labels)
+
+    def predict(self, logits: Tensor) -> Tensor:
+        """(B,) -> (B,)"""
+        return logits
+
+
+class LinearSimilarity(Similarity):
+    """STS `linear`: Linear(2H, 1) on [u; v]."""
 
     def __init__(self, H: int) -> None:
         super().__init__()
@@ -86,16 +98,74 @@ class LinearSimilarity(nn.Module):
         """(B, H), (B, H) -> predicted score (B,)"""
         return self.linear(torch.cat([u, v], -1)).squeeze(-1)
 
+
+class CosineEmbedding(Similarity):
+    """STS `cosine_embedding` (2a): no weights, CosineEmbeddingLoss with margin 0; from 2.5 on a score is similar."""
+
+    def __init__(self, H: int) -> None:
+        super().__init__()
+
+    def forward(self, u: Tensor, v: Tensor) -> Tensor:
+        """(B, H), (B, H) -> cos(u, v) (B,), which is the prediction too"""
+        return F.cosine_similarity(u, v)
+
     def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Mean squared error, in squared score points."""
-        return F.mse_loss(logits, labels)
-
-    def predict(self, logits: Tensor) -> Tensor:
-        """(B,) -> (B,): the logit is the prediction."""
-        return logits
+        """Mean of 1 - cos over the similar and of max(0, cos) over the others."""
+        return torch.where(labels >= 2.5, 1 - logits, logits.clamp(min=0)).mean()
 
 
-STS_HEADS: dict[str, Callable[[int], nn.Module]] = {"linear": LinearSimilarity}
+class CosineD(Similarity):
+    """STS `cosine_d` (2bi): one Linear(H, H) for u and v, then 5 sigmoid(20 cos), which saturates from cos = .8."""
+
+    def __init__(self, H: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(H, H)
+
+    def forward(self, u: Tensor, v: Tensor) -> Tensor:
+        """(B, H), (B, H) -> predicted score (B,)"""
+        return 5 * torch.sigmoid(20 * F.cosine_similarity(self.linear(u), self.linear(v)))
+
+
+class Cosine2d1(Similarity):
+    """STS `cosine_2d1` (2bii): Linear(2H + 1, 1) on dropout([u; v; cos(u, v)])."""
+
+    def __init__(self, H: int) -> None:
+        super().__init__()
+        self.dropout, self.linear = nn.Dropout(0.3), nn.Linear(2 * H + 1, 1)
+
+    def forward(self, u: Tensor, v: Tensor) -> Tensor:
+        """(B, H), (B, H) -> predicted score (B,)"""
+        cosine = F.cosine_similarity(u, v).unsqueeze(-1)
+        return self.linear(self.dropout(torch.cat([u, v, cosine], -1))).squeeze(-1)
+
+
+class Cosine(Similarity):
+    """STS `cosine`, beyond the paper: a cos(u, v) + b with a = 5 and b = 0 at first; its gradient never vanishes."""
+
+    def __init__(self, H: int) -> None:
+        super().__init__()
+        self.scale, self.shift = nn.Parameter(torch.tensor(5.0)), nn.Parameter(torch.tensor(0.0))
+
+    def forward(self, u: Tensor, v: Tensor) -> Tensor:
+        """(B, H), (B, H) -> predicted score (B,)"""
+        return self.scale * F.cosine_similarity(u, v) + self.shift
+
+
+class Difference(Similarity):
+    """STS `uv_abs`, beyond the paper: Linear(3H, 1) on [u; v; |u - v|] (Reimers and Gurevych 2019, section 3)."""
+
+    def __init__(self, H: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(3 * H, 1)
+
+    def forward(self, u: Tensor, v: Tensor) -> Tensor:
+        """(B, H), (B, H) -> predicted score (B,)"""
+        return self.linear(torch.cat([u, v, (u - v).abs()], -1)).squeeze(-1)
+
+
+STS_HEADS: dict[str, Callable[[int], nn.Module]] = {
+    "linear": LinearSimilarity, "cosine_embedding": CosineEmbedding, "cosine_d": CosineD, "cosine_2d1": Cosine2d1,
+    "cosine": Cosine, "uv_abs": Difference}
 
 
 class MultitaskModel(nn.Module):

@@ -4,38 +4,30 @@
         print(row)
 """
 
-import hashlib
-import json
 import math
 import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import torch
-from torch import Tensor
 from tqdm.auto import tqdm
 
 from lab import checkpoints
-from lab.batches import SAMPLERS, Rows, Stream, pack, prepare
+from lab.batches import SAMPLERS, Rows, pack
 from lab.data import TASKS, Data, load_data
 from lab.errors import LabError
 from lab.evaluate import evaluate, shown, write_predictions
-from lab.experiment import PAPER_ITERATIONS, Experiment, departs
-from lab.machine import Randomness, autocast, peak_memory, pick_device
-from lab.optim import AdamW
-from lab.runs import Run, checked_name, fill, runs_root
-from lab.tasks import MultitaskModel
-from lab.weights import load_encoder, save_description
+from lab.experiment import Experiment
+from lab.gradients import COMBINERS, combine, gramian
+from lab.machine import autocast, peak_memory
+from lab.runs import fill
+from lab.session import EVAL_SEED, Session
 
 WINDOW = 25  # iterations whose means make one row of each training measurement
 HEARTBEAT = 5  # seconds
 CHECKPOINT_EVERY = 100  # iterations, besides the end of every epoch
-STS_ROWS = 8 * PAPER_ITERATIONS  # the paper's smallest set, 6,040 rows: one batch of 8 an iteration of its epoch
-# What is summed on the device over a window, in the order of its columns.
-MEASURED = [*(("loss", task) for task in TASKS), *(("grad_norm", task) for task in (*TASKS, "all"))]
-EVAL_SEED = 42  # which rows the smaller evaluations score; the same for every recipe and seed
 
 
 def fit(experiment: Experiment, *, data: Data | str | Path | None = None, run: str | Path | None = None,
@@ -47,26 +39,18 @@ def fit(experiment: Experiment, *, data: Data | str | Path | None = None, run: s
     finished run yields nothing. Errors in the settings or the data come from this call, as LabError; a loss that
     turns NaN comes as one from the iteration, with the last good weights kept.
     """
+    data = data if isinstance(data, Data) else load_data(data)
     return Fit(experiment, data, run, resume, root, progress)
 
 
-class Fit:
+class Fit(Session):
     """What `fit` returns. Iterating it trains."""
 
-    def __init__(self, experiment: Experiment, data: Data | str | Path | None, run: str | Path | None, resume: bool,
+    def __init__(self, experiment: Experiment, data: Data, run: str | Path | None, resume: bool,
                  root: str | Path | None, progress: bool) -> None:
-        data = data if isinstance(data, Data) else load_data(data)
-        self.experiment, self.data, self.progress = experiment, data, progress
-        self.device, self.total = pick_device(experiment.device), experiment.iterations * experiment.epochs
-        self.run = _place(experiment, data, run, resume, runs_root(root))
-        self.run.lock()
-        try:
-            self._prepare(resume)
-        except BaseException:
-            self.run.close()
-            raise
+        super().__init__(experiment, data, run, resume, root)
+        self.progress, self.next_heartbeat = progress, 0.0
         self._iterator = self._train()
-        self.next_heartbeat = 0.0
 
     def __iter__(self) -> Iterator[dict]:
         return self
@@ -79,91 +63,6 @@ class Fit:
         """Stop training here. `resume` goes on from the newest checkpoint."""
         self._iterator.close()
         self.run.close()
-
-    # ---- getting ready ------------------------------------------------------------------------------------------
-
-    def _prepare(self, resume: bool) -> None:
-        e, run, data = self.experiment, self.run, self.data
-        recorded = run.config if resume and (run.folder / "experiment.json").exists() else None
-        if recorded and recorded.get("data", {}).get("fingerprint") != data.fingerprint:
-            raise LabError(f"run {run.name} was trained on other data ({recorded.get('data', {}).get('label')}); "
-                           "name the same data, or start a new run")
-        if recorded and recorded.get("device") != self.device.type:
-            raise LabError(f"run {run.name} was begun on {recorded.get('device')}, and would not be the same run on "
-                           f"{self.device.type}; start a new run here")
-        if recorded and recorded["experiment"] != _plain(e):
-            differs = [k for k, v in _plain(e).items() if recorded["experiment"].get(k) != v]
-            raise LabError(f"run {run.name} was trained with another {', '.join(differs)}; name another run")
-        self.finished = bool(recorded) and run.status.get("state") == "done"
-
-        self.randomness = Randomness(e.seed, self.device)
-        newest = checkpoints.load_newest(run.checkpoints, self.total) if recorded else None
-        if recorded and not newest and run.rows():
-            raise LabError(f"run {run.name} has no checkpoint that can be read; its records are left as they are, "
-                           "so start a new run")
-        with self.randomness:
-            # A run that goes on needs nothing but its own folder.
-            bert, self.tokenizer = run.encoder() if newest else load_encoder(e.encoder)
-            for module in bert.modules():
-                if isinstance(module, torch.nn.Dropout):
-                    module.p = e.dropout
-            self.model = MultitaskModel(bert, e.pooling, e.sts_head).to(self.device)
-        self.optimizer = AdamW(self.model.parameters(), lr=e.lr, weight_decay=e.weight_decay)
-
-        share = min(1.0, 8 * e.epoch_1x / max(1, len(data.splits["sts", "train"].examples)))
-        rows = prepare(data, self.tokenizer, share=share, longest=bert.config.max_position_embeddings,
-                       cache=run.folder.parent / ".cache")
-        self.rows = rows
-        self.streams = {t: Stream(len(rows[t, "train"]), e.batch_size, [e.seed, i]) for i, t in enumerate(TASKS)}
-        self.scored = {"train": {t: rows[t, "train"].some(least(e.eval_train, e.eval_rows), EVAL_SEED) for t in TASKS},
-                       "dev": {t: rows[t, "dev"].some(least(e.eval_rows, e.eval_qqp if t == "qqp" else None), EVAL_SEED)
-                               for t in TASKS}}
-        # What a resumed run needs besides weights and random state.
-        self.state: dict[str, Any] = {"step": 0, "best": None, "seconds": 0.0, "scoring": 0.0,
-                                      "drawn": dict.fromkeys(TASKS, 0), "window_tokens": 0, "window_seconds": 0.0}
-        self.window = torch.zeros(2, len(MEASURED), device=self.device)  # sums, and how many values each is of
-
-        if newest:
-            self._restore(*newest)
-        if self.finished:
-            return
-        if not recorded:  # experiment.json comes last: with it, the folder is a run
-            save_description(bert.config, run.folder / "encoder", self.tokenizer)
-            sizes = {f"{task} {split}": {"rows": len(s.examples), "used": len(rows[task, split]),
-                                         "left out": len(s.problems)} for (task, split), s in data.splits.items()}
-            run.write_config({"experiment": _plain(e), "departs": departs(e), "device": self.device.type, "data": {
-                "label": data.label, "kind": data.kind, "fingerprint": data.fingerprint, "sizes": sizes,
-                "cut": rows["sst", "train"].texts.cut}})
-        run.cut_rows(newest[1]["metrics_bytes"] if newest else 0)
-        if not newest:
-            with self.randomness:
-                self._checkpoint()
-
-    def _restore(self, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
-        fill(self.model, tensors, self.run)
-        self.state = {key: state.get(key, fresh) for key, fresh in self.state.items()}
-        if "training/window" not in tensors:
-            return  # a finished run keeps its weights alone
-        parameters = list(self.model.parameters())
-        for i, parameter in enumerate(parameters):
-            if f"training/{i}.step" in tensors:
-                self.optimizer.state[parameter] = {
-                    "step": int(tensors[f"training/{i}.step"]),
-                    **{k: tensors[f"training/{i}.{k}"].clone().to(self.device) for k in ("exp_avg", "exp_avg_sq")}}
-        self.window.copy_(tensors["training/window"])
-        self.randomness.own = {k: tensors[f"training/random.{k}"] for k in self.randomness.own}
-
-    def _checkpoint(self) -> None:
-        training = {"window": self.window, **{f"random.{k}": v for k, v in self.randomness.now().items()}}
-        for i, parameter in enumerate(self.model.parameters()):
-            moments = self.optimizer.state.get(parameter, {})
-            training |= {f"{i}.{key}": torch.as_tensor(value) for key, value in moments.items()}
-        best = self.state["best"]
-        checkpoints.save(self.run.checkpoints, self.state["step"],
-                         {"model": self.model.state_dict(), "training": training},
-                         {**self.state, "metrics_bytes": self.run.sync()}, keep=[best["step"]] if best else [])
-
-    # ---- the loop ------------------------------------------------------------------------------------------------
 
     def _train(self) -> Iterator[dict]:
         e, state, total = self.experiment, self.state, self.total
@@ -195,7 +94,7 @@ class Fit:
                     self._check_finite()
                 self.run.append(rows)
                 if saves:
-                    self._checkpoint()
+                    self.checkpoint()
                 yield from rows
             bar.set_postfix_str("scoring all of dev")
             rows = self._score_everything()
@@ -229,37 +128,57 @@ class Fit:
         if e.warmup:
             for group in self.optimizer.param_groups:
                 group["lr"] = e.lr * min(1.0, state["step"] / e.warmup)
-        drawn: dict[str, Rows] = {}
-        for task in SAMPLERS[e.sampling](TASKS):
-            drawn[task] = self.rows[task, "train"].take(self.streams[task].batch(state["drawn"][task]))
+        sizes = {task: len(self.rows[task, "train"]) for task in TASKS}
+        generator = np.random.default_rng([e.seed, len(TASKS), state["step"]])
+        drawn: dict[str, list[np.ndarray]] = {}
+        for task in SAMPLERS[e.sampling](sizes, -(-state["step"] // e.iterations), e.epochs, generator):
+            drawn.setdefault(task, []).append(self.streams[task].batch(state["drawn"][task]))
             state["drawn"][task] += 1
+        rows = {t: self.rows[t, "train"].take(np.concatenate(drawn[t])) for t in TASKS if t in drawn}
         self.model.train()
         for update in e.updates:
             if update == "separate":  # a step a task, each gradient at the weights just moved
-                for task, rows in drawn.items():
-                    self._step({task: rows})
-            else:  # one step on the sum of the losses
-                self._step(drawn)
+                for task, part in rows.items():
+                    self._backward({task: part})
+                    self.optimizer.step()
+            elif update == "sum":  # one step on the sum of the losses, from one pass
+                self._backward(rows)
+                self.optimizer.step()
+            else:
+                self._combined_step(update, rows)
 
-    def _step(self, rows: dict[str, Rows]) -> None:
-        """Forward, backward, step; losses and the encoder's gradient norm are summed on the device."""
+    def _backward(self, rows: dict[str, Rows]) -> None:
+        """One pass for these tasks' rows: gradients of the sum of their losses, both measured on the device."""
         batch = pack(rows, self.device)
         self.state["window_tokens"] += len(batch.ids)
         with autocast(self.experiment.precision, self.device):
             losses = self.model.losses(batch)
         self.optimizer.zero_grad()
         sum(losses.values()).backward()
-        self.optimizer.step()
         for task, loss in losses.items():
-            self._note("loss", task, loss.detach())
+            self.window.note("loss", task, loss.detach())
         gradients = [p.grad for p in self.model.bert.parameters() if p.grad is not None]
         norm = torch.stack(torch._foreach_norm(gradients)).norm()
-        self._note("grad_norm", "all" if len(rows) > 1 else next(iter(rows)), norm)
+        self.window.note("grad_norm", "all" if len(rows) > 1 else next(iter(rows)), norm)
 
-    def _note(self, metric: str, task: str, value: Tensor) -> None:
-        column = self.window[:, MEASURED.index((metric, task))]
-        column[0] += value
-        column[1] += 1
+    def _combined_step(self, update: str, rows: dict[str, Rows]) -> None:
+        """One step on combined task gradients: the tasks go one after the other, so one graph is in memory at a time.
+
+        The encoder's gradients are combined as one vector; a head gets its own task's, with weight 1.
+        """
+        encoder, of_heads, gradients = list(self.model.bert.parameters()), {}, []
+        for task, part in rows.items():
+            self._backward({task: part})
+            gradients.append([p.grad for p in encoder])
+            of_heads |= {p: p.grad for p in self.model.heads.parameters() if p.grad is not None}
+        G = gramian(gradients)
+        self.window.note_conflicts(G, list(rows))
+        weights = COMBINERS[update](G, self.generator, self.combiner_state.setdefault(update, {}))
+        for p, gradient in zip(encoder, combine(gradients, weights), strict=True):
+            p.grad = gradient
+        for p, gradient in of_heads.items():
+            p.grad = gradient
+        self.optimizer.step()
 
     # ---- measurements --------------------------------------------------------------------------------------------
 
@@ -268,17 +187,10 @@ class Fit:
         return {"step": step, "epoch": -(-step // self.experiment.iterations), "split": split, "task": task,
                 "metric": metric, "value": value, "seconds": round(self.state["seconds"], 3)}
 
-    def _read_window(self) -> tuple[list[float], list[float]]:
-        """The window's sums and counts, read from the device at once. LabError: a value was NaN or infinite."""
-        sums, counts = self.window.tolist()
-        for (metric, task), value in zip(MEASURED, sums, strict=True):
-            if not math.isfinite(value):
-                raise self._not_finite(f"{task} {metric}")
-        return sums, counts
-
     def _check_finite(self) -> None:
         """Nothing that is not finite is ever saved: neither sums nor weights. LabError otherwise."""
-        self._read_window()
+        if bad := self.window.not_finite():
+            raise self._not_finite(bad)
         if not torch.stack(torch._foreach_norm(list(self.model.parameters()))).isfinite().all():
             raise self._not_finite("a weight")
 
@@ -289,12 +201,13 @@ class Fit:
 
     def _close_window(self) -> list[dict]:
         """The window's means as rows, and a fresh window."""
-        rows = [self._row("batch", task, metric, total / count)
-                for (metric, task), total, count in zip(MEASURED, *self._read_window(), strict=True) if count]
+        if bad := self.window.not_finite():
+            raise self._not_finite(bad)
+        rows = [self._row("batch", task, metric, mean) for metric, task, mean in self.window.means()]
         speed = self.state["window_tokens"] / max(self.state["window_seconds"], 1e-9)
         rows += [self._row("batch", "all", "tokens_per_second", round(speed, 1)),
                  self._row("batch", "all", "peak_memory_mb", peak_memory(self.device))]
-        self.window.zero_()
+        self.window.values.zero_()
         self.state |= {"window_tokens": 0, "window_seconds": 0.0}
         return rows
 
@@ -338,33 +251,3 @@ class Fit:
         return rows
 
 
-def least(*limits: int | None) -> int | None:
-    """The smallest of several limits, None being no limit."""
-    return min((limit for limit in limits if limit is not None), default=None)
-
-
-def _plain(experiment: Experiment) -> dict[str, Any]:
-    return json.loads(experiment.to_json())
-
-
-def run_name(experiment: Experiment, data: Data) -> str:
-    """The name of an experiment's run: recipe, protocol, seed, and six digits that stand for all the rest."""
-    digest = hashlib.sha256(f"{experiment.to_json()} {data.fingerprint}".encode()).hexdigest()
-    kind = "sample-" if data.kind == "sample" else ""
-    return f"{experiment.name}-{experiment.protocol}-{kind}s{experiment.seed}-{digest[:6]}"
-
-
-def _place(experiment: Experiment, data: Data, run: str | Path | None, resume: bool, root: Path) -> Run:
-    """The run's folder: the named one, or one named after the experiment, with a number if it is taken."""
-    given = Path(run) if run is not None else None
-    if given is not None and (given.is_absolute() or len(given.parts) > 1) and ".." not in given.parts:
-        root, name = given.parent, given.name
-    else:
-        name = str(run) if run is not None else run_name(experiment, data)
-    folder = root / checked_name(name)
-    if resume or not (folder / "experiment.json").exists():
-        return Run(folder)
-    if run is not None:
-        raise LabError(f"there is a run {name} already; --resume (resume=True) goes on with it, another name starts "
-                       "another")
-    return Run(next(f for i in range(2, 10**6) if not (f := root / f"{name}-{i}").exists()))

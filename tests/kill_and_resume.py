@@ -20,6 +20,7 @@ import torch._dynamo  # optimizers import it late, and that takes longer than a 
 
 import lab.train
 from lab import Experiment, checkpoints, runs
+from lab.weights import load_encoder
 
 NOT_REPEATED = ("seconds", "tokens_per_second", "peak_memory_mb")
 
@@ -97,7 +98,7 @@ if __name__ == "__main__":
     lab.train.CHECKPOINT_EVERY = 3
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     torch.set_num_threads(1)
-    lab.train.load_encoder(EXPERIMENT.encoder)  # imports what is imported late, once for all forks
+    load_encoder(EXPERIMENT.encoder)  # imports what is imported late, once for all forks
     assert in_child(lambda: count("undisturbed")) == 0
     everywhere, inside = json.loads((STORE / "calls.json").read_text())
     draw = random.Random(int(sys.argv[5]))

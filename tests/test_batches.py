@@ -112,3 +112,22 @@ def test_prepare_keeps_a_share_of_train_and_all_of_dev(tiny_data, tokenizer):
     some = half["qqp", "dev"].some(10)
     assert len(some) == 10 and set(some.ids) <= set(half["qqp", "dev"].ids)
     assert half["sts", "train"].labels.dtype == np.float32 and (half["sts", "train"].labels % 1 != 0).any()
+
+
+def test_samplers_draw_three_batches_as_their_formula_says():
+    sizes = {"sst": 100, "qqp": 900, "sts": 25}
+    generator = np.random.default_rng(0)
+
+    def shares(name, epoch, epochs):
+        drawn = [task for _ in range(4000) for task in lab.SAMPLERS[name](sizes, epoch, epochs, generator)]
+        assert len(drawn) == 12000
+        return [drawn.count(task) / 12000 for task in sizes]
+
+    def expected(alpha):
+        p = np.array(list(sizes.values())) ** alpha
+        return (p / p.sum()).tolist()
+
+    assert lab.SAMPLERS["parallel"](sizes, 1, 1, generator) == ["sst", "qqp", "sts"]
+    for name, epoch, epochs, alpha in [("proportional", 3, 5, 1), ("square_root", 3, 5, 0.5), ("annealed", 1, 5, 1),
+                                       ("annealed", 5, 5, 0.2), ("annealed", 3, 5, 0.6), ("annealed", 1, 1, 1)]:
+        assert shares(name, epoch, epochs) == pytest.approx(expected(alpha), abs=0.02)

@@ -101,3 +101,49 @@ def test_the_last_layer_makes_only_what_cls_pooling_reads(opened):
     for a, b in zip(ours, theirs, strict=True):
         torch.testing.assert_close(a, b)
     assert layout.first_tokens().starts.tolist() == [0, 1, 2, 3, 4]
+
+
+def test_sts_heads_are_as_in_papers_table():
+    torch.manual_seed(0)
+    u, v, scores = torch.randn(6, 8), torch.randn(6, 8), torch.tensor([0.0, 1.2, 2.4, 2.5, 3.8, 5.0])
+    cosine = F.cosine_similarity(u, v)
+
+    head = lab.STS_HEADS["cosine_embedding"](8)
+    assert not list(head.parameters())
+    target = torch.where(scores >= 2.5, 1.0, -1.0)
+    torch.testing.assert_close(head.loss(head(u, v), scores), F.cosine_embedding_loss(u, v, target))
+    torch.testing.assert_close(head.predict(head(u, v)), cosine)
+
+    head = lab.STS_HEADS["cosine_d"](8)
+    W, b = head.linear.weight, head.linear.bias
+    torch.testing.assert_close(head(u, v), 5 * torch.sigmoid(20 * F.cosine_similarity(u @ W.T + b, v @ W.T + b)))
+
+    head = lab.STS_HEADS["cosine_2d1"](8).eval()
+    x = torch.cat([u, v, cosine[:, None]], 1)
+    torch.testing.assert_close(head(u, v), (x @ head.linear.weight.T + head.linear.bias)[:, 0])
+    assert head.linear.weight.shape == (1, 17) and head.dropout.p == 0.3
+
+    head = lab.STS_HEADS["uv_abs"](8)
+    x = torch.cat([u, v, (u - v).abs()], 1)
+    torch.testing.assert_close(head(u, v), (x @ head.linear.weight.T + head.linear.bias)[:, 0])
+
+    torch.testing.assert_close(lab.STS_HEADS["cosine"](8)(u, v), 5 * cosine)
+    for name, make in lab.STS_HEADS.items():
+        head = make(8)
+        assert head(u, v).shape == head.predict(head(u, v)).shape == (6,)
+        if name != "cosine_embedding":
+            torch.testing.assert_close(head.loss(head.predict(u[:, 0]), scores), F.mse_loss(u[:, 0], scores))
+
+
+def test_trap_7_five_sigmoid_twenty_cosine_saturates():
+    head = lab.STS_HEADS["cosine_d"](2)
+    with torch.no_grad():
+        head.linear.weight.copy_(torch.eye(2)), head.linear.bias.zero_()
+    u = torch.tensor([[1.0, 0.0]])
+    for cos, prediction, gradient in [(0.8, 4.9999995, 1.2e-5), (0.86, 5.0, 0.0)]:
+        v = torch.tensor([[cos, (1 - cos**2) ** 0.5]], requires_grad=True)
+        score = head(u, v)
+        assert score.item() == pytest.approx(prediction, abs=1e-7)
+        assert torch.autograd.grad(score.sum(), v)[0].norm().item() <= gradient
+    v = torch.tensor([[0.86, (1 - 0.86**2) ** 0.5]], requires_grad=True)
+    assert torch.autograd.grad(lab.STS_HEADS["cosine"](2)(u, v).sum(), v)[0].norm() > 1

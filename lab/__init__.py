@@ -15,7 +15,7 @@ _HOME = {
     "Experiment": "experiment", "RECIPES": "experiment", "PROTOCOLS": "experiment",
     "POOLINGS": "tasks", "STS_HEADS": "tasks", "overall_score": "evaluate", "predict": "evaluate",
     "SAMPLERS": "batches", "COMBINERS": "gradients",
-    "fit": "train",
+    "fit": "train", "ablate": "ablation",
     "load_runs": "runs", "leaderboard": "report",
 }
 __all__ = [*_HOME, "figures"]

@@ -1,4 +1,4 @@
-"""The command line: lab data | train | predict | report | bench.
+"""The command line: lab data | train | ablate | predict | report | bench.
 
 Errors that a user can mend are one line and exit code 2. torch is imported by the commands that need it alone.
 """
@@ -22,6 +22,13 @@ DataOption = Annotated[str | None, typer.Option("--data", metavar="DIR", help="F
 RunsOption = Annotated[str | None, typer.Option("--runs", metavar="DIR",
                                                 help="Run store [default: LAB_RUNS, else runs/]")]
 
+EncoderOption = Annotated[str | None, typer.Option("--encoder",
+                                                   help="minilm, a hub id such as bert-base-uncased, or a folder")]
+ProtocolOption = Annotated[str | None, typer.Option("--protocol", help="smoke (seconds), laptop (minutes) or paper "
+                                                    "[default: laptop; smoke on the sample]")]
+SetOption = Annotated[list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Change a setting; may be "
+                                                     "given often")]
+
 
 @data_app.command("check")
 def data_check(folder: Annotated[str | None, typer.Argument(metavar="[DIR]")] = None) -> None:
@@ -33,13 +40,11 @@ def data_check(folder: Annotated[str | None, typer.Argument(metavar="[DIR]")] = 
 
 @app.command()
 def train(
-    recipes: Annotated[list[str], typer.Argument(metavar="RECIPE...", help="baseline, multitask")],
+    recipes: Annotated[list[str], typer.Argument(metavar="RECIPE...", help="baseline, gse ...; table1: all")],
     data: DataOption = None,
-    encoder: Annotated[str | None, typer.Option(help="minilm, a hub id such as bert-base-uncased, or a folder")] = None,
-    protocol: Annotated[str | None, typer.Option(help="smoke (seconds), laptop (minutes) or paper [default: laptop; "
-                                                 "smoke on the sample]")] = None,
-    settings: Annotated[list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Change a setting; "
-                                                       "may be given often")] = None,
+    encoder: EncoderOption = None,
+    protocol: ProtocolOption = None,
+    settings: SetOption = None,
     seed: Annotated[int | None, typer.Option(help="[default: 11711]")] = None,
     run: Annotated[str | None, typer.Option(metavar="NAME",
                                             help="The run's name [default: from its settings]")] = None,
@@ -47,11 +52,40 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Go on where the run was stopped")] = False,
 ) -> None:
     """Train recipes, one after the other, with a progress bar and the scores of every epoch."""
-    from lab.data import load_data
-    from lab.experiment import PROTOCOLS, RECIPES, nearest
 
     if run and len(recipes) > 1:
         raise LabError("--run names one run; give one recipe with it")
+    experiments, loaded = _experiments(recipes, data, encoder, protocol, settings, seed)
+    for experiment in experiments:
+        _train_one(experiment, loaded, run, runs, resume)
+
+
+@app.command()
+def ablate(
+    recipes: Annotated[list[str], typer.Argument(metavar="RECIPE...", help="recipes, or table1 (all), or quick")],
+    data: DataOption = None,
+    encoder: EncoderOption = None,
+    protocol: ProtocolOption = None,
+    settings: SetOption = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Runs of each recipe")] = 1,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that share the cores")] = 1,
+    runs: RunsOption = None,
+) -> None:
+    """Train many recipes, each with several seeds; goes on where it was stopped. `lab report` shows them."""
+    from lab.ablation import ablate as train_all
+
+    experiments, loaded = _experiments(recipes, data, encoder, protocol, settings, None)
+    print(f"{len(experiments)} recipes x {seeds} seeds, protocol {experiments[0].protocol}, encoder "
+          f"{experiments[0].encoder}, data: {loaded.label} ({loaded.fingerprint})")
+    train_all(experiments, seeds=seeds, workers=workers, data=loaded, root=runs)
+
+
+def _experiments(recipes, data, encoder, protocol, settings, seed) -> tuple:  # noqa: ANN001
+    """The experiments that a command line names, and the data they are for."""
+    from lab.data import load_data
+    from lab.experiment import PROTOCOLS, QUICK, RECIPES, nearest
+
+    recipes = [name for given in recipes for name in {"table1": RECIPES, "quick": QUICK}.get(given, [given])]
     for recipe in recipes:
         if recipe not in RECIPES:
             raise nearest(recipe, RECIPES, "recipe")
@@ -62,10 +96,8 @@ def train(
     settings = [*(settings or []), *(f"{field}={value}" for field, value in (("encoder", encoder), ("seed", seed))
                                      if value is not None)]
     scale = [s for s in settings if s.partition("=")[0].strip() == "scale"]  # the protocol reads it, so it comes first
-    for recipe in recipes:
-        experiment = PROTOCOLS[protocol](RECIPES[recipe].with_settings(scale))
-        experiment = experiment.with_settings(s for s in settings if s not in scale)
-        _train_one(experiment, loaded, run, runs, resume)
+    others = [s for s in settings if s not in scale]
+    return [PROTOCOLS[protocol](RECIPES[name].with_settings(scale)).with_settings(others) for name in recipes], loaded
 
 
 def _train_one(experiment, data, name, root, resume) -> None:  # noqa: ANN001

@@ -160,6 +160,8 @@ _ROWS = (
 )
 RECIPES: dict[str, Experiment] = {row.name: row for row in _ROWS}
 
+QUICK = ("baseline", "multitask", "gse", "cosine_2d1_mean")  # one of each idea
+
 # The axes of a row of the paper; the rest (encoder, lr, seed, scale, precision ...) a protocol or a user may choose.
 AXES = ("pooling", "sts_head", "updates", "sampling", "iterations", "epochs", "batch_size", "weight_decay", "warmup",
         "dropout")

@@ -4,7 +4,7 @@ BIN := .venv/bin
 
 .PHONY: lab test bench picture clean
 lab: .venv/.installed
-	$(BIN)/lab train baseline multitask --resume
+	$(BIN)/lab ablate quick
 	$(BIN)/lab report
 	@echo
 	@echo "Open the report above in a browser. Then try, with a run's name from there:"

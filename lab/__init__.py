@@ -12,7 +12,7 @@ _HOME = {
     "AdamW": "optim",
     "load_data": "data",
     "load_encoder": "weights",
-    "Experiment": "experiment", "RECIPES": "experiment", "PROTOCOLS": "experiment",
+    "Smart": "smart", "Experiment": "experiment", "RECIPES": "experiment", "PROTOCOLS": "experiment",
     "POOLINGS": "tasks", "STS_HEADS": "tasks", "overall_score": "evaluate", "predict": "evaluate",
     "SAMPLERS": "batches", "COMBINERS": "gradients",
     "fit": "train", "ablate": "ablation",

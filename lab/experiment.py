@@ -16,6 +16,7 @@ from typing import Any, Self
 from lab.batches import SAMPLERS
 from lab.errors import LabError
 from lab.gradients import COMBINERS
+from lab.smart import Smart
 from lab.tasks import POOLINGS, STS_HEADS
 
 PAPER_ITERATIONS = 755  # an epoch of the paper: 6,040 STS rows in batches of 8
@@ -39,6 +40,7 @@ class Experiment:
     pooling: str = "cls"  # how hidden states become one vector a sentence
     sts_head: str = "linear"  # how two sentence vectors become a similarity
     updates: tuple[str, ...] = ("separate",)  # the optimizer steps of one iteration, in order
+    smart: Smart | None = None  # SMART's and Bregman's terms; with --set: smart.weight=5, smart.bregman=1, smart=none
     sampling: str = "parallel"  # which tasks the three batches of an iteration are drawn from
     iterations: int = PAPER_ITERATIONS  # an epoch
     epochs: int = 10
@@ -93,10 +95,17 @@ class Experiment:
     def with_settings(self, settings: Iterable[str]) -> Self:
         """This experiment with `field=value` texts applied: numbers and none as written, lists with commas."""
         for setting in settings:
-            field, equals, text = setting.partition("=")
+            field, equals, text = (part.strip() for part in setting.partition("="))
             if not equals:
                 raise LabError(f"--set {setting}: write it as field=value")
-            self = replace(self, **{_known(field.strip()): text.strip()})
+            field, dot, of_smart = field.partition(".")
+            if dot and field == "smart":
+                if of_smart not in _SMART_KINDS:
+                    raise nearest(of_smart, _SMART_KINDS, "field of smart")
+                value = _checked(setting.partition("=")[0], text, _SMART_KINDS[of_smart])
+                self = replace(self, smart=replace(self.smart or Smart(), **{of_smart: value}))
+            else:
+                self = replace(self, **{_known(f"{field}{dot}{of_smart}"): text})
         return self
 
 
@@ -113,6 +122,14 @@ def _checked(field: str, value: Any, kind: Any) -> Any:
         kind = kind.__args__[0]
         if value is None or str(value).lower() == "none":
             return None
+    if kind is Smart:
+        if isinstance(value, Smart):
+            return value
+        if isinstance(value, dict):
+            return Smart(**{k if k in _SMART_KINDS else _unknown_smart(k): v for k, v in value.items()})
+        raise LabError(f"smart must be a lab.Smart or none, not {value!r}; on the command line: --set smart.weight=5")
+    if kind is bool and str(value).lower() in ("true", "false"):
+        return str(value).lower() == "true"
     if typing.get_origin(kind) is tuple:
         parts = [p.strip(" '\"()[]") for p in value.split(",")] if isinstance(value, str) else value
         if isinstance(parts, list | tuple) and all(isinstance(p, str) for p in parts):
@@ -120,16 +137,22 @@ def _checked(field: str, value: Any, kind: Any) -> Any:
     elif kind is str:
         if isinstance(value, str):
             return value
-    elif isinstance(value, str | int | kind) and not isinstance(value, bool):
+    elif kind is not bool and isinstance(value, str | int | kind) and not isinstance(value, bool):
         try:
             return kind(value)
         except ValueError:
             pass
-    wanted = {int: "a whole number", float: "a number", str: "a text"}.get(kind, "names with commas between them")
-    raise LabError(f"{field} must be {wanted}{' or none' if optional else ''}, not {value!r}")
+    wanted = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
+    wanted = wanted.get(kind, "names with commas between them") + (" or none" if optional else "")
+    raise LabError(f"{field} must be {wanted}, not {value!r}")
+
+
+def _unknown_smart(field: str) -> str:
+    raise nearest(field, _SMART_KINDS, "field of smart")
 
 
 _KINDS = typing.get_type_hints(Experiment)
+_SMART_KINDS = typing.get_type_hints(Smart)
 _RANGES = (
     ("iterations", 1, 10**9), ("epochs", 1, 10**6), ("batch_size", 1, 10**6), ("lr", 0, 1e30),
     ("weight_decay", 0, 1e30), ("warmup", 0, 10**9), ("dropout", 0, 0.999), ("scale", 1e-6, 1),
@@ -155,16 +178,19 @@ _ROWS = (
     replace(_GSE, name="cosine_d", sts_head="cosine_d"),
     replace(_GSE, name="cosine_2d1", sts_head="cosine_2d1"),
     replace(_GSE, name="cosine_2d1_mean", sts_head="cosine_2d1", pooling="mean"),
+    Experiment(name="smart", updates=("sum",), smart=Smart()),
+    replace(_GSE, name="smart_gse", smart=Smart()),
     replace(_GSE, name="gse_3x", iterations=3 * PAPER_ITERATIONS),
     replace(_GSE, name="cosine_2d1_3x", sts_head="cosine_2d1", iterations=3 * PAPER_ITERATIONS),
+    Experiment(name="smart_3x", updates=("sum",), smart=Smart(), iterations=3 * PAPER_ITERATIONS),
 )
 RECIPES: dict[str, Experiment] = {row.name: row for row in _ROWS}
 
-QUICK = ("baseline", "multitask", "gse", "cosine_2d1_mean")  # one of each idea
+QUICK = ("baseline", "multitask", "gse", "cosine_2d1_mean", "smart")  # one of each idea
 
 # The axes of a row of the paper; the rest (encoder, lr, seed, scale, precision ...) a protocol or a user may choose.
-AXES = ("pooling", "sts_head", "updates", "sampling", "iterations", "epochs", "batch_size", "weight_decay", "warmup",
-        "dropout")
+AXES = ("pooling", "sts_head", "updates", "smart", "sampling", "iterations", "epochs", "batch_size", "weight_decay",
+        "warmup", "dropout")
 
 
 def departs(experiment: Experiment) -> list[str]:

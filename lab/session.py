@@ -22,6 +22,7 @@ from lab.experiment import Experiment, departs
 from lab.machine import Randomness, pick_device
 from lab.optim import AdamW
 from lab.runs import Run, checked_name, fill, runs_root
+from lab.smart import Average
 from lab.tasks import MultitaskModel
 from lab.weights import load_encoder, save_description
 
@@ -87,6 +88,8 @@ class Session:
         self.window = Window(self.device)
         self.generator = torch.Generator().manual_seed(e.seed)  # the order in which combiners take the tasks
         self.combiner_state: dict[str, dict[str, Tensor]] = {}
+        self.noise = torch.Generator().manual_seed(e.seed)  # SMART's
+        self.average = Average(self.model) if e.smart and e.smart.bregman else None
 
         if newest:
             self._restore(*newest)
@@ -118,16 +121,20 @@ class Session:
         self.window.values.copy_(tensors["training/window"])
         self.randomness.own = {k: tensors[f"training/random.{k}"] for k in self.randomness.own}
         self.generator.set_state(tensors["training/random.combiners"])
-        for key, value in tensors.items():
-            if key.startswith("training/combiner."):
-                _, update, name = key.split(".", 2)
-                self.combiner_state.setdefault(update, {})[name] = value.clone()
+        self.noise.set_state(tensors["training/random.noise"])
+        if self.average:
+            self.average.model.load_state_dict(_under("training/average.", tensors))
+        for key, value in _under("training/combiner.", tensors).items():
+            update, name = key.split(".", 1)
+            self.combiner_state.setdefault(update, {})[name] = value.clone()
 
     def checkpoint(self) -> None:
         """Save all that `resume` needs, at the present step."""
         training = {"window": self.window.values, **{f"random.{k}": v for k, v in self.randomness.now().items()},
-                    "random.combiners": self.generator.get_state(),
+                    "random.combiners": self.generator.get_state(), "random.noise": self.noise.get_state(),
                     **{f"combiner.{u}.{k}": v for u, of in self.combiner_state.items() for k, v in of.items()}}
+        if self.average:
+            training |= {f"average.{name}": value for name, value in self.average.model.state_dict().items()}
         for i, parameter in enumerate(self.model.parameters()):
             moments = self.optimizer.state.get(parameter, {})
             training |= {f"{i}.{key}": torch.as_tensor(value) for key, value in moments.items()}
@@ -137,11 +144,16 @@ class Session:
                          {**self.state, "metrics_bytes": self.run.sync()}, keep=[best["step"]] if best else [])
 
 
+def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+
+
 class Window:
     """Sums of what is measured in training, kept on the device and read once a window."""
 
     columns = ([("loss", t) for t in TASKS] + [("grad_norm", t) for t in (*TASKS, "all")]
-               + [(metric, pair) for metric in ("cosine", "conflict") for pair in PAIRS])
+               + [(metric, pair) for metric in ("cosine", "conflict") for pair in PAIRS]
+               + [(metric, t) for metric in ("penalty", "bregman") for t in TASKS] + [("noise_norm", "all")])
 
     def __init__(self, device: torch.device) -> None:
         self.values = torch.zeros(2, len(self.columns), device=device)  # sums, and how many values each is of

@@ -179,13 +179,25 @@ class MultitaskModel(nn.Module):
 
     def sentences(self, ids: Tensor, positions: Tensor, layout: Layout) -> Tensor:
         """Packed tokens (N,) -> one vector a sentence (S, H), in the layout's order."""
+        return self.pool(self.bert.embed(ids, positions=positions), layout)
+
+    def pool(self, embeddings: Tensor, layout: Layout) -> Tensor:
+        """The encoder's layers, then the pooling: (N, H) -> (S, H), in the layout's order."""
         first_only = self.pooling in FIRST_ONLY
-        hidden = self.bert.encode_packed(self.bert.embed(ids, positions=positions), layout, first_only)
+        hidden = self.bert.encode_packed(embeddings, layout, first_only)
         layout = layout.first_tokens() if first_only else layout
         return POOLINGS[self.pooling](self.bert, hidden, layout).float()
 
-    def losses(self, batch: Batch) -> dict[str, Tensor]:
-        """The mean loss of each task in the batch, from one pass over all of its sentences."""
-        sentences = self.sentences(batch.ids, batch.positions, batch.layout).index_select(0, batch.place)
-        logits = {task: self.heads[task](*vectors).float() for task, vectors in batch.split(sentences).items()}
+    def embed(self, batch: Batch) -> Tensor:
+        """The embedding layer alone: a batch -> (N, H), where SMART adds its noise."""
+        return self.bert.embed(batch.ids, positions=batch.positions)
+
+    def logits(self, embeddings: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """From `embed`'s output (N, H) to each task's logits, in one pass over all of the batch's sentences."""
+        sentences = self.pool(embeddings, batch.layout).index_select(0, batch.place)
+        return {task: self.heads[task](*vectors).float() for task, vectors in batch.split(sentences).items()}
+
+    def losses(self, batch: Batch, logits: dict[str, Tensor] | None = None) -> dict[str, Tensor]:
+        """The mean loss of each task in the batch."""
+        logits = self.logits(self.embed(batch), batch) if logits is None else logits
         return {task: self.heads[task].loss(logits[task], batch.labels[task]) for task in logits}

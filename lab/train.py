@@ -12,10 +12,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 from tqdm.auto import tqdm
 
 from lab import checkpoints
-from lab.batches import SAMPLERS, Rows, pack
+from lab.batches import SAMPLERS, Batch, Rows, pack
 from lab.data import TASKS, Data, load_data
 from lab.errors import LabError
 from lab.evaluate import evaluate, shown, write_predictions
@@ -24,6 +25,7 @@ from lab.gradients import COMBINERS, combine, gramian
 from lab.machine import autocast, peak_memory
 from lab.runs import fill
 from lab.session import EVAL_SEED, Session
+from lab.smart import DIVERGENCES, penalties
 
 WINDOW = 25  # iterations whose means make one row of each training measurement
 HEARTBEAT = 5  # seconds
@@ -139,27 +141,61 @@ class Fit(Session):
         for update in e.updates:
             if update == "separate":  # a step a task, each gradient at the weights just moved
                 for task, part in rows.items():
-                    self._backward({task: part})
-                    self.optimizer.step()
-            elif update == "sum":  # one step on the sum of the losses, from one pass
-                self._backward(rows)
-                self.optimizer.step()
+                    self._gradient([{task: part}], task)
+                    self._take_step()
+            elif update == "sum":  # one step on the sum of the losses
+                # In one pass; but with SMART's three graphs a pass, one task after the other bounds the memory.
+                self._gradient([{task: part} for task, part in rows.items()] if e.smart else [rows], "all")
+                self._take_step()
             else:
                 self._combined_step(update, rows)
 
-    def _backward(self, rows: dict[str, Rows]) -> None:
-        """One pass for these tasks' rows: gradients of the sum of their losses, both measured on the device."""
-        batch = pack(rows, self.device)
-        self.state["window_tokens"] += len(batch.ids)
-        with autocast(self.experiment.precision, self.device):
-            losses = self.model.losses(batch)
+    def _take_step(self) -> None:
+        self.optimizer.step()
+        if self.average:
+            self.average.update(self.model)
+
+    def _gradient(self, passes: list[dict[str, Rows]], name: str) -> None:
+        """The gradient of the sum of all losses, pass by pass; its norm over the encoder is noted as `name`."""
         self.optimizer.zero_grad()
-        sum(losses.values()).backward()
-        for task, loss in losses.items():
-            self.window.note("loss", task, loss.detach())
+        for rows in passes:
+            batch = pack(rows, self.device)
+            self.state["window_tokens"] += len(batch.ids)
+            with autocast(self.experiment.precision, self.device):
+                embeddings = self.model.embed(batch)
+                logits = self.model.logits(embeddings, batch)
+                losses = self.model.losses(batch, logits)
+                for task, loss in losses.items():
+                    self.window.note("loss", task, loss.detach())
+                if self.experiment.smart:
+                    self._add_smart(losses, batch, embeddings, logits)
+            sum(losses.values()).backward()
         gradients = [p.grad for p in self.model.bert.parameters() if p.grad is not None]
-        norm = torch.stack(torch._foreach_norm(gradients)).norm()
-        self.window.note("grad_norm", "all" if len(rows) > 1 else next(iter(rows)), norm)
+        self.window.note("grad_norm", name, torch.stack(torch._foreach_norm(gradients)).norm())
+
+    def _add_smart(self, losses: dict[str, Tensor], batch: Batch, embeddings: Tensor,
+                   logits: dict[str, Tensor]) -> None:
+        """Add SMART's penalty and the Bregman term to each task's loss, before any gradients are combined."""
+        smart, model = self.experiment.smart, self.model
+        model.train(smart.dropout)
+        if not smart.dropout:  # both sides of each divergence then come from passes without dropout
+            embeddings = model.embed(batch)
+            logits = model.logits(embeddings, batch)
+        if smart.weight:
+            penalty = penalties(smart, lambda x: model.logits(x, batch), embeddings, logits, self.noise)
+            self.window.note("noise_norm", "all", penalty.noise_norm.detach())
+            for task, value in penalty.values.items():
+                self.window.note("penalty", task, value.detach())
+                losses[task] = losses[task] + smart.weight * value
+        if self.average:
+            slow = self.average.model.train(smart.dropout)
+            with torch.no_grad():
+                reference = slow.logits(slow.embed(batch), batch)
+            for task in losses:
+                value = DIVERGENCES[task](logits[task], reference[task])
+                self.window.note("bregman", task, value.detach())
+                losses[task] = losses[task] + smart.bregman * value
+        model.train()
 
     def _combined_step(self, update: str, rows: dict[str, Rows]) -> None:
         """One step on combined task gradients: the tasks go one after the other, so one graph is in memory at a time.
@@ -168,7 +204,7 @@ class Fit(Session):
         """
         encoder, of_heads, gradients = list(self.model.bert.parameters()), {}, []
         for task, part in rows.items():
-            self._backward({task: part})
+            self._gradient([{task: part}], task)
             gradients.append([p.grad for p in encoder])
             of_heads |= {p: p.grad for p in self.model.heads.parameters() if p.grad is not None}
         G = gramian(gradients)
@@ -178,7 +214,7 @@ class Fit(Session):
             p.grad = gradient
         for p, gradient in of_heads.items():
             p.grad = gradient
-        self.optimizer.step()
+        self._take_step()
 
     # ---- measurements --------------------------------------------------------------------------------------------
 

@@ -81,6 +81,22 @@ def test_settings_are_read_as_their_fields_are():
         3e-5, ("sum", "sum"), None, 3, "max")
 
 
+def test_smart_is_set_field_by_field():
+    changed = Experiment().with_settings(["smart.epsilon=1e-3", "smart.reading=ball", "smart.dropout=false"])
+    assert changed.smart == lab.Smart(epsilon=1e-3, reading="ball", dropout=False)
+    assert changed.with_settings(["smart.bregman=1", "smart.steps=2"]).smart == lab.Smart(
+        epsilon=1e-3, reading="ball", dropout=False, bregman=1.0, steps=2)
+    assert changed.with_settings(["smart=none"]).smart is None
+    assert Experiment.from_json(changed.to_json()) == changed
+    for setting, message in [("smart.epsilom=1", "field of smart 'epsilom' is not known; did you mean 'epsilon'"),
+                             ("smart.weight=-1", "weight must be"), ("smart.reading=bal", "valid: library, ball"),
+                             ("smart.steps=1.5", "must be a whole number"), ("smart=5", "lab.Smart or none"),
+                             ("smart.dropout=perhaps", "must be true or false"),
+                             ("lr.x=1", "field 'lr.x' is not known")]:
+        with pytest.raises(lab.LabError, match=re.escape(message)):
+            Experiment().with_settings([setting])
+
+
 @pytest.mark.parametrize("text", ["", "[]", "null", '{"pooling": "men"}', '{"future": 1}', "{"])
 def test_a_damaged_record_is_named(text):
     with pytest.raises(lab.LabError):

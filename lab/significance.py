@@ -1,0 +1,270 @@
+"""Seeds, intervals, paired tests, verdicts: which differences are more than a change of seed.
+
+Two questions, never to be mixed (Dietterich 1998, Neural Computation 10). Is this *recipe* better? Only seeds answer:
+`interval`, `compare`, `seeds_needed`. Is this *run* better, on new examples of the same kind? Its predictions answer:
+`mcnemar` and `paired_bootstrap`, which from 3 seeds on speaks for recipes too. Scores are fractions or Pearson's r,
+more is better; S seeds, R recipes, N examples.
+"""
+
+from bisect import bisect_left
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+from scipy import optimize, special, stats
+
+from lab.errors import LabError
+
+FEWEST_SEEDS = 3  # below it an interval is wider than anything it could tell: Student's t is 12.7 at 2 seeds
+MOST_SEEDS = 100_000
+
+
+def interval(values: ArrayLike, level: float = .95) -> tuple[float, float, float]:
+    """Student's t interval of one recipe over its seeds: (mean, low, high), for this recipe alone.
+
+    Below 3 values low and high are nan: points only. A null (nan) value, or none at all, makes all three nan.
+    """
+    x, tail = np.asarray(values, dtype=np.float64).ravel(), _tail(level)
+    if not x.size or not np.isfinite(x).all():
+        return np.nan, np.nan, np.nan
+    # half-width = t(1 - alpha / 2; S - 1) s / sqrt(S)
+    half = stats.t.isf(tail / 2, x.size - 1) * stats.sem(x) if x.size >= FEWEST_SEEDS else np.nan
+    return float(x.mean()), float(x.mean() - half), float(x.mean() + half)
+
+
+def dunnett_p(t: float, comparisons: int, df: float) -> float:
+    """Adjusted two-sided p of |t| among k comparisons with one reference (Dunnett 1955, correlation .5).
+
+    By the trapezoid rule, to about 1e-11 and the same in every run; `scipy.stats.multivariate_t` draws at random.
+    """
+    z = np.linspace(-8.5, 8.5, 121)  # the reference's own error, in standard errors
+    s = np.exp(np.linspace(*np.log(stats.chi2.ppf([1e-14, 1 - 1e-14], df) / df) / 2, 201))[:, None]
+    of_z, of_s = np.exp(-z**2 / 2), np.exp(df * (np.log(s) - s**2 / 2 + .5))  # of_s: s = sqrt(chi2 / df), in log s
+    # 1 - p = E_s E_z [Phi(z + sqrt(2) s |t|) - Phi(z - sqrt(2) s |t|)]^k
+    reach = np.sqrt(2) * s * abs(t)
+    inside = (special.ndtr(z + reach) - special.ndtr(z - reach)) ** comparisons
+    return float(np.clip(1 - (of_s.T @ inside @ of_z).item() / of_s.sum() / of_z.sum(), 0, 1))
+
+
+@lru_cache(maxsize=256)
+def dunnett_critical(comparisons: int, df: float, level: float = .95) -> float:
+    """The |t| whose adjusted p (`dunnett_p`) is 1 - level; Student's t for one comparison."""
+    tail = _tail(level)
+    bonferroni = stats.t.isf(tail / 2 / comparisons, df)  # Dunnett's value is never above it
+    return optimize.brentq(lambda t: dunnett_p(t, comparisons, df) - tail, 0, 1.01 * bonferroni)
+
+
+def compare(table: pd.DataFrame, reference: str, level: float = .95) -> pd.DataFrame:
+    """Every recipe against the reference, with simultaneous intervals (Dunnett 1955) in a recipe x seed model.
+
+    `table` has a row a run: recipe, seed, value. Model: value = recipe + seed + residual. Seeds are blocks, so the
+    differences are paired by seed; the residual variance is pooled, which assumes that all recipes spread alike.
+    The rule for gaps: a recipe with fewer than 3 of the reference's seeds stands apart as points; the others are
+    compared on the seeds that all of them have, so leave out a recipe whose few seeds cost the others theirs.
+
+    Returns a row a recipe, highest mean first: mean and seeds, of all its own; used, the seeds under the difference;
+    difference to the reference; low, high, p, adjusted for all comparisons; verdict, "better", "worse", "no difference
+    shown", or why there is none ("" for the reference). A null score leaves a recipe without mean and comparison.
+    LabError: a column or the reference is missing, or a recipe has a seed twice.
+    """
+    tail, (wide, nulls, compared, model, sd) = _tail(level), _two_way(table, reference)
+    rows = []
+    for recipe, scores in wide.iterrows():
+        among = wide[model.columns] if recipe in compared else wide
+        both = (among.loc[recipe] - among.loc[reference]).dropna()
+        row = {"recipe": recipe, "mean": np.nan if nulls[recipe] else scores.mean(), "seeds": scores.count(),
+               "used": len(both), "difference": both.mean(), "low": np.nan, "high": np.nan, "p": np.nan, "verdict": ""}
+        if null := next((r for r in (recipe, reference) if nulls[r]), None):
+            row |= {"used": 0, "difference": np.nan, "verdict": f"null score of {null} in {nulls[null]} seeds"}
+        elif recipe != reference and np.isnan(sd if recipe in compared else np.nan):
+            row["verdict"] = f"too few seeds ({len(both)}): points only"
+        elif recipe != reference and sd == 0:  # coarse scores agree by chance; p = 0 would be a false alarm
+            row["verdict"] = "no spread over seeds: points only"
+        elif recipe != reference:
+            # interval = difference -+ d(level; k, k (S - 1)) error,  error = sd sqrt(2 / S),  k = R - 1
+            k, error = len(compared), sd * np.sqrt(2 / len(both))
+            half = dunnett_critical(k, k * (len(both) - 1), level) * error
+            p = dunnett_p(both.mean() / error, k, k * (len(both) - 1))
+            row |= {"low": both.mean() - half, "high": both.mean() + half, "p": p}
+            row["verdict"] = _verdict(both.mean(), p, tail)
+        rows.append(row)
+    return pd.DataFrame(rows).sort_values(["mean", "recipe"], ascending=[False, True], ignore_index=True)
+
+
+def seeds_needed(residual_sd: float, difference: float = .005, power: float = .8, level: float = .95,
+                 comparisons: int = 1) -> int:
+    """The fewest seeds, 3 or more, that show a true difference with probability `power` (noncentral t, paired test).
+
+    residual_sd is of one score, given recipe and seed: a paired difference has sqrt(2) of it. comparisons: how many
+    `compare` makes at once, all with that sd. LabError: values out of range, or more than 100,000 seeds.
+    """
+    if not (0 <= residual_sd < np.inf and 0 < difference < np.inf and 0 < power < 1 and comparisons >= 1):
+        raise LabError(f"sd {residual_sd} (0 or more), difference {difference} and comparisons {comparisons} (above 0) "
+                       f"or power {power} (between 0 and 1) is out of range")
+
+    def power_of(seeds: int) -> float:
+        # power = P(|T| > d),  T noncentral t,  df = k (S - 1),  ncp = difference sqrt(S / 2) / sd
+        df = comparisons * (seeds - 1)
+        d = dunnett_critical(comparisons, df, level)
+        ncp = min(difference * np.sqrt(seeds / 2) / max(residual_sd, 1e-300), d + 40)  # beyond it power is 1
+        return stats.nct.sf(d, df, ncp) + stats.nct.sf(d, df, -ncp)
+
+    seeds = FEWEST_SEEDS + bisect_left(range(FEWEST_SEEDS, MOST_SEEDS + 1), power, key=power_of)
+    if seeds > MOST_SEEDS:
+        raise LabError(f"a difference of {difference} at sd {residual_sd} needs more than {MOST_SEEDS} seeds")
+    return seeds
+
+
+def power_line(table: pd.DataFrame, reference: str, difference: float = .005, power: float = .8) -> str:
+    """One sentence: the seeds that `compare` would need to show a difference. Table and errors as there."""
+    *_, compared, model, sd = _two_way(table, reference)
+    if not sd > 0:
+        why = "the seeds show no spread" if sd == 0 else f"it takes {FEWEST_SEEDS} seeds that the recipes share"
+        return f"How many seeds a difference of {difference:g} needs cannot be said yet: {why}."
+    needed = seeds_needed(sd, difference, power, comparisons=len(compared))
+    return (f"To show a difference of {difference:g} from {reference} with probability {power:g}, as one of "
+            f"{len(compared)} comparisons, takes {needed} seeds (here {model.shape[1]}; residual sd {sd:.2g}).")
+
+
+class McNemar(NamedTuple):
+    """b, c: examples that only the first, only the second run has right; p two-sided."""
+
+    b: int
+    c: int
+    p: float
+
+    @property
+    def smallest_p(self) -> float:
+        """The p of b + c = n discordant examples all for one side: 2 / 2^n, at most 1."""
+        return min(1., 2 * .5 ** (self.b + self.c))
+
+    def verdict(self, level: float = .95) -> str:
+        """"better" (the first run), "worse", "no difference shown", or that so few examples cannot tell."""
+        seen = f"{self.b + self.c} discordant examples"
+        return _verdict(self.b - self.c, self.p, _tail(level), self.smallest_p, seen)
+
+
+def mcnemar(a_correct: ArrayLike, b_correct: ArrayLike) -> McNemar:
+    """McNemar's test (1947) of two runs on the same N examples, exact where his chi-square needs b + c of 25 or so.
+
+    Takes correctness (N,), 0 or 1. It is about these two runs, not their recipes. LabError: lengths, values.
+    """
+    a, b = _paired(a_correct, b_correct, correctness=True)
+    if len(a) > 1:
+        raise LabError(f"McNemar's test takes one run a side, not {len(a)}; use paired_bootstrap")
+    only_a, only_b = int((a > b).sum()), int((b > a).sum())
+    # p = 2 P(X <= min(b, c)),  X ~ Binomial(b + c, 1/2)
+    return McNemar(only_a, only_b, min(1., 2 * float(stats.binom.cdf(min(only_a, only_b), only_a + only_b, .5))))
+
+
+class Bootstrap(NamedTuple):
+    """First minus second, in the metric's units; dropped: resamples with a constant side, so without an r."""
+
+    difference: float
+    low: float
+    high: float
+    p: float
+    smallest_p: float
+    dropped: int
+    verdict: str
+
+
+def paired_bootstrap(a: ArrayLike, b: ArrayLike, labels: ArrayLike | None = None, metric: str = "accuracy", *,
+                     rounds: int = 10_000, seed: int = 0, level: float = .95) -> Bootstrap:
+    """Paired percentile bootstrap (Efron & Tibshirani 1993, ch. 13 and 15) of a minus b over examples and seeds.
+
+    a, b: a run each (N,), or two recipes with the same S seeds (S, N): correctness, 0 or 1, for "accuracy"; predictions
+    for "pearson", with labels (N,). A round draws N examples with replacement, the same for all runs, and averages the
+    difference over seeds. Ours differs in the seeds: resampling 3 to 5 values is far too narrow, so from 3 seeds on a
+    round adds Student's t noise with their standard error; below, the answer is about these runs alone. smallest_p is
+    the rounds' or the sign test's, over examples that differ, whichever is larger. LabError: shapes, values, metric.
+    """
+    if rounds < 1 or metric not in ("accuracy", "pearson") or (metric == "pearson") != (labels is not None):
+        raise LabError(f"metric {metric!r}, {rounds} rounds: valid are accuracy without labels, pearson with labels, "
+                       "and 1 round or more")
+    tail, rng, (a, b) = _tail(level), np.random.default_rng(seed), _paired(a, b, correctness=metric == "accuracy")
+    differing, columns = int((a != b).any(axis=0).sum()), a - b
+    if labels is not None:
+        columns = np.vstack([_paired(labels, a[0])[0], a, b])  # (1 + 2S, N)
+        columns = columns - columns.min(axis=1, keepdims=True)  # a constant side becomes 0 exactly
+        columns -= columns.mean(axis=1, keepdims=True)
+    # Equal examples are drawn together: N draws with replacement are one multinomial over the distinct ones.
+    distinct, counts = np.unique(columns.T, axis=0, return_counts=True)
+    share, size = counts / counts.sum(), 1 + 1_000_000 // len(counts)  # size: rounds at a time, about 8 MB
+    by_seed = _differences(share[None], distinct, metric)[0]  # (S,)
+    drawn = (rng.multinomial(a.shape[1], share, min(size, rounds - done)) for done in range(0, rounds, size))
+    d = np.concatenate([_differences(w / a.shape[1], distinct, metric).mean(axis=1) for w in drawn])
+    if len(by_seed) >= FEWEST_SEEDS:
+        d += rng.standard_t(len(by_seed) - 1, rounds) * stats.sem(by_seed)
+    d = d[np.isfinite(d)]
+    smallest, dropped = min(1., max(2 / (len(d) + 1), 2 * .5**differing)), rounds - len(d)
+    if dropped > tail * rounds:  # what is left is no sample of what could happen
+        return Bootstrap(float(by_seed.mean()), np.nan, np.nan, np.nan, smallest, dropped,
+                         f"cannot tell: {dropped} of {rounds} resamples have a constant side")
+    # p = 2 min(P(d <= 0), P(d >= 0)), with one more round counted against
+    p = float(np.clip(2 * (1 + min((d <= 0).sum(), (d >= 0).sum())) / (len(d) + 1), smallest, 1))
+    words = _verdict(by_seed.mean(), p, tail, smallest, f"{differing} examples that differ and {rounds} rounds")
+    return Bootstrap(float(by_seed.mean()), *map(float, np.quantile(d, [tail / 2, 1 - tail / 2])), p, smallest, dropped,
+                     words)
+
+
+def _differences(share: np.ndarray, columns: np.ndarray, metric: str) -> np.ndarray:
+    """(rounds, S): first minus second of each seed, from each example's share of a round (rounds, N); nan without r."""
+    if metric == "accuracy":
+        return share @ columns
+    mean, square = share @ columns, share @ columns**2
+    covariance = share @ (columns[:, :1] * columns) - mean[:, :1] * mean
+    # r = cov(label, prediction) / (sd(label) sd(prediction)); what rounding leaves of a variance is none
+    sd = np.sqrt(np.where(square - mean**2 > 1e-12 * square, square - mean**2, np.nan))
+    first, second = np.split((covariance / sd / sd[:, :1])[:, 1:], 2, axis=1)
+    return first - second
+
+
+def _two_way(table: pd.DataFrame, reference: str) -> tuple[pd.DataFrame, pd.Series, list[str], pd.DataFrame, float]:
+    """Scores (recipes, seeds), nulls a recipe, recipes to compare, scores in the model, its residual sd or nan."""
+    if missing := [c for c in ("recipe", "seed", "value") if c not in table.columns]:
+        raise LabError(f"the table has no column {', '.join(missing)} (needed: recipe, seed, value)")
+    if reference not in (names := sorted({str(r) for r in table["recipe"]})):
+        raise LabError(f"there is no recipe {reference!r} to compare with (recipes: {', '.join(names)})")
+    if (twice := table.loc[table.duplicated(["recipe", "seed"]), "recipe"]).size:
+        raise LabError(f"recipe {twice.iloc[0]!r} has a seed twice; give different settings different names")
+    values = pd.to_numeric(table["value"], errors="coerce").astype(float).replace([np.inf, -np.inf], np.nan)
+    wide = table.assign(value=values).pivot(index="recipe", columns="seed", values="value")
+    nulls = values.isna().groupby(table["recipe"]).sum()
+    shared = (wide.notna() & wide.loc[reference].notna()).sum(axis=1).where(nulls + nulls[reference] == 0, 0)
+    compared = [r for r in wide.index if r != reference and shared[r] >= FEWEST_SEEDS]
+    model = wide.loc[[reference, *compared]].dropna(axis=1)
+    if not compared or model.shape[1] < FEWEST_SEEDS:
+        return wide, nulls, compared, model, np.nan
+    # residual = y_rs - mean_r - mean_s + mean,  sd^2 = sum residual^2 / ((R - 1)(S - 1))
+    y = model.to_numpy()
+    residual = y - y.mean(axis=1, keepdims=True) - y.mean(axis=0) + y.mean()
+    sd = float(np.sqrt((residual**2).sum() / len(compared) / (y.shape[1] - 1)))
+    return wide, nulls, compared, model, sd if sd > 1e-12 * np.abs(y).max() else 0.  # rounding is no spread
+
+
+def _paired(a: ArrayLike, b: ArrayLike, correctness: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """Both sides as float64 (S, N)."""
+    try:
+        a, b = (np.atleast_2d(np.asarray(x, dtype=np.float64)) for x in (a, b))
+    except (TypeError, ValueError) as error:
+        raise LabError(f"each side must be numbers, (examples) or (seeds, examples): {error}") from None
+    if a.shape != b.shape or a.ndim != 2 or not a.size:
+        raise LabError(f"both sides must have the same seeds and examples, one or more; they are {a.shape}, {b.shape}")
+    if not np.isfinite([a, b]).all() or (correctness and not np.isin([a, b], (0, 1)).all()):
+        raise LabError("correctness must be 0 or 1 for each example" if correctness else "a value is nan or infinite")
+    return a, b
+
+
+def _tail(level: float) -> float:
+    if not 0 < level < 1:
+        raise LabError(f"level is {level}; it must lie between 0 and 1")
+    return 1 - level
+
+
+def _verdict(difference: float, p: float, threshold: float, smallest: float = 0, seen: str = "") -> str:
+    if smallest > threshold:
+        return f"cannot tell: with {seen} p cannot fall below {smallest:.2g}"
+    return "no difference shown" if p > threshold else "better" if difference > 0 else "worse"

@@ -1,0 +1,129 @@
+"""SMART: smoothness-inducing adversarial regularization and Bregman proximal point (Jiang et al. 2020), terms a task.
+
+A task's loss becomes loss + weight * penalty + bregman * divergence. The penalty is the divergence of the predictions
+at x + noise from those at x, where the noise has moved to raise it: no labels, and little of it in a smooth model.
+The Bregman term is the divergence from what a slow average of the weights predicts: it holds back large steps.
+
+Shapes: N packed real tokens, H hidden size, B rows of a task, C classes.
+"""
+
+import copy
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lab.errors import LabError
+
+
+def library(noise: Tensor, gradient: Tensor, eta: float, eps: float) -> Tensor:
+    """As mt-dnn and smart-pytorch move it: eps is a guard, and a token's noise ends at infinity norms of .5 to 1."""
+    # step = noise + eta * gradient;   noise = step / (|step|_inf + eps)
+    step = noise + eta * gradient
+    return step / (step.abs().amax(-1, keepdim=True) + eps)
+
+
+def ball(noise: Tensor, gradient: Tensor, eta: float, eps: float) -> Tensor:
+    """As Jiang et al. write it: eta along the gradient's direction, then back into |noise|_inf <= eps."""
+    # noise = clamp(noise + eta * gradient / |gradient|_inf, -eps, eps);   without a gradient there is no direction
+    largest = gradient.abs().amax(-1, keepdim=True).clamp_min(torch.finfo(gradient.dtype).tiny)
+    return (noise + eta * (gradient / largest)).clamp(-eps, eps)
+
+
+READINGS: dict[str, Callable[[Tensor, Tensor, float, float], Tensor]] = {"library": library, "ball": ball}
+
+
+@dataclass(frozen=True)
+class Smart:
+    """SMART's constants, by default those of the lab's paper. A value that cannot be is a LabError."""
+
+    weight: float = 5.0  # lambda, of the penalty; 0 leaves the Bregman term alone
+    step_size: float = 1e-3  # eta, of the ascent
+    epsilon: float = 1e-5  # "library": a guard against dividing by 0; "ball": the radius
+    sigma: float = 1e-5  # standard deviation of the first noise (smart-pytorch's "noise_var" is one too)
+    steps: int = 1  # of the ascent; 0 steps and sigma 0 make no noise, and leave what dropout alone puts in the penalty
+    reading: str = "library"  # of epsilon; or "ball"
+    dropout: bool = True  # False: the caller's `forward`, `clean` and both Bregman passes run without dropout
+    bregman: float | None = None  # mu, of the Bregman term (1 in Jiang et al.); None: no such term
+
+    def __post_init__(self) -> None:
+        for name, low in {"weight": 0, "step_size": 0, "epsilon": 1e-12, "sigma": 0, "steps": 0, "bregman": 0}.items():
+            value, kind = getattr(self, name), int if name == "steps" else float
+            if value is None and name == "bregman":
+                continue
+            if isinstance(value, bool) or not isinstance(value, int | kind) or not low <= value < math.inf:
+                raise LabError(f"smart: {name} must be a {'whole ' * (kind is int)}number from {low} up, not {value!r}")
+            object.__setattr__(self, name, kind(value))
+        if self.reading not in tuple(READINGS):
+            raise LabError(f"smart: reading {self.reading!r} is not known (valid: {', '.join(READINGS)})")
+        if not isinstance(self.dropout, bool):
+            raise LabError(f"smart: dropout must be true or false, not {self.dropout!r}")
+
+
+def categorical(moved: Tensor, clean: Tensor) -> Tensor:
+    """SST, logits (B, C): Jiang et al.'s symmetrized KL in nats, summed over classes, mean over rows."""
+    q, p = moved.log_softmax(-1), clean.log_softmax(-1)
+    # KL(sg p || q) + KL(sg q || p);   each is differentiated in its second distribution alone, as in smart-pytorch
+    return sum(F.kl_div(b, a.detach(), reduction="batchmean", log_target=True) for a, b in ((p, q), (q, p)))
+
+
+def bernoulli(moved: Tensor, clean: Tensor) -> Tensor:
+    """QQP, one logit z a row (B,): the same on the two classes [0, z]. A softmax over z alone is 1 whatever z is."""
+    return categorical(*(torch.stack([torch.zeros_like(z), z], -1) for z in (moved, clean)))
+
+
+def squared(moved: Tensor, clean: Tensor) -> Tensor:
+    """STS, predictions (B,): mean squared difference, in squared score points."""
+    return F.mse_loss(moved, clean)
+
+
+DIVERGENCES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"sst": categorical, "qqp": bernoulli, "sts": squared}
+
+
+class Penalty(NamedTuple):
+    """The divergence of each task, not yet times `weight`, and the mean infinity norm of the final noise."""
+
+    values: dict[str, Tensor]
+    noise_norm: Tensor
+
+
+def penalties(smart: Smart, forward: Callable[[Tensor], dict[str, Tensor]], embeddings: Tensor,
+              clean: Mapping[str, Tensor], generator: torch.Generator) -> Penalty:
+    """The penalty of each task in `clean`, its logits without noise; `forward` makes such logits from (N, H).
+
+    `embeddings` (N, H) are what `clean` came from; both bring their graphs. The generator is the CPU's, for equal noise
+    on every device. A row's noise reaches no other row, so one ascent on the sum of the tasks is an ascent for each.
+    """
+    noise = (torch.randn(embeddings.shape, generator=generator) * smart.sigma).to(embeddings)
+    for _ in range(smart.steps):
+        noise.requires_grad_()
+        with torch.enable_grad():  # diagnostics call this without gradients
+            logits = forward(embeddings.detach() + noise)
+            total = sum(DIVERGENCES[task](logits[task], clean[task].detach()) for task in clean)
+        (gradient,) = torch.autograd.grad(total, noise)  # no parameter's; and the graph ends here
+        noise = READINGS[smart.reading](noise.detach(), gradient, smart.step_size, smart.epsilon)
+    logits = forward(embeddings + noise)
+    return Penalty({task: DIVERGENCES[task](logits[task], clean[task]) for task in clean}, noise.abs().amax(-1).mean())
+
+
+class Average:
+    """The moving average of a model's weights in Jiang et al.'s momentum Bregman proximal point.
+
+    The term is DIVERGENCES[task](logits, `average.model`'s logits), the latter made under `torch.no_grad()` and with
+    the live model's dropout mode. A checkpoint keeps `average.model.state_dict()`.
+
+    Their decay is .99 in the run's first tenth, then .999. Ours stays: nothing may depend on how long a run is to be.
+    """
+
+    def __init__(self, model: nn.Module, decay: float = 0.99) -> None:
+        self.decay, self.model = decay, copy.deepcopy(model).requires_grad_(False)
+
+    @torch.no_grad()
+    def update(self, model: nn.Module) -> None:
+        """Follow the live model's weights, after its step."""
+        # average = decay * average + (1 - decay) * weights
+        torch._foreach_lerp_(list(self.model.parameters()), list(model.parameters()), 1 - self.decay)

@@ -5,6 +5,7 @@ import itertools
 
 import pytest
 import torch
+from helpers import resumed, same_weights
 
 import lab
 from lab.batches import Stream, pack
@@ -230,15 +231,7 @@ def test_every_method_trains_records_conflicts_and_resumes(tiny, tiny_data, upda
         for metric in ("cosine", "conflict"):
             found = {r["task"]: r["value"] for r in rows if r["metric"] == metric}
             assert set(found) == {"sst-qqp", "sst-sts", "qqp-sts"} and all(-1 <= v <= 1 for v in found.values())
-    half = fit(experiment, data=tiny_data, run="half", progress=False)
-    for row in half:
-        if row["epoch"] == 1 and row["split"] == "dev":
-            break
-    half.close()
-    again = fit(experiment, data=tiny_data, run="half", resume=True, progress=False)
-    list(again)
-    for (name, a), b in zip(whole.model.named_parameters(), again.model.parameters(), strict=True):
-        assert torch.equal(a, b), name
+    assert same_weights(whole.model, resumed(experiment, tiny_data).model)
 
 
 def test_gse_3x_passes_through_the_end_of_gse(tiny, tiny_data):
@@ -246,8 +239,7 @@ def test_gse_3x_passes_through_the_end_of_gse(tiny, tiny_data):
     three_epochs = fit(dataclasses.replace(gse, epochs=3, iterations=3), data=tiny_data, progress=False)
     one_epoch = fit(dataclasses.replace(gse, epochs=1, iterations=9), data=tiny_data, progress=False)
     list(three_epochs), list(one_epoch)
-    ours, theirs = three_epochs.model.state_dict(), one_epoch.model.state_dict()
-    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    assert same_weights(three_epochs.model, one_epoch.model)
 
 
 @pytest.mark.parametrize("sampling", ["proportional", "square_root", "annealed"])

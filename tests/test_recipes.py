@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 import torch
+from helpers import resumed, same_weights
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -59,15 +60,7 @@ def test_every_recipe_goes_on_to_the_same_bits(name, tiny, tiny_data):
     experiment = tiny_version(lab.RECIPES[name], tiny)
     whole = fit(experiment, data=tiny_data, run="whole", progress=False)
     rows = list(whole)
-    half = fit(experiment, data=tiny_data, run="half", progress=False)
-    for row in half:
-        if row["epoch"] == 1 and row["split"] == "dev":
-            break
-    half.close()
-    again = fit(experiment, data=tiny_data, run="half", resume=True, progress=False)
-    list(again)
-    ours, theirs = whole.model.state_dict(), again.model.state_dict()
-    assert all(torch.equal(ours[key], theirs[key]) for key in ours)
+    assert same_weights(whole.model, resumed(experiment, tiny_data).model)
     if experiment.smart:
         found = {(r["metric"], r["task"]) for r in rows if r["split"] == "batch"}
         assert {("penalty", "sst"), ("penalty", "qqp"), ("penalty", "sts"), ("noise_norm", "all")} <= found
@@ -84,14 +77,7 @@ def test_bregman_holds_the_weights_back_and_goes_on_to_the_same_bits(tiny, tiny_
         moved[mu] = sum((a - b).norm() ** 2 for a, b in zip(whole.model.parameters(), before, strict=True)) ** 0.5
     assert moved[50.0] < 0.95 * moved[None]
     assert [r for r in rows if r["metric"] == "bregman"] and not [r for r in rows if r["metric"] == "penalty"]
-    half = fit(experiment, data=tiny_data, run="half", progress=False)
-    for row in half:
-        if row["epoch"] == 2 and row["split"] == "dev":
-            break
-    half.close()
-    again = fit(experiment, data=tiny_data, run="half", resume=True, progress=False)
-    list(again)
-    assert all(torch.equal(a, b) for a, b in zip(whole.model.parameters(), again.model.parameters(), strict=True))
+    assert same_weights(whole.model, resumed(experiment, tiny_data, after_epoch=2).model)
 
 
 def test_without_dropout_and_noise_smart_adds_nothing(tiny, tiny_data):

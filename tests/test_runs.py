@@ -10,17 +10,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers import stopped, trained
 
 import lab
 from lab import checkpoints
 from lab.runs import Run, checked_name, list_runs, load_runs
 from lab.train import fit
-
-
-def trained(experiment, data, **options):
-    training = fit(experiment, data=data, progress=False, **options)
-    rows = list(training)
-    return training.run, rows
 
 
 def repeatable(rows):
@@ -32,7 +27,7 @@ def weights(run, step):
     return {k: v for k, v in checkpoints.load(run.checkpoints, step)[0].items() if k.startswith("model/")}
 
 
-def same_weights(run, other, step):
+def same_checkpoint(run, other, step):
     ours, theirs = weights(run, step), weights(other, step)
     return ours.keys() == theirs.keys() and all(torch.equal(ours[k], theirs[k]) for k in ours)
 
@@ -51,16 +46,12 @@ def test_twenty_kills_at_any_moment_leave_no_trace(seed, tiny_data, tiny_encoder
 
 def test_a_run_stopped_by_its_caller_goes_on_to_the_same_end(tiny, tiny_data):
     whole, rows = trained(tiny, tiny_data, run="whole")
-    halves = fit(tiny, data=tiny_data, run="halves", progress=False)
-    for row in halves:
-        if row["epoch"] == 2:
-            break
-    halves.close()
+    halves = stopped(tiny, tiny_data, "halves", after_epoch=2)
     assert halves.run.status["state"] == "stopped"
     run, rest = trained(tiny, tiny_data, run="halves", resume=True)
     assert {row["epoch"] for row in repeatable(rest)} >= {3} and 1 not in {row["epoch"] for row in rest[:-20]}
     assert repeatable(run.rows()) == repeatable(rows) == repeatable(whole.rows())
-    assert same_weights(run, whole, 12)
+    assert same_checkpoint(run, whole, 12)
 
 
 def test_resuming_a_finished_run_changes_nothing(tiny, tiny_data):
@@ -89,11 +80,7 @@ def test_resume_needs_the_same_experiment_and_data(tiny, tiny_data, tmp_path):
 @pytest.mark.parametrize("damage", ["truncate", "flip", "state", "gone", "no state", "no training"])
 def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(tiny, tiny_data, damage):
     whole, _ = trained(tiny, tiny_data, run="whole")
-    training = fit(tiny, data=tiny_data, run="hurt", progress=False)
-    for row in training:
-        if row["epoch"] == 2:
-            break
-    training.close()
+    training = stopped(tiny, tiny_data, "hurt", after_epoch=2)
     newest = training.run.checkpoints / "00000008"
     file = newest / {"state": "state.json", "flip": "training.safetensors"}.get(damage, "model.safetensors")
     lost = {"gone": file, "no state": newest / "state.json", "no training": newest / "training.safetensors"}
@@ -108,7 +95,7 @@ def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(tiny, tiny_dat
     assert resumed.state["step"] == 4
     list(resumed)
     assert repeatable(resumed.run.rows()) == repeatable(whole.rows())
-    assert same_weights(resumed.run, whole, 12)
+    assert same_checkpoint(resumed.run, whole, 12)
 
 
 def test_a_second_writer_is_refused(tiny, tiny_data):
@@ -178,11 +165,7 @@ def test_weights_that_turn_nan_in_an_epochs_last_step_are_not_saved(tiny, tiny_d
 
 
 def test_a_run_without_a_readable_checkpoint_is_not_begun_anew_over_its_records(tiny, tiny_data):
-    training = fit(tiny, data=tiny_data, run="one", progress=False)
-    for row in training:
-        if row["epoch"] == 2:
-            break
-    training.close()
+    training = stopped(tiny, tiny_data, "one", after_epoch=2)
     rows = training.run.rows()
     for state in training.run.checkpoints.glob("*/state.json"):
         state.unlink()
@@ -203,11 +186,7 @@ def test_a_run_does_not_change_its_device(tiny, tiny_data):
 def test_a_run_goes_on_without_the_encoder_it_began_with(tiny, tiny_data, tiny_encoder, tmp_path):
     shutil.copytree(tiny_encoder, tmp_path / "encoder")
     experiment = dataclasses.replace(tiny, encoder=str(tmp_path / "encoder"))
-    training = fit(experiment, data=tiny_data, run="one", progress=False)
-    for row in training:
-        if row["epoch"] == 1:
-            break
-    training.close()
+    stopped(experiment, tiny_data, "one")
     shutil.rmtree(tmp_path / "encoder")
     run, _ = trained(experiment, tiny_data, run="one", resume=True)
     assert run.status["state"] == "done"

@@ -101,7 +101,8 @@ def write(runs: pd.DataFrame, file: Path) -> Path:
             script = False
         shown = part.drop(columns=["settings", "fingerprint", "null_seeds"]).assign(name=told_apart(part))
         parts.append(_with_nulls(shown, part).to_html(index=False, na_rep="n/a", float_format=lambda v: f"{v:.3f}"))
-    style = "body{font:16px system-ui}h2{font-size:1.1rem}body{max-width:1200px;margin:2rem auto;padding:0 1rem} td,th{padding:.2rem .6rem}"
+    style = ("body{font:16px system-ui;max-width:1200px;margin:2rem auto;padding:0 1rem} h2{font-size:1.1rem} "
+             "td,th{padding:.2rem .6rem}")
     page = (f"<!doctype html><html lang='en'><meta charset='utf-8'><meta name='viewport' content='width=device-width'>"
             f"<title>minBERT lab</title><style>{style}</style>{''.join(parts)}</html>")
     file.parent.mkdir(parents=True, exist_ok=True)

@@ -37,10 +37,10 @@ def interval(values: ArrayLike, level: float = .95) -> tuple[float, float, float
 def dunnett_p(t: float, comparisons: int, df: float) -> float:
     """Adjusted two-sided p of |t| among k comparisons with one reference (Dunnett 1955, correlation .5).
 
-    By the trapezoid rule, to about 1e-11 and the same in every run; `scipy.stats.multivariate_t` draws at random.
+    By the trapezoid rule, to 1e-10 and the same in every run; `scipy.stats.multivariate_t` draws at random.
     """
-    z = np.linspace(-8.5, 8.5, 121)  # the reference's own error, in standard errors
-    s = np.exp(np.linspace(*np.log(stats.chi2.ppf([1e-14, 1 - 1e-14], df) / df) / 2, 201))[:, None]
+    z = np.linspace(-8.5, 8.5, 81)  # the reference's own error, in standard errors
+    s = np.exp(np.linspace(*np.log(stats.chi2.ppf([1e-14, 1 - 1e-14], df) / df) / 2, 121))[:, None]
     of_z, of_s = np.exp(-z**2 / 2), np.exp(df * (np.log(s) - s**2 / 2 + .5))  # of_s: s = sqrt(chi2 / df), in log s
     # 1 - p = E_s E_z [Phi(z + sqrt(2) s |t|) - Phi(z - sqrt(2) s |t|)]^k
     reach = np.sqrt(2) * s * abs(t)
@@ -64,33 +64,38 @@ def compare(table: pd.DataFrame, reference: str, level: float = .95) -> pd.DataF
     The rule for gaps: a recipe with fewer than 3 of the reference's seeds stands apart as points; the others are
     compared on the seeds that all of them have, so leave out a recipe whose few seeds cost the others theirs.
 
-    Returns a row a recipe, highest mean first: mean and seeds, of all its own; used, the seeds under the difference;
+    Returns a row a recipe, highest mean first: mean and seeds, of all its scores; used, the seeds under the difference;
     difference to the reference; low, high, p, adjusted for all comparisons; verdict, "better", "worse", "no difference
     shown", or why there is none ("" for the reference). A null score leaves a recipe without mean and comparison.
     LabError: a column or the reference is missing, or a recipe has a seed twice.
     """
     tail, (wide, nulls, compared, model, sd) = _tail(level), _two_way(table, reference)
-    rows = []
-    for recipe, scores in wide.iterrows():
-        among = wide[model.columns] if recipe in compared else wide
-        both = (among.loc[recipe] - among.loc[reference]).dropna()
-        row = {"recipe": recipe, "mean": np.nan if nulls[recipe] else scores.mean(), "seeds": scores.count(),
-               "used": len(both), "difference": both.mean(), "low": np.nan, "high": np.nan, "p": np.nan, "verdict": ""}
+    gaps = wide - wide.loc[reference]
+    gaps.loc[compared, gaps.columns.difference(model.columns)] = np.nan
+    gaps.loc[nulls + nulls[reference] > 0] = np.nan
+    seeds = wide.count(axis=1)
+    shown = pd.DataFrame({"mean": wide.mean(axis=1).where(nulls == 0), "seeds": seeds, "used": gaps.count(axis=1),
+                          "difference": gaps.mean(axis=1)})
+    tests = []
+    for recipe, used, difference in shown[["used", "difference"]].itertuples():
+        low = high = p = np.nan
         if null := next((r for r in (recipe, reference) if nulls[r]), None):
-            row |= {"used": 0, "difference": np.nan, "verdict": f"null score of {null} in {nulls[null]} seeds"}
-        elif recipe != reference and np.isnan(sd if recipe in compared else np.nan):
-            row["verdict"] = f"too few seeds ({len(both)}): points only"
-        elif recipe != reference and sd == 0:  # coarse scores agree by chance; p = 0 would be a false alarm
-            row["verdict"] = "no spread over seeds: points only"
-        elif recipe != reference:
+            verdict = f"{null} lacks a score in {nulls[null]} of {nulls[null] + seeds[null]} seeds: not compared"
+        elif recipe == reference:
+            verdict = ""
+        elif recipe not in compared or np.isnan(sd):
+            verdict = f"too few seeds ({used}): points only"
+        elif sd == 0:  # coarse scores agree by chance; p = 0 would be a false alarm
+            verdict = "no spread over seeds: points only"
+        else:
             # interval = difference -+ d(level; k, k (S - 1)) error,  error = sd sqrt(2 / S),  k = R - 1
-            k, error = len(compared), sd * np.sqrt(2 / len(both))
-            half = dunnett_critical(k, k * (len(both) - 1), level) * error
-            p = dunnett_p(both.mean() / error, k, k * (len(both) - 1))
-            row |= {"low": both.mean() - half, "high": both.mean() + half, "p": p}
-            row["verdict"] = _verdict(both.mean(), p, tail)
-        rows.append(row)
-    return pd.DataFrame(rows).sort_values(["mean", "recipe"], ascending=[False, True], ignore_index=True)
+            k, error = len(compared), sd * np.sqrt(2 / used)
+            half = dunnett_critical(k, k * (used - 1), level) * error
+            p = dunnett_p(difference / error, k, k * (used - 1))
+            low, high, verdict = difference - half, difference + half, _verdict(difference, p, tail)
+        tests.append((low, high, p, verdict))
+    shown = shown.join(pd.DataFrame(tests, index=shown.index, columns=["low", "high", "p", "verdict"])).reset_index()
+    return shown.sort_values(["mean", "recipe"], ascending=[False, True], ignore_index=True)
 
 
 def seeds_needed(residual_sd: float, difference: float = .005, power: float = .8, level: float = .95,
@@ -178,8 +183,9 @@ def paired_bootstrap(a: ArrayLike, b: ArrayLike, labels: ArrayLike | None = None
     a, b: a run each (N,), or two recipes with the same S seeds (S, N): correctness, 0 or 1, for "accuracy"; predictions
     for "pearson", with labels (N,). A round draws N examples with replacement, the same for all runs, and averages the
     difference over seeds. Ours differs in the seeds: resampling 3 to 5 values is far too narrow, so from 3 seeds on a
-    round adds Student's t noise with their standard error; below, the answer is about these runs alone. smallest_p is
-    the rounds' or the sign test's, over examples that differ, whichever is larger. LabError: shapes, values, metric.
+    round adds Student's t noise with their standard error, which at 3 seeds errs on the wide side; below 3, the answer
+    is about these runs alone. smallest_p is the rounds' or that of a sign test over the examples that differ, the
+    larger; p is no smaller. LabError: shapes, values, metric.
     """
     if rounds < 1 or metric not in ("accuracy", "pearson") or (metric == "pearson") != (labels is not None):
         raise LabError(f"metric {metric!r}, {rounds} rounds: valid are accuracy without labels, pearson with labels, "
@@ -188,14 +194,13 @@ def paired_bootstrap(a: ArrayLike, b: ArrayLike, labels: ArrayLike | None = None
     differing, columns = int((a != b).any(axis=0).sum()), a - b
     if labels is not None:
         columns = np.vstack([_paired(labels, a[0])[0], a, b])  # (1 + 2S, N)
-        columns = columns - columns.min(axis=1, keepdims=True)  # a constant side becomes 0 exactly
-        columns -= columns.mean(axis=1, keepdims=True)
+        columns = columns - columns.mean(axis=1, keepdims=True)  # or a far mean would swallow the variance
     # Equal examples are drawn together: N draws with replacement are one multinomial over the distinct ones.
     distinct, counts = np.unique(columns.T, axis=0, return_counts=True)
     share, size = counts / counts.sum(), 1 + 1_000_000 // len(counts)  # size: rounds at a time, about 8 MB
-    by_seed = _differences(share[None], distinct, metric)[0]  # (S,)
+    by_seed = _differences(counts[None], distinct, metric)[0]  # (S,)
     drawn = (rng.multinomial(a.shape[1], share, min(size, rounds - done)) for done in range(0, rounds, size))
-    d = np.concatenate([_differences(w / a.shape[1], distinct, metric).mean(axis=1) for w in drawn])
+    d = np.concatenate([_differences(times, distinct, metric).mean(axis=1) for times in drawn])
     if len(by_seed) >= FEWEST_SEEDS:
         d += rng.standard_t(len(by_seed) - 1, rounds) * stats.sem(by_seed)
     d = d[np.isfinite(d)]
@@ -210,10 +215,11 @@ def paired_bootstrap(a: ArrayLike, b: ArrayLike, labels: ArrayLike | None = None
                      words)
 
 
-def _differences(share: np.ndarray, columns: np.ndarray, metric: str) -> np.ndarray:
-    """(rounds, S): first minus second of each seed, from each example's share of a round (rounds, N); nan without r."""
+def _differences(times: np.ndarray, columns: np.ndarray, metric: str) -> np.ndarray:
+    """(rounds, S): first minus second of each seed, from the times each example is drawn (rounds, N); nan without r."""
     if metric == "accuracy":
-        return share @ columns
+        return (times @ columns) / times.sum(axis=1, keepdims=True)  # whole numbers first: ties are exact
+    share = times / times.sum(axis=1, keepdims=True)
     mean, square = share @ columns, share @ columns**2
     covariance = share @ (columns[:, :1] * columns) - mean[:, :1] * mean
     # r = cov(label, prediction) / (sd(label) sd(prediction)); what rounding leaves of a variance is none

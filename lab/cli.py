@@ -177,7 +177,7 @@ def report(
 
     frame = load_runs(runs)
     table = tables.leaderboard(frame)
-    print(tables.as_text(table))
+    print(tables.as_text(table, frame))
     if not table.empty:
         print(f"\nruns: {', '.join(sorted(frame['run'].unique()))}")
         print(f"\npictures: {tables.write(frame, out or runs_root(runs) / 'report.html')}")

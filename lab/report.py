@@ -8,10 +8,12 @@ import pandas as pd
 
 from lab.data import checkout
 from lab.runs import told_apart
+from lab.significance import compare, power_line
 
 TASK_SCORES = {("sst", "accuracy"): "sst", ("qqp", "accuracy"): "qqp", ("sts", "pearson"): "sts",
                ("all", "overall"): "overall"}
 ALIKE = ["data", "fingerprint", "encoder", "protocol"]  # what runs must share to stand in one table or picture
+KEYS = ["name", "settings", "departs", "protocol", "encoder", "data", "fingerprint"]  # a row of the leaderboard
 NOTES = {"sample": "made from the bundled sample: no number here says anything about the real data sets",
          "smoke": "protocol smoke: too short to compare recipes",
          "minilm": "MiniLM was trained on sentence pairs that include Quora's, so its QQP scores had help; its [CLS] "
@@ -26,13 +28,7 @@ def leaderboard(runs: pd.DataFrame) -> pd.DataFrame:
     no number made from the sample or from a changed recipe. A recipe with a null score in some seeds (null_seeds) has
     none in the mean, and ranks last.
     """
-    final = runs[(runs["split"] == "dev_full") & (runs["state"] == "done")]
-    final = final.assign(score=[TASK_SCORES.get(key) for key in zip(final["task"], final["metric"], strict=True)])
-    final = final.dropna(subset="score")
-    keys = ["name", "settings", "departs", "protocol", "encoder", "data", "fingerprint"]
-    # The same experiment run twice is the same run: a seed counts once.
-    final = final[final["run"] == final.groupby([*keys, "seed"])["run"].transform("min")]
-    scores = list(TASK_SCORES.values())
+    final, keys, scores = _final(runs), KEYS, list(TASK_SCORES.values())
     columns = [*keys, "seeds", "null_seeds", *scores, *(f"best_{c}" for c in scores), "paper_overall"]
     if final.empty:
         return pd.DataFrame(columns=columns)
@@ -51,6 +47,33 @@ def leaderboard(runs: pd.DataFrame) -> pd.DataFrame:
     return table.sort_values("overall", ascending=False, na_position="last").reset_index(drop=True)[columns]
 
 
+def _final(runs: pd.DataFrame) -> pd.DataFrame:
+    """The scores of finished runs on all of dev. The same experiment run twice is the same run: a seed counts once."""
+    final = runs[(runs["split"] == "dev_full") & (runs["state"] == "done")]
+    final = final.assign(score=[TASK_SCORES.get(key) for key in zip(final["task"], final["metric"], strict=True)])
+    final = final.dropna(subset="score")
+    return final[final["run"] == final.groupby([*KEYS, "seed"])["run"].transform("min")]
+
+
+def verdicts(runs: pd.DataFrame, reference: str = "baseline") -> str:
+    """Whether any recipe's overall score (last epoch) differs from the reference's over seeds, as text for people.
+
+    `runs`: alike in data, encoder and protocol. Where there is nothing to compare with, or too few seeds, it says so.
+    """
+    final = _final(runs)
+    final = final[(final["score"] == "overall") & (final["step"] == final.groupby("run")["step"].transform("max"))]
+    table = pd.DataFrame({"recipe": told_apart(final), "seed": final["seed"], "value": final["value"]})
+    if "smoke" in set(final["protocol"]) or reference not in set(table["recipe"]) or table["recipe"].nunique() < 2:
+        return ""
+    found = compare(table, reference)
+    if not found["low"].notna().any():
+        return f"no verdict against {reference} with fewer than 3 seeds a recipe; `lab ablate ... --seeds 5` makes more\n"
+    shown = found[["recipe", "used", "difference", "low", "high", "p", "verdict"]]
+    body = shown.to_string(index=False, na_rep="", float_format=lambda v: f"{v:.3f}")
+    return (f"overall, against {reference}, with simultaneous 95 % intervals over seeds:\n{body}\n"
+            f"{power_line(table, reference)}\n")
+
+
 def paper_table(name: str) -> pd.DataFrame:
     """The paper's "table1" (dev) or "table2" (test), by recipe."""
     return pd.read_csv(checkout() / "data" / "paper" / f"{name}.csv", index_col="recipe")
@@ -62,8 +85,11 @@ def notes(table: pd.DataFrame) -> list[str]:
     return [note for key, note in NOTES.items() if key in found]
 
 
-def as_text(table: pd.DataFrame) -> str:
-    """The leaderboard for a terminal: a block for each data set, encoder and protocol that may be compared."""
+def as_text(table: pd.DataFrame, runs: pd.DataFrame | None = None) -> str:
+    """The leaderboard for a terminal: a block for each data set, encoder and protocol that may be compared.
+
+    With the runs that it was made from, what they let one say stands below each block.
+    """
     if table.empty:
         return "no finished runs yet; `lab train baseline` makes one"
     blocks = []
@@ -73,9 +99,14 @@ def as_text(table: pd.DataFrame) -> str:
         shown = shown.drop(columns="paper_overall") if data == "sample" else shown
         body = _with_nulls(shown, part).to_string(index=False, na_rep="n/a", float_format=lambda v: f"{v:.3f}")
         blocks.append(f"data: {data} ({fingerprint}) · encoder: {encoder} · protocol: {protocol}\n{body}\n"
-                      + "".join(f"! {note}\n" for note in notes(part)))
+                      + "".join(f"! {note}\n" for note in notes(part))
+                      + ("" if runs is None else verdicts(_alike(runs, (data, fingerprint, encoder, protocol)))))
     return "\n".join(blocks) + ("\nsst, qqp: accuracy; sts: Pearson r; last epoch, all of dev (best_overall: the epoch "
                                 "best on dev; paper_overall: the paper's, best epoch, bert-base)")
+
+
+def _alike(runs: pd.DataFrame, values: tuple) -> pd.DataFrame:
+    return runs[(runs[ALIKE] == list(values)).all(axis=1)]
 
 
 def _with_nulls(shown: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
@@ -92,7 +123,7 @@ def write(runs: pd.DataFrame, file: Path) -> Path:
     table = leaderboard(runs)
     parts, script = ["<h1>minBERT lab</h1>"], True
     for (data, fingerprint, encoder, protocol), part in table.groupby(ALIKE, sort=False):
-        of = runs[(runs[ALIKE] == [data, fingerprint, encoder, protocol]).all(axis=1)]
+        of = _alike(runs, (data, fingerprint, encoder, protocol))
         parts.append(f"<h2>{html.escape(figures.made_from(of))}</h2>")
         parts += [f"<p><strong>{html.escape(note)}</strong></p>" for note in notes(part)]
         overfits = [figures.overfit(of, name) for name in told_apart(part)]
@@ -101,6 +132,7 @@ def write(runs: pd.DataFrame, file: Path) -> Path:
             script = False
         shown = part.drop(columns=["settings", "fingerprint", "null_seeds"]).assign(name=told_apart(part))
         parts.append(_with_nulls(shown, part).to_html(index=False, na_rep="n/a", float_format=lambda v: f"{v:.3f}"))
+        parts.append(f"<pre>{html.escape(verdicts(of))}</pre>")
     style = ("body{font:16px system-ui;max-width:1200px;margin:2rem auto;padding:0 1rem} h2{font-size:1.1rem} "
              "td,th{padding:.2rem .6rem}")
     page = (f"<!doctype html><html lang='en'><meta charset='utf-8'><meta name='viewport' content='width=device-width'>"

@@ -82,6 +82,19 @@ def test_curves_are_means_over_seeds_and_over_nothing_else():
     assert list(figures.curves(records(), x="updates").data[0].x) == [3 * 47, 3 * 94]  # three steps an iteration
 
 
+def test_verdicts_come_from_seeds_or_not_at_all():
+    few = pd.concat([records(name, seed, overall=0.5) for name in ("baseline", "gse") for seed in (1, 2)])
+    assert "no verdict against baseline with fewer than 3 seeds" in report.as_text(lab.leaderboard(few), few)
+    truth = (("baseline", 0.5, 1), ("gse", 0.6, 2), ("smart", 0.5, 2))
+    runs = pd.concat([records(name, seed, overall=mean + 0.001 * (seed * k % 3))
+                      for name, mean, k in truth for seed in range(5)])
+    text = report.as_text(lab.leaderboard(runs), runs)
+    verdict = {line.split()[0]: line for line in text.split("simultaneous")[1].splitlines()[2:]}
+    assert "better" in verdict["gse"] and "no difference shown" in verdict["smart"] and "difference of 0.005" in text
+    smoke = runs.assign(protocol="smoke")
+    assert "better" not in report.as_text(lab.leaderboard(smoke), smoke)
+
+
 def test_the_same_run_twice_is_one_seed():
     table = lab.leaderboard(pd.concat([records(seed=1), records(seed=1, run="baseline-1-2")]))
     assert list(table["seeds"]) == [1]

@@ -67,7 +67,7 @@ def verdicts(runs: pd.DataFrame, reference: str = "baseline") -> str:
         return ""
     found = compare(table, reference)
     if not found["low"].notna().any():
-        return f"no verdict against {reference} with fewer than 3 seeds a recipe; `lab ablate ... --seeds 5` makes more\n"
+        return f"no verdict against {reference} below 3 seeds a recipe; `lab ablate ... --seeds 5` makes more\n"
     shown = found[["recipe", "used", "difference", "low", "high", "p", "verdict"]]
     body = shown.to_string(index=False, na_rep="", float_format=lambda v: f"{v:.3f}")
     return (f"overall, against {reference}, with simultaneous 95 % intervals over seeds:\n{body}\n"

@@ -89,7 +89,8 @@ def test_verdicts_come_from_seeds_or_not_at_all():
     runs = pd.concat([records(name, seed, overall=mean + 0.001 * (seed * k % 3))
                       for name, mean, k in truth for seed in range(5)])
     text = report.as_text(lab.leaderboard(runs), runs)
-    verdict = {line.split()[0]: line for line in text.split("simultaneous")[1].splitlines()[2:]}
+    lines = text.split("simultaneous")[1].splitlines()[2:]
+    verdict = {line.split()[0]: line for line in lines if line.strip()}
     assert "better" in verdict["gse"] and "no difference shown" in verdict["smart"] and "difference of 0.005" in text
     smoke = runs.assign(protocol="smoke")
     assert "better" not in report.as_text(lab.leaderboard(smoke), smoke)

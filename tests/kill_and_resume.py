@@ -99,8 +99,9 @@ if __name__ == "__main__":
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     torch.set_num_threads(1)
     load_encoder(EXPERIMENT.encoder)  # imports what is imported late, once for all forks
+    assert in_child(lambda: train("first")) == 0  # makes the token cache, so that later runs make equal calls
     assert in_child(lambda: count("undisturbed")) == 0
-    everywhere, inside = json.loads((STORE / "calls.json").read_text())
+    everywhere, inside = (int(0.98 * calls) for calls in json.loads((STORE / "calls.json").read_text()))
     draw = random.Random(int(sys.argv[5]))
     for i in range(times):
         in_save = i % 3 == 2

@@ -15,6 +15,7 @@ lab: .venv/.installed
 test: .venv/.installed
 	$(BIN)/ruff check
 	$(BIN)/python -m pytest
+	@command -v chromium >/dev/null || echo "No Chromium here: no test waits for it yet, but make picture does."
 
 bench: .venv/.installed
 	$(BIN)/lab bench

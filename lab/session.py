@@ -55,8 +55,8 @@ class Session:
         if recorded and recorded.get("device") != self.device.type:
             raise LabError(f"run {run.name} was begun on {recorded.get('device')}, and would not be the same run on "
                            f"{self.device.type}; start a new run here")
-        if recorded and recorded["experiment"] != plain:
-            differs = [k for k, v in plain.items() if recorded["experiment"].get(k) != v]
+        before = json.loads(Experiment.from_json(json.dumps(recorded["experiment"])).to_json()) if recorded else plain
+        if differs := [key for key in plain if before[key] != plain[key]]:
             raise LabError(f"run {run.name} was trained with another {', '.join(differs)}; name another run")
         self.finished = bool(recorded) and run.status.get("state") == "done"
 
@@ -190,8 +190,13 @@ def least(*limits: int | None) -> int | None:
 
 
 def run_name(experiment: Experiment, data: Data) -> str:
-    """The name of an experiment's run: recipe, protocol, seed, and six digits that stand for all the rest."""
-    digest = hashlib.sha256(f"{experiment.to_json()} {data.fingerprint}".encode()).hexdigest()
+    """The name of an experiment's run: recipe, protocol, seed, and six digits that stand for all the rest.
+
+    A setting at its default is left out of the digits, so a later version that adds one finds the same runs.
+    """
+    usual = json.loads(Experiment().to_json())
+    settings = {key: value for key, value in json.loads(experiment.to_json()).items() if value != usual[key]}
+    digest = hashlib.sha256(f"{json.dumps(settings, sort_keys=True)} {data.fingerprint}".encode()).hexdigest()
     kind = "sample-" if data.kind == "sample" else ""
     return f"{experiment.name}-{experiment.protocol}-{kind}s{experiment.seed}-{digest[:6]}"
 

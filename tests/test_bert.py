@@ -25,15 +25,6 @@ CONFIGS = {
 }
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Threads that wait for one another over 12 numbers make this file four times as slow."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def twins(sizes, dtype=torch.float32):
     """The same random weights, of which none is 0 or 1, in transformers' model and in ours. Eval mode."""
     config = BertConfig(**sizes)

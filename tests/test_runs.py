@@ -129,6 +129,16 @@ def test_names_are_made_and_numbered(tiny, tiny_data):
     assert "tiny" in first.name and "s11711" in first.name
 
 
+def test_a_record_from_before_a_setting_existed_is_the_same_run(tiny, tiny_data):
+    half = stopped(tiny, tiny_data, None)
+    file = half.run.folder / "experiment.json"
+    config = json.loads(file.read_text())
+    del config["experiment"]["smart"]  # at its default, and so not in the run's name either
+    file.write_text(json.dumps(config))
+    run, _ = trained(tiny, tiny_data, resume=True)
+    assert run.name == half.run.name and run.status["state"] == "done"
+
+
 def test_a_failed_start_leaves_nothing(tiny, tiny_data, tmp_path):
     with pytest.raises(lab.LabError, match="no such folder"):
         fit(dataclasses.replace(tiny, encoder="./nowhere"), data=tiny_data, run="one", root=tmp_path)

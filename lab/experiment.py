@@ -55,6 +55,7 @@ class Experiment:
     eval_train: int = 1000  # training rows a task scored after every epoch, always the same ones
     eval_qqp: int | None = None  # QQP's dev rows scored after every epoch; None: all 20,212
     eval_rows: int | None = None  # a limit on the rows a task of every evaluation, the last included; None: none
+    samples: int = 20  # an epoch: task gradients of a recipe that has none, and the parts of SMART's penalty; 0: none
     seed: int = 11711  # the course's
 
     def __post_init__(self) -> None:
@@ -156,7 +157,8 @@ _SMART_KINDS = typing.get_type_hints(Smart)
 _RANGES = (
     ("iterations", 1, 10**9), ("epochs", 1, 10**6), ("batch_size", 1, 10**6), ("lr", 0, 1e30),
     ("weight_decay", 0, 1e30), ("warmup", 0, 10**9), ("dropout", 0, 0.999), ("scale", 1e-6, 1),
-    ("eval_train", 1, 10**9), ("eval_qqp", 2, 10**9), ("eval_rows", 2, 10**9), ("seed", 0, 2**63 - 1),
+    ("eval_train", 1, 10**9), ("eval_qqp", 2, 10**9), ("eval_rows", 2, 10**9), ("samples", 0, 10**6),
+    ("seed", 0, 2**63 - 1),
 )
 CHOICES: dict[str, Iterable[str]] = {
     "protocol": ("paper", "laptop", "smoke"),

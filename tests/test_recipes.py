@@ -118,13 +118,13 @@ class Peak(TorchDispatchMode):
 def peak_bytes(training):
     """Of the second iteration: weights, moments, gradients and graphs."""
     with training.randomness:
-        training._iterate()
+        training._iterate(training._draw())
         with Peak() as peak:
             for group in (training.model.parameters(), *(v.values() for v in training.optimizer.state.values())):
                 for tensor in group:
                     if isinstance(tensor, torch.Tensor):
                         peak.see(tensor)
-            training._iterate()
+            training._iterate(training._draw())
     return peak.highest
 
 

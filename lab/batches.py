@@ -51,6 +51,8 @@ class Texts:
                 return cls(arrays["tokens"], arrays["starts"], int(arrays["cut"][0]))
             except (SafetensorError, KeyError, OSError):
                 file.unlink(missing_ok=True)  # half a file, from a disk that was full: make it again
+        backend.no_truncation()  # a call of the tokenizer leaves it cutting and padding
+        backend.no_padding()
         last, cut, rows = tokenizer.sep_token_id, 0, []
         for i in range(0, len(texts), 20_000):
             for encoding in backend.encode_batch_fast(list(texts[i : i + 20_000])):

@@ -25,6 +25,12 @@ def test_texts_are_tokenized_as_transformers_does(tokenizer):
     assert texts.cut == 0
 
 
+def test_what_a_tokenizer_was_used_for_before_is_forgotten(tokenizer):
+    expected = Texts.encode(TEXTS, tokenizer)
+    tokenizer(TEXTS, padding=True, truncation=True, max_length=6)
+    assert np.array_equal(Texts.encode(TEXTS, tokenizer).tokens, expected.tokens)
+
+
 def test_long_texts_are_cut_and_counted(tokenizer):
     texts = Texts.encode(["word " * 600, "short", "word " * 511], tokenizer)
     assert texts.lengths.tolist() == [512, 3, 512] and texts.cut == 2

@@ -68,12 +68,12 @@ class Session:
             for module in bert.modules():
                 if isinstance(module, torch.nn.Dropout):
                     module.p = e.dropout
-            self.model = MultitaskModel(bert, e.pooling, e.sts_head).to(self.device)
+            self.model = MultitaskModel(bert, e.pooling, e.sts_head, e.pair).to(self.device)
         self.optimizer = AdamW(self.model.parameters(), lr=e.lr, weight_decay=e.weight_decay)
 
         share = min(1.0, 8 * e.epoch_1x / max(1, len(data.splits["sts", "train"].examples)))
         rows = prepare(data, self.tokenizer, share=share, longest=bert.config.max_position_embeddings,
-                       cache=run.folder.parent / ".cache")
+                       cache=run.folder.parent / ".cache", pair=e.pair)
         self.rows = rows
         self.streams = {t: Stream(len(rows[t, "train"]), e.batch_size, [e.seed, i]) for i, t in enumerate(TASKS)}
         self.scored = {"train": {t: rows[t, "train"].some(least(e.eval_train, e.eval_rows), EVAL_SEED) for t in TASKS},

@@ -54,9 +54,9 @@ def test_heads_of_cross_pairs_read_one_vector(opened):
     u = torch.randn(4, 32)
     for task in ("qqp", "sts"):
         torch.testing.assert_close(model.heads[task](u), model.heads[task].linear(u)[:, 0])
-    one_segment = lab.Bert(lab.BertConfig(hidden_size=32, num_hidden_layers=1, num_attention_heads=4, type_vocab_size=1))
+    one = lab.BertConfig(hidden_size=32, num_hidden_layers=1, num_attention_heads=4, type_vocab_size=1)
     with pytest.raises(lab.LabError, match="this encoder has one"):
-        MultitaskModel(one_segment, pair="cross")
+        MultitaskModel(lab.Bert(one), pair="cross")
 
 
 def test_losses_are_means_over_the_batch():

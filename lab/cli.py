@@ -75,9 +75,13 @@ def ablate(
     from lab.ablation import ablate as train_all
 
     experiments, loaded = _experiments(recipes, data, encoder, protocol, settings, None)
-    print(f"{len(experiments)} recipes x {seeds} seeds, protocol {experiments[0].protocol}, encoder "
+    print(f"{len(set(experiments))} recipes x {seeds} seeds, protocol {experiments[0].protocol}, encoder "
           f"{experiments[0].encoder}, data: {loaded.label} ({loaded.fingerprint})")
-    train_all(experiments, seeds=seeds, workers=workers, data=loaded, root=runs)
+    try:
+        train_all(experiments, seeds=seeds, workers=workers, data=loaded, root=runs)
+    except KeyboardInterrupt:
+        print("\nstopped; the same command goes on where it was")
+        raise typer.Exit(130) from None
 
 
 def _experiments(recipes, data, encoder, protocol, settings, seed) -> tuple:  # noqa: ANN001
@@ -173,10 +177,13 @@ def report(
 ) -> None:
     """Print the leaderboard of all finished runs, and write it with its figures into one HTML file."""
     from lab import report as tables
-    from lab.runs import load_runs, runs_root
+    from lab.runs import load_runs, runs_root, shown_store
 
-    frame = load_runs(runs)
+    store, note = shown_store(runs)
+    frame = load_runs(store)
     table = tables.leaderboard(frame)
+    if note:
+        print(f"{note}\n")
     print(tables.as_text(table, frame))
     if not table.empty:
         print(f"\nruns: {', '.join(sorted(frame['run'].unique()))}")

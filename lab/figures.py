@@ -27,7 +27,8 @@ def made_from(runs: pd.DataFrame) -> str:
     many = {c: ", ".join(sorted(runs[c].dropna().astype(str).unique())) for c in ("data", "encoder", "protocol")}
     seeds = runs.groupby("name")["seed"].nunique()
     count = f"{seeds.min()}" if seeds.min() == seeds.max() else f"{seeds.min()}-{seeds.max()}"
-    return f"data: {many['data']} · encoder: {many['encoder']} · protocol: {many['protocol']} · seeds: {count}"
+    shipped = " · records that ship with the lab" if "shipped" in runs and runs["shipped"].any() else ""
+    return f"data: {many['data']} · encoder: {many['encoder']} · protocol: {many['protocol']} · seeds: {count}{shipped}"
 
 
 def curves(runs: pd.DataFrame, metric: str = "score", split: str = "dev", x: str = "epoch") -> go.Figure:

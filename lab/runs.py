@@ -39,6 +39,24 @@ def runs_root(root: str | Path | None = None) -> Path:
     return Path(root or os.environ.get("LAB_RUNS") or checkout() / "runs")
 
 
+def shipped_root() -> Path:
+    """The store that comes with the lab: records of the recipes on the real data, without weights."""
+    return checkout() / "data" / "runs"
+
+
+def shown_store(root: str | Path | None = None) -> tuple[Path, str | None]:
+    """The store to read, and a line to show with it: where none is named and one's own has no run, the shipped one."""
+    own, shipped = runs_root(root), _runs_in(shipped_root())
+    if root is not None or not shipped or _runs_in(own):
+        return own, None
+    made = [_read_json(run.folder / "experiment.json") for run in shipped]
+    days, recipes = zip(*[(str(e.get("started"))[:10], e.get("experiment", {}).get("name")) for e in made], strict=True)
+    seeds = max(map(recipes.count, recipes))
+    return shipped_root(), (
+        f"no runs of your own yet: these are the records that ship with the lab, made from {min(days)} to {max(days)}, "
+        f"{'one seed' if seeds == 1 else f'up to {seeds} seeds'} a recipe")
+
+
 def checked_name(name: str) -> str:
     """A run's name, if it is safe as a folder's: letters, digits, `.`, `_`, `-`, at most 100. LabError otherwise."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name) or name.endswith("."):
@@ -64,13 +82,13 @@ class Run:
 
     @classmethod
     def open(cls, run: "str | Path | Run", root: str | Path | None = None) -> Self:
-        """A run by its name in the store, or by its folder. LabError: there is none, with the names there are."""
+        """A run by its name in the store (see `shown_store`), or by its folder. LabError: there is none."""
         if isinstance(run, Run):
             return run
         given = Path(run)
-        folder = given if given.is_absolute() or len(given.parts) > 1 else runs_root(root) / checked_name(str(run))
+        folder = given if given.is_absolute() or len(given.parts) > 1 else shown_store(root)[0] / checked_name(str(run))
         if not (folder / "experiment.json").is_file():
-            there = ", ".join(r.name for r in list_runs(root)) or "none yet; `lab train baseline` makes one"
+            there = ", ".join(r.name for r in _runs_in(runs_root(root))) or "none yet; `lab train baseline` makes one"
             raise LabError(f"there is no run {str(run)!r} (runs: {there})")
         return cls(folder)
 
@@ -125,7 +143,10 @@ class Run:
             raise LabError(f"weights {weights!r} is not known (valid: best, last)")
         newest = checkpoints.load_newest(self.checkpoints)
         if newest is None:
-            raise LabError(f"run {self.name} has records but no weights here; train it with `lab train`")
+            made = self.config["experiment"]
+            shipped = ", as it ships with the lab" * (self.folder.parent == shipped_root())
+            raise LabError(f"run {self.name} has records but no weights{shipped}; `lab train {made.get('name')} "
+                           f"--protocol {made.get('protocol')}` trains one that has")
         tensors, state = newest
         if weights == "best" and state["best"] and state["best"]["step"] != state["step"]:
             tensors, state = checkpoints.load(self.checkpoints, state["best"]["step"])
@@ -211,24 +232,30 @@ def fill(model: Any, tensors: Mapping[str, "Tensor"], run: Run) -> None:
 
 
 def list_runs(root: str | Path | None = None) -> list[Run]:
-    """All runs of a store, by name."""
-    folder = runs_root(root)
+    """All runs of the store that `shown_store` gives, by name."""
+    return _runs_in(shown_store(root)[0])
+
+
+def _runs_in(folder: Path) -> list[Run]:
     return [Run(f.parent) for f in sorted(folder.glob("*/experiment.json"))] if folder.is_dir() else []
 
 
 def load_runs(root: str | Path | None = None) -> "pd.DataFrame":
-    """Every metric row of every run of a store: one row a metric value, beside its run's settings.
+    """Every metric row of a store's runs (see `shown_store`): one row a metric value, beside its run's settings.
 
     Columns: run, name, seed, protocol, encoder, settings (all but the seed, as JSON), departs (in what it is not the
-    recipe of its name), data ("sample", or what it was), fingerprint, state, then step, epoch, split, task, metric,
-    value, seconds. A run that cannot be read is named in a warning and left out.
+    recipe of its name), data ("sample", or what it was), fingerprint, state, shipped (with the lab), then step, epoch,
+    split, task, metric, value, seconds. Warnings name runs that cannot be read, and say if the shipped ones are shown.
     """
     import pandas as pd
 
+    store, note = shown_store(root)
+    if note:
+        warnings.warn(note, stacklevel=2)
     columns = ["run", "name", "seed", "protocol", "encoder", "settings", "departs", "data", "fingerprint", "state",
-               "step", "epoch", "split", "task", "metric", "value", "seconds"]
+               "shipped", "step", "epoch", "split", "task", "metric", "value", "seconds"]
     rows: list[dict] = []
-    for run in list_runs(root):
+    for run in _runs_in(store):
         try:
             config = run.config
             settings = {"pair": "siamese", **config["experiment"]}  # older records have no pair
@@ -237,7 +264,7 @@ def load_runs(root: str | Path | None = None) -> "pd.DataFrame":
                      "settings": json.dumps({k: v for k, v in settings.items() if k != "seed"}, sort_keys=True),
                      "departs": ", ".join(config.get("departs") or []),
                      "data": data.get("label"), "fingerprint": data.get("fingerprint"),
-                     "state": run.status.get("state")}
+                     "state": run.status.get("state"), "shipped": store == shipped_root()}
             rows += [{**about, **row} for row in run.rows()]
         except (LabError, AttributeError) as error:
             warnings.warn(f"run {run.name} is left out: {error}", stacklevel=2)

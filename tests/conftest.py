@@ -14,8 +14,9 @@ SAMPLE = Path(__file__).resolve().parent.parent / "data" / "sample"
 
 @pytest.fixture(autouse=True)
 def own_store(tmp_path, monkeypatch):
-    """No test reads or writes the user's data setting or run store."""
+    """No test reads or writes the user's data setting or run store, or is shown the runs that ship with the lab."""
     monkeypatch.setenv("LAB_RUNS", str(tmp_path / "runs"))
+    monkeypatch.setattr("lab.runs.shipped_root", lambda: tmp_path / "shipped")
     monkeypatch.delenv("LAB_DATA", raising=False)
 
 

@@ -1,28 +1,137 @@
-"""Many runs: all there, none twice, a failed one named and the others finished."""
+"""Many runs: all there, none twice, a failed one named and the others finished, and no worker without its parent."""
 
 import dataclasses
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
 
 import pytest
+from helpers import stopped, trained
 
 import lab
+from lab import ablation
 from lab.runs import list_runs
 
 
-def test_all_runs_are_made_and_none_twice(tiny, tiny_data):
+class Recorded(ablation.tqdm):
+    """A progress bar that keeps what it has shown: (work done, of it before this call, all)."""
+
+    def __init__(self, *arguments, **options):
+        self.seen = []
+        super().__init__(*arguments, **options)
+        Recorded.last = self
+
+    def set_postfix_str(self, *arguments, **options):
+        super().set_postfix_str(*arguments, **options)
+        self.seen.append((self.n, self.initial, self.total))
+
+
+def states():
+    return {run.config["experiment"]["name"]: run.status["state"] for run in list_runs()}
+
+
+def test_all_runs_are_made_and_none_twice(tiny, tiny_data, monkeypatch):
     experiments = [dataclasses.replace(tiny, name=name, updates=(name,), epochs=1) for name in ("sum", "separate")]
-    frame = lab.ablate(experiments, seeds=2, data=tiny_data, progress=False)
+    frame = lab.ablate([*experiments, experiments[0]], seeds=2, data=tiny_data, progress=False)
     assert frame.groupby("name")["seed"].nunique().to_dict() == {"sum": 2, "separate": 2}
     assert set(frame["state"]) == {"done"} and list(lab.leaderboard(frame)["seeds"]) == [2, 2]
     before = {run.name: (run.folder / "metrics.jsonl").stat().st_mtime_ns for run in list_runs()}
-    again = lab.ablate(experiments, seeds=2, workers=2, data=tiny_data, progress=False)
-    assert len(again) == len(frame)
-    assert {run.name: (run.folder / "metrics.jsonl").stat().st_mtime_ns for run in list_runs()} == before
+    assert len(before) == 4  # what was listed twice is one run
+
+    monkeypatch.setattr(ablation, "tqdm", Recorded)
+    data = lab.load_data(tiny_data)
+    half, bad = dataclasses.replace(tiny, name="half"), dataclasses.replace(tiny, name="bad", lr=1e30)
+    status = stopped(half, tiny_data, None, after_epoch=2).run.folder / "status.json"
+    status.write_text(json.dumps({"state": "running", "heartbeat": 0, "step": 11, "total": 12}))  # it died there
+    with pytest.raises(lab.LabError, match=r"1 of 4 runs failed, the others are finished: bad-.*NaN or infinite"):
+        lab.ablate([*experiments, half, bad], seeds=1, data=data)
+    assert states() == {"sum": "done", "separate": "done", "half": "done", "bad": "failed"}
+    after = {run.name: (run.folder / "metrics.jsonl").stat().st_mtime_ns for run in list_runs()}
+    assert before.items() <= after.items()
+
+    # The time left is judged by this call's work alone: not by finished runs, nor by the status of a dead one.
+    one_epoch, three = ablation.work(experiments[0], data, 4, True), ablation.work(half, data, 12, True)
+    earlier = 2 * one_epoch + ablation.work(half, data, 8, False)  # what the checkpoint holds
+    everything = 2 * one_epoch + three
+    assert Recorded.last.seen[-1] == (everything, earlier, everything)  # a failed run leaves no work
+    shown = [n for n, _, _ in Recorded.last.seen]
+    assert shown == sorted(shown) and all(initial <= n <= total for n, initial, total in Recorded.last.seen)
 
 
-def test_a_failed_run_is_named_and_the_others_finish(tiny, tiny_data):
-    good = dataclasses.replace(tiny, epochs=1)
-    bad = dataclasses.replace(good, name="bad", lr=1e30)
-    with pytest.raises(lab.LabError, match="1 of 2 runs failed, the others are finished: bad-"):
-        lab.ablate([bad, good], seeds=1, data=tiny_data, progress=False)
-    assert {run.config["experiment"]["name"]: run.status["state"] for run in list_runs()} == {
-        "bad": "failed", "tiny": "done"}
+def test_work_counts_passes_and_scores(tiny, tiny_data):
+    data = lab.load_data(tiny_data)  # 24 dev rows a task, of which QQP scores 20; 20 training rows are scored
+    scores, last = 3 * 20 + 24 + 20 + 24, 3 * 24
+    assert ablation.work(tiny, data, 3, False) == 3 * 24 * 3  # 24 rows an iteration, three forward passes' worth each
+    assert ablation.work(tiny, data, 12, True) == 12 * 24 * 3 + 3 * scores + last
+    more = dataclasses.replace(tiny, updates=("pcgrad", "sum"), smart=lab.Smart(), eval_rows=10)
+    assert ablation.work(more, data, 4, False) == 4 * 24 * 3 * 2 * 3 + 6 * 10
+
+
+def test_only_cores_that_this_process_may_use_are_counted(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 5, 7}, raising=False)
+    assert ablation.cores() == 3
+    monkeypatch.delattr(os, "sched_getaffinity")
+    assert ablation.cores() == os.cpu_count()
+
+
+@pytest.mark.parametrize(("seeds", "workers"), [(0, 1), (1, 0)])
+def test_no_seeds_or_no_workers_is_an_error(tiny, tiny_data, seeds, workers):
+    with pytest.raises(lab.LabError, match="must be 1 or more"):
+        lab.ablate([tiny], seeds=seeds, workers=workers, data=tiny_data)
+
+
+KILLED = """
+import os, signal, lab.train
+from lab.ablation import _serve
+iterate = lab.train.Fit._iterate
+def die(self):
+    if self.experiment.name == "bad" and self.state["step"] == 6:
+        os.kill(os.getpid(), signal.SIGKILL)
+    iterate(self)
+lab.train.Fit._iterate = die
+_serve()
+"""
+
+
+def test_a_run_whose_process_is_killed_is_named_and_the_others_finish(tiny, tiny_data, monkeypatch, capsys):
+    monkeypatch.setattr(ablation, "WORKER", (sys.executable, "-c", KILLED))
+    monkeypatch.setattr(ablation, "cores", lambda: 1)
+    bad, good = (dataclasses.replace(tiny, name=name) for name in ("bad", "good"))
+    with pytest.raises(lab.LabError, match=r"1 of 2 runs failed, the others are finished: bad-.*ended by signal 9"):
+        lab.ablate([bad, good], seeds=1, data=tiny_data)
+    assert re.search("bad-.* failed: its process was ended by signal 9, as happens where", capsys.readouterr().out)
+    assert states()["good"] == "done"
+    lost, kept = list_runs()
+    assert kept.config["threads"] == 1
+    assert trained(bad, tiny_data, run=lost.name, resume=True)[0].status["state"] == "done"  # the call would go on so
+
+
+@pytest.mark.parametrize(("end", "workers"), [(signal.SIGINT, 1), (signal.SIGKILL, 2)])
+def test_no_worker_outlives_its_parent(end, workers, tiny_encoder, tiny_data):
+    command = ["ablate", "baseline", "multitask", "--data", tiny_data, "--encoder", tiny_encoder, "--workers", workers,
+               "--set", "iterations=5", "--set", "epochs=300", "--set", "device=cpu", "--protocol", "smoke"]
+    parent = subprocess.Popen([sys.executable, "-c", "from lab.cli import main; main()", *map(str, command)],
+                              env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}, start_new_session=True,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = threading.Timer(100, parent.kill)
+    deadline.start()
+    seen = letter = " "
+    while letter and not re.search(r" [1-9]\d*%", seen):  # in the progress bar: runs have begun
+        letter = parent.stderr.read(1)
+        seen += letter
+    os.killpg(parent.pid, end)  # as a terminal does it
+    out, rest = parent.communicate()  # every worker holds its parent's standard error: here, all have ended
+    deadline.cancel()
+    assert parent.returncode == (130 if end == signal.SIGINT else -end), seen + rest
+    assert "Traceback" not in seen + rest
+    begun = list_runs()
+    assert begun and {run.status["state"] for run in begun} == {"stopped"}
+    for run in begun:
+        run.lock()  # nobody holds it
+        run.close()
+    if end == signal.SIGINT:
+        assert out.splitlines()[-1] == "stopped; the same command goes on where it was"

@@ -1,10 +1,11 @@
-"""Run by test_runs.py in a process of its own: kill -9 a training at many moments, resume it, print what came out.
+"""Run by test_runs.py and test_recipes.py in a process of its own: kill -9 trainings, resume them, print what came out.
 
 The process imports everything and runs torch on one thread only; every training is a fork of it (an OpenMP pool would
 not survive a fork). A profile function in the child counts its function calls and kills it at a chosen one, so
 that moments are spread over all of a run's work; every third is inside the writing of a checkpoint.
 
-    python kill_and_resume.py DATA ENCODER STORE TIMES SEED
+    python kill_and_resume.py DATA ENCODER STORE TIMES SEED        one experiment, at many moments
+    python kill_and_resume.py DATA ENCODER STORE RECIPE,RECIPE...  each recipe, within its third iteration
 """
 
 import hashlib
@@ -13,13 +14,14 @@ import os
 import random
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 import torch._dynamo  # optimizers import it late, and that takes longer than a whole run here
 
 import lab.train
-from lab import Experiment, checkpoints, runs
+from lab import RECIPES, Experiment, checkpoints, runs
 from lab.weights import load_encoder
 
 NOT_REPEATED = ("seconds", "tokens_per_second", "peak_memory_mb")
@@ -91,18 +93,25 @@ def outcome(name: str) -> str:
     return digest.hexdigest()
 
 
-if __name__ == "__main__":
-    DATA, STORE, times = sys.argv[1], Path(sys.argv[3]), int(sys.argv[4])
-    EXPERIMENT = Experiment(name="tiny", encoder=sys.argv[2], epochs=3, iterations=4, lr=1e-3, eval_train=20,
-                            eval_qqp=20, device="cpu")
-    lab.train.CHECKPOINT_EVERY = 3
-    os.environ["TOKENIZERS_PARALLELISM"] = "false"
-    torch.set_num_threads(1)
-    load_encoder(EXPERIMENT.encoder)  # imports what is imported late, once for all forks
+def killed_in_third_iteration(name: str) -> None:
+    """Train until two iterations are in checkpoints, and die after the third's first gradient."""
+    take_step = lab.train.Fit._take_step
+
+    def die(self: lab.train.Fit) -> None:
+        if self.state["step"] == 3:
+            os.kill(os.getpid(), signal.SIGKILL)
+        take_step(self)
+
+    lab.train.Fit._take_step = die
+    train(name)
+
+
+def many_moments(times: int, seed: int) -> None:
+    """Print a line for each of so many kills of one experiment."""
     assert in_child(lambda: train("first")) == 0  # makes the token cache, so that later runs make equal calls
     assert in_child(lambda: count("undisturbed")) == 0
     everywhere, inside = (int(0.98 * calls) for calls in json.loads((STORE / "calls.json").read_text()))
-    draw = random.Random(int(sys.argv[5]))
+    draw = random.Random(seed)
     for i in range(times):
         in_save = i % 3 == 2
         number = draw.randrange(1, inside if in_save else everywhere)
@@ -112,3 +121,29 @@ if __name__ == "__main__":
         resumed = in_child(lambda: train(f"killed-{i}"))  # noqa: B023
         same = outcome(f"killed-{i}") == outcome("undisturbed")
         print(json.dumps({"killed": status, "at": number, "in save": in_save, "resumed": resumed, "same": same}))
+
+
+def every_recipe(names: list[str]) -> None:
+    """Print a line for each recipe."""
+    global EXPERIMENT
+    small = EXPERIMENT
+    for name in names:
+        EXPERIMENT = replace(RECIPES[name], iterations=4, epochs=1, encoder=small.encoder, lr=small.lr, device="cpu",
+                             eval_train=20, eval_rows=20)
+        assert in_child(lambda: train(f"{name}-whole")) == 0  # noqa: B023
+        status = in_child(lambda: killed_in_third_iteration(f"{name}-killed"))  # noqa: B023
+        left = checkpoints.steps(STORE / f"{name}-killed" / "checkpoints")
+        resumed = in_child(lambda: train(f"{name}-killed"))  # noqa: B023
+        same = outcome(f"{name}-killed") == outcome(f"{name}-whole")
+        print(json.dumps({"recipe": name, "killed": status, "left": left, "resumed": resumed, "same": same}))
+
+
+if __name__ == "__main__":
+    DATA, STORE, what = sys.argv[1], Path(sys.argv[3]), sys.argv[4:]
+    EXPERIMENT = Experiment(name="tiny", encoder=sys.argv[2], epochs=3, iterations=4, lr=1e-3, eval_train=20,
+                            eval_qqp=20, device="cpu")
+    lab.train.CHECKPOINT_EVERY = 3 if len(what) == 2 else 1
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    torch.set_num_threads(1)
+    load_encoder(EXPERIMENT.encoder)  # imports what is imported late, once for all forks
+    many_moments(*map(int, what)) if len(what) == 2 else every_recipe(what[0].split(","))

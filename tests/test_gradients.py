@@ -1,7 +1,10 @@
 """Combiners: golden cases, trusted references, the paper's traps, and properties at awkward scales."""
 
+import copy
 import dataclasses
+import importlib.util
 import itertools
+import weakref
 
 import pytest
 import torch
@@ -14,7 +17,9 @@ from lab.optim import AdamW
 from lab.train import fit
 
 OURS = ("sum", "mean", "pcgrad", "gradvac")
-BORROWED = ("aligned_mtl", "imtl_g", "mgda", "fairgrad")
+METHODS = ("cagrad", "upgrad", "dualproj")  # of the extra `methods`: tested where it is installed, and never skipped
+EXTRA = all(importlib.util.find_spec(package) for package in ("cvxpy", "quadprog", "qpsolvers"))
+BORROWED = ("aligned_mtl", "imtl_g", "mgda", "fairgrad", *(METHODS if EXTRA else ()))
 
 
 def generator(seed=0):
@@ -35,6 +40,22 @@ def plain_pcgrad(J, order):
         for j in order[i]:
             if j != i and g @ J[j] < 0:
                 g = g - (g @ J[j]) / (J[j] @ J[j]) * J[j]
+        projected.append(g)
+    return torch.stack(projected).mean(0)
+
+
+def plain_gradvac(J, order, targets):
+    """Gradient Vaccine on the vectors themselves, as a mean; moves the targets (T, T)."""
+    projected = []
+    for i, g in enumerate(J):
+        g = g.clone()
+        for j in order[i]:
+            if j != i:
+                cosine, target = g @ J[j] / (g.norm() * J[j].norm()), targets[i, j].clone()
+                if cosine < target:
+                    s, t = (1 - cosine**2).sqrt(), (1 - target**2).sqrt()
+                    g = g + g.norm() * (target * s - cosine * t) / (J[j].norm() * t) * J[j]
+                targets[i, j] = 0.99 * target + 0.01 * cosine
         projected.append(g)
     return torch.stack(projected).mean(0)
 
@@ -79,6 +100,17 @@ def test_pcgrad_equals_its_plain_vector_form_in_the_same_order(T):
         torch.testing.assert_close(pcgrad(J @ J.T, generator(seed), {}) @ J, plain_pcgrad(J, orders(T, seed)))
 
 
+@pytest.mark.parametrize("T", [3, 4, 5, 6])
+def test_gradvac_equals_its_plain_vector_form_in_the_same_order(T):
+    torch.manual_seed(T)
+    for seed in range(100):
+        J, targets = torch.randn(T, 5, dtype=torch.float64), 0.9 * torch.rand(T, T, dtype=torch.float64)
+        state = {"targets": targets.clone()}
+        ours = gradvac(J @ J.T, generator(seed), state) @ J
+        torch.testing.assert_close(ours, plain_gradvac(J, orders(T, seed), targets))
+        torch.testing.assert_close(state["targets"], targets)
+
+
 def test_trap_3_a_gradient_is_never_projected_on_itself():
     J = torch.tensor([[1.0, 0], [-1, 0.1], [-0.7, -0.7]], dtype=torch.float64)
     wrong = 0
@@ -98,20 +130,65 @@ def test_trap_3_a_gradient_is_never_projected_on_itself():
     assert wrong > 5  # the wrong way shows here
 
 
+def test_trap_4_if_reduction_where_a_string_is_meant():
+    J = torch.tensor([[-4.0, 1, 1], [6, 1, 1]], dtype=torch.float64)
+
+    def wrong(reduction):
+        mean = plain_pcgrad(J, [[1, 0], [1, 0]])
+        if reduction:  # any string that is not empty
+            return mean
+        return len(J) * mean
+
+    assert torch.equal(wrong("sum"), wrong("mean"))
+    G, w = J @ J.T, {}
+    for name in ("sum", "mean", "pcgrad"):
+        w[name] = COMBINERS[name](G, generator(), {})
+    assert w["sum"].tolist() == [1, 1] and w["mean"].tolist() == [0.5, 0.5]
+    torch.testing.assert_close(w["pcgrad"] @ J, wrong("mean"))  # PAPER.md's word
+
+    def end(*gradients):
+        p = torch.nn.Parameter(torch.zeros(1, dtype=torch.float64))
+        optimizer = AdamW([p], lr=1.0, eps=0.0)
+        for g in gradients:
+            p.grad = torch.tensor([g], dtype=torch.float64)
+            optimizer.step()
+        return p.item()
+
+    # Alone, a third of each gradient is the same to Adam; before a `sum` step, which shares its moments, it isn't.
+    assert end(1 / 3, -2 / 3) == pytest.approx(end(1, -2)) and abs(end(1 / 3, -2) - end(1, -2)) > 0.1
+
+
+SCALES = (0, 1e-30, 1e-3, 1, 1e15)  # of the gradients: the Gramian has their squares
+
+
 @pytest.mark.parametrize("name", OURS)
-@pytest.mark.parametrize("scale", [1e-30, 1e-3, 1e15])
+@pytest.mark.parametrize("scale", SCALES)
 def test_ours_are_scale_free_and_exact(name, scale):
     torch.manual_seed(2)
+    for T in (1, 2, 3, 6):
+        J = torch.randn(T, 6, dtype=torch.float64)
+        ours = COMBINERS[name]((J * scale) @ (J * scale).T, generator(3), {})
+        if scale == 0:  # nothing conflicts
+            expected = COMBINERS["sum" if name == "sum" else "mean"](J @ J.T, generator(3), {})
+        else:
+            expected = COMBINERS[name](J @ J.T, generator(3), {})
+        torch.testing.assert_close(ours, expected, rtol=1e-9, atol=0)
+
+
+@pytest.mark.parametrize("name", BORROWED)
+@pytest.mark.parametrize("scale", [1e-30, 1e-3, 1e15])
+def test_borrowed_ones_follow_the_scale_as_their_method_says(name, scale):
+    torch.manual_seed(2)
     J = torch.randn(3, 6, dtype=torch.float64)
-    ours = COMBINERS[name]((J * scale) @ (J * scale).T, generator(3), {})
-    torch.testing.assert_close(ours, COMBINERS[name](J @ J.T, generator(3), {}))
+    ours, plain = (COMBINERS[name]((J * s) @ (J * s).T, generator(3), {}) for s in (scale, 1.0))
+    torch.testing.assert_close(ours * (scale if name == "fairgrad" else 1), plain, rtol=1e-3, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", [*OURS, *BORROWED])
-@pytest.mark.parametrize("scale", [0, 1e-30, 1, 1e15])
+@pytest.mark.parametrize("scale", SCALES)
 def test_every_combiner_is_finite_and_leaves_the_gramian(name, scale):
     torch.manual_seed(4)
-    for rank in (6, 1):
+    for rank in (6, 2, 1):  # at rank 1 every cosine is 1 or -1
         J = torch.randn(3, rank, dtype=torch.float64) @ torch.randn(rank, 6, dtype=torch.float64) * scale
         G = J @ J.T
         before = G.clone()
@@ -120,8 +197,9 @@ def test_every_combiner_is_finite_and_leaves_the_gramian(name, scale):
 
 
 @pytest.mark.parametrize("name", OURS)
-def test_tasks_that_agree_are_only_summed_or_averaged(name):
-    J = torch.tensor([[1.0, 0, 0], [1, 1, 0], [1, 0, 2]], dtype=torch.float64)
+@pytest.mark.parametrize("scale", SCALES)
+def test_tasks_that_agree_are_only_summed_or_averaged(name, scale):
+    J = torch.tensor([[1.0, 0, 0], [1, 1, 0], [1, 0, 2]], dtype=torch.float64) * scale
     expected = torch.ones(3) if name == "sum" else torch.full((3,), 1 / 3)
     torch.testing.assert_close(COMBINERS[name](J @ J.T, generator(), {}), expected.double())
 
@@ -201,7 +279,7 @@ def by_hand(training, updates, steps):
 
 @pytest.mark.parametrize("updates", [("pcgrad",), ("pcgrad", "sum"), ("sum", "sum")])
 def test_updates_equal_ones_from_scratch_at_the_moved_weights(tiny, tiny_data, updates):
-    """GSE's second gradient is taken at the moved weights (trap 6); heads stay outside the vector (trap 5)."""
+    """Every gradient at the weights just moved (trap 6); PCGrad on whole vectors, without the heads (trap 5)."""
     experiment = dataclasses.replace(tiny, updates=updates, epochs=1, iterations=3, dropout=0.0)
     training = without_dropout(fit(experiment, data=tiny_data, run="a", progress=False))
     other = without_dropout(fit(experiment, data=tiny_data, run="b", progress=False))
@@ -211,15 +289,118 @@ def test_updates_equal_ones_from_scratch_at_the_moved_weights(tiny, tiny_data, u
         torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=5e-5, msg=name)
 
 
-def test_trap_5_parameter_by_parameter_is_something_else():
-    torch.manual_seed(7)
-    gradients = [[torch.randn(4), torch.randn(4)] for _ in range(2)]
-    gradients[1][0] = -gradients[0][0] * 0.5  # a conflict in the first parameter, outweighed in the second
-    gradients[1][1] = gradients[0][1] * 3
-    whole = COMBINERS["pcgrad"](gramian(gradients), generator(), {})
-    parts = [COMBINERS["pcgrad"](gramian([[g[k]] for g in gradients]), generator(), {}) for k in range(2)]
-    torch.testing.assert_close(whole, torch.full((2,), 0.5).double())  # as one vector there is no conflict
-    assert not torch.allclose(parts[0], whole)
+def test_trap_5_parameter_by_parameter_after_one_summed_backward_or_with_the_heads():
+    """Two tasks, two encoder parameters, a head each. In the encoder g_1 . g_2 = -1, |g_1|^2 = 2, |g_2|^2 = 7."""
+    one, two = ([torch.tensor(x, dtype=torch.float64) for x in g] for g in ([[1, 0], [1, 0]], [[-2, 1], [1, 1]]))
+    heads = [torch.tensor([3, 0], dtype=torch.float64), torch.tensor([0, 4], dtype=torch.float64)]
+    J = torch.stack([torch.cat(one), torch.cat(two)])
+
+    def weights(*gradients):
+        return COMBINERS["pcgrad"](gramian(gradients), generator(), {})
+
+    # g_1 + g_2 / 7 and g_2 + g_1 / 2, in the mean
+    ours = weights(one, two)
+    torch.testing.assert_close(ours, torch.tensor([1 + 1 / 2, 1 + 1 / 7], dtype=torch.float64) / 2)
+    vector = plain_pcgrad(J, [[0, 1], [0, 1]])
+    torch.testing.assert_close(torch.cat(combine([[g.clone() for g in one], [g.clone() for g in two]], ours)), vector)
+
+    by_parameter = [weights([one[k]], [two[k]]) for k in range(2)]  # in the second alone there is no conflict
+    wrong = torch.cat([w[0] * one[k] + w[1] * two[k] for k, w in enumerate(by_parameter)])
+    summed = weights([a + b for a, b in zip(one, two, strict=True)]) @ J.sum(0, keepdim=True)  # nothing to project
+    with_heads = weights([*one, heads[0]], [*two, heads[1]])
+    torch.testing.assert_close(summed, J.sum(0))
+    torch.testing.assert_close(with_heads, torch.tensor([1 + 1 / 11, 1 + 1 / 23], dtype=torch.float64) / 2)
+    for other in (wrong, summed / 2, with_heads @ J):
+        assert (other - vector).norm() > 0.1 * vector.norm()
+
+
+def batch_of(training, number=0):
+    return {t: training.rows[t, "train"].take(stream.batch(number)) for t, stream in training.streams.items()}
+
+
+def test_trap_6_gses_second_update_from_a_stale_graph(tiny, tiny_data, monkeypatch):
+    experiment = dataclasses.replace(tiny, updates=("pcgrad", "sum"), epochs=1, iterations=1, lr=1e-2, dropout=0.0)
+    training = without_dropout(fit(experiment, data=tiny_data, progress=False))
+    model, take_step, seen = training.model, training._take_step, []
+
+    def watched():
+        seen.append((copy.deepcopy(model.state_dict()), [p.grad.clone() for p in model.parameters()]))
+        take_step()
+
+    monkeypatch.setattr(training, "_take_step", watched)
+    list(training)
+    (before, _), (moved, ours) = seen
+
+    def gradient(weights):
+        model.load_state_dict(weights)
+        model.zero_grad()
+        sum(model.losses(pack(batch_of(training))).values()).backward()
+        return [p.grad for p in model.parameters()]
+
+    def distance(a, b):
+        return (torch.stack([(x - y).norm() for x, y in zip(a, b, strict=True)]).norm()
+                / torch.stack([y.norm() for y in b]).norm())
+
+    right, old = gradient(moved), gradient(before)
+    assert distance(ours, right) < 1e-5 and distance(old, right) > 0.1
+
+    def again(step):
+        """Two updates from one graph, as `retain_graph=True` lets one write them."""
+        model.load_state_dict(before)
+        model.zero_grad()
+        total = sum(model.losses(pack(batch_of(training))).values())
+        total.backward(retain_graph=True)
+        step()
+        model.zero_grad()
+        total.backward()
+        return [p.grad for p in model.parameters()]
+
+    def through_data():
+        for name, p in model.named_parameters():
+            p.data.copy_(moved[name])
+
+    stale = again(through_data)  # nothing complains
+    assert distance(stale, right) > 0.1
+    for optimizer in (AdamW(model.parameters()), torch.optim.AdamW(model.parameters())):
+        with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+            again(optimizer.step)
+
+
+class Saved:
+    def __init__(self, tensor):
+        self.tensor = tensor
+
+
+def most_saved(step):
+    """The most tensors that graphs hold at once for their backward passes."""
+    alive, most = weakref.WeakSet(), 0
+
+    def keep(tensor):
+        nonlocal most
+        box = Saved(tensor)
+        alive.add(box)
+        most = max(most, len(alive))
+        return box
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda box: box.tensor):
+        step()
+    return most
+
+
+def test_trap_10_retain_graph_keeps_every_tasks_graph(tiny, tiny_data):
+    training = fit(dataclasses.replace(tiny, updates=("pcgrad",)), data=tiny_data, progress=False)
+    model, rows = training.model.train(), batch_of(training)
+    encoder = list(model.bert.parameters())
+    alone = [most_saved(lambda task=task: training._gradient([{task: rows[task]}], task)) for task in rows]
+
+    def wrong():
+        losses = [model.losses(pack({task: part}))[task] for task, part in rows.items()]
+        for loss in losses:
+            torch.autograd.grad(loss, encoder, retain_graph=True, allow_unused=True)
+
+    assert most_saved(wrong) == sum(alone)
+    assert most_saved(lambda: training._combined_step("pcgrad", rows)) == max(alone)
+    training.close()
 
 
 @pytest.mark.parametrize("update", [*OURS, *BORROWED])
@@ -235,9 +416,10 @@ def test_every_method_trains_records_conflicts_and_resumes(tiny, tiny_data, upda
 
 
 def test_gse_3x_passes_through_the_end_of_gse(tiny, tiny_data):
-    gse = dataclasses.replace(tiny, updates=("pcgrad", "sum"))
+    small = {field: getattr(tiny, field) for field in ("encoder", "lr", "device", "eval_train", "eval_qqp")}
+    gse, gse_3x = (dataclasses.replace(lab.RECIPES[name], **small) for name in ("gse", "gse_3x"))
     three_epochs = fit(dataclasses.replace(gse, epochs=3, iterations=3), data=tiny_data, progress=False)
-    one_epoch = fit(dataclasses.replace(gse, epochs=1, iterations=9), data=tiny_data, progress=False)
+    one_epoch = fit(dataclasses.replace(gse_3x, epochs=1, iterations=9), data=tiny_data, progress=False)
     list(three_epochs), list(one_epoch)
     assert same_weights(three_epochs.model, one_epoch.model)
 

@@ -7,21 +7,19 @@ import itertools
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from lab import checkpoints
 from lab.batches import Stream, prepare
 from lab.data import TASKS, Data
 from lab.experiment import Experiment, departs
 from lab.optim import AdamW
-from lab.runs import fill, runs_root
+from lab.runs import runs_root
 from lab.smart import Average
 from lab.tasks import MultitaskModel
 from lab.training import Training, find_place, name_end
-from lab.weights import load_encoder, save_description
+from lab.weights import load_encoder
 
 EVAL_SEED = 42  # which rows the smaller evaluations score; the same for every recipe and seed
 PAIRS = ["-".join(pair) for pair in itertools.combinations(TASKS, 2)]
@@ -66,25 +64,13 @@ class Session(Training):
 
         if newest:
             self._restore(*newest)
-        if self.finished:
-            return
-        if not recorded:  # experiment.json comes last: with it, the folder is a run
-            save_description(bert.config, run.folder / "encoder", self.tokenizer)
+        if not self.finished:
             sizes = {f"{task} {split}": {"rows": len(s.examples), "used": len(rows[task, split]),
                                          "left out": len(s.problems)} for (task, split), s in data.splits.items()}
-            self._write_config({"sizes": sizes, "cut": rows["sst", "train"].texts.cut}, departs=departs(e))
-        run.cut_rows(newest[1]["metrics_bytes"] if newest else 0)
-        if not newest:
-            with self.randomness:
-                self.checkpoint()
+            self._begin(recorded, newest, {"sizes": sizes, "cut": rows["sst", "train"].texts.cut}, departs=departs(e))
 
-    def _restore(self, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
-        fill(self.model, tensors, self.run)
-        self.state = {key: state.get(key, fresh) for key, fresh in self.state.items()}
-        if "training/window" not in tensors:
-            return  # a finished run keeps its weights alone
-        self._restore_training(tensors)
-        self.window.values.copy_(tensors["training/window"])
+    def _restore_training(self, tensors: dict[str, Tensor]) -> None:
+        super()._restore_training(tensors)
         self.generator.set_state(tensors["training/random.combiners"])
         self.noise.set_state(tensors["training/random.noise"])
         if self.average:
@@ -93,17 +79,12 @@ class Session(Training):
             update, name = key.split(".", 1)
             self.combiner_state.setdefault(update, {})[name] = value.clone()
 
-    def checkpoint(self) -> None:
-        """Save all that `resume` needs, at the present step."""
-        training = {"window": self.window.values, **self._training_tensors(),
-                    "random.combiners": self.generator.get_state(), "random.noise": self.noise.get_state(),
-                    **{f"combiner.{u}.{k}": v for u, of in self.combiner_state.items() for k, v in of.items()}}
-        if self.average:
-            training |= {f"average.{name}": value for name, value in self.average.model.state_dict().items()}
-        best = self.state["best"]
-        checkpoints.save(self.run.checkpoints, self.state["step"],
-                         {"model": self.model.state_dict(), "training": training},
-                         {**self.state, "metrics_bytes": self.run.sync()}, keep=[best["step"]] if best else [])
+    def _training_tensors(self) -> dict[str, Tensor]:
+        average = self.average.model.state_dict() if self.average else {}
+        return {**super()._training_tensors(),
+                "random.combiners": self.generator.get_state(), "random.noise": self.noise.get_state(),
+                **{f"combiner.{u}.{k}": v for u, of in self.combiner_state.items() for k, v in of.items()},
+                **{f"average.{name}": value for name, value in average.items()}}
 
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

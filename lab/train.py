@@ -76,10 +76,7 @@ class Fit(Session):
             rows = self._score_everything()
             self.run.append(rows)
             checkpoints.finish(self.run.checkpoints, {total, state["best"]["step"]})
-            self.run.sync()
-            self.finished = True
-            self.run.write_status("done", step=total, total=total, best=state["best"],
-                                  seconds=round(state["seconds"], 1), scoring=round(state["scoring"], 1))
+            self._done(best=state["best"])
             yield from rows
 
     def _iterate(self) -> None:
@@ -174,20 +171,6 @@ class Fit(Session):
         self._take_step()
 
     # ---- measurements --------------------------------------------------------------------------------------------
-
-    def _check_finite(self) -> None:
-        """Nothing that is not finite is ever saved: neither sums nor weights. LabError otherwise."""
-        if bad := self.window.not_finite():
-            raise self._not_finite(bad)
-        self._check_weights()
-
-    def _close_window(self) -> list[dict]:
-        """The window's means as rows, and a fresh window."""
-        if bad := self.window.not_finite():
-            raise self._not_finite(bad)
-        rows = [self._row("batch", task, metric, mean) for metric, task, mean in self.window.means()]
-        self.window.values.zero_()
-        return rows + self._speed()
 
     def _score(self, split: str, rows: dict[str, Rows], step: int | None = None) -> tuple[list[dict], dict]:
         began = time.perf_counter()

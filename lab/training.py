@@ -21,11 +21,15 @@ from lab.errors import LabError
 from lab.experiment import Settings
 from lab.machine import Randomness, peak_memory, pick_device
 from lab.optim import AdamW
-from lab.runs import Run, checked_name
+from lab.runs import Run, checked_name, fill
+from lab.weights import save_description
 
 HEARTBEAT = 5  # seconds
 WINDOW = 25  # iterations whose means make one row of each training measurement
 CHECKPOINT_EVERY = 100  # iterations, besides the end of every epoch
+
+Record = dict[str, Any] | None  # a run's experiment.json
+Checkpoint = tuple[dict[str, Tensor], dict[str, Any]] | None  # its tensors and its state
 
 
 class Training:
@@ -36,6 +40,8 @@ class Training:
 
     model: nn.Module
     optimizer: AdamW
+    tokenizer: Any
+    window: Any  # a `lab.session.Window`
     state: dict[str, Any]  # what a resumed run needs besides weights and random state
     iterations: int  # an epoch
     finished = False
@@ -69,7 +75,7 @@ class Training:
         self._iterator.close()
         self.run.close()
 
-    def _found(self, resume: bool) -> tuple[dict[str, Any] | None, tuple[dict[str, Tensor], dict[str, Any]] | None]:
+    def _found(self, resume: bool) -> tuple[Record, Checkpoint]:
         """What the run's folder has to go on with: experiment.json and the newest checkpoint, or None for either.
 
         LabError: it was begun with other data, settings or device, or its checkpoints cannot be read.
@@ -95,11 +101,17 @@ class Training:
                            "so start a new run")
         return recorded, newest
 
-    def _write_config(self, about_data: dict[str, Any], **more: object) -> None:
-        """Write experiment.json; from then on the folder is a run."""
-        data = {"label": self.data.label, "kind": self.data.kind, "fingerprint": self.data.fingerprint, **about_data}
-        self.run.write_config({"experiment": json.loads(self.settings.to_json()), **more, "device": self.device.type,
-                               "data": data})
+    def _begin(self, recorded: Record, newest: Checkpoint, about_data: dict[str, Any], **more: object) -> None:
+        """Write a new run's description and first checkpoint; of an old one, forget the rows after its newest."""
+        if not recorded:  # experiment.json comes last: with it, the folder is a run
+            save_description(self.model.bert.config, self.run.folder / "encoder", self.tokenizer)
+            data = {"label": self.data.label, "kind": self.data.kind, "fingerprint": self.data.fingerprint}
+            self.run.write_config({"experiment": json.loads(self.settings.to_json()), **more,
+                                   "device": self.device.type, "data": data | about_data})
+        self.run.cut_rows(newest[1]["metrics_bytes"] if newest else 0)
+        if not newest:
+            with self.randomness:
+                self.checkpoint()
 
     @contextlib.contextmanager
     def _watched(self) -> Iterator[tqdm]:
@@ -120,6 +132,13 @@ class Training:
             bar.close()
             self.run.close()
 
+    def _done(self, **more: object) -> None:
+        """All is trained and written: say so in status.json."""
+        self.run.sync()
+        self.finished = True
+        self.run.write_status("done", step=self.total, total=self.total, **more,
+                              seconds=round(self.state["seconds"], 1), scoring=round(self.state["scoring"], 1))
+
     def _heartbeat(self) -> None:
         """Say in status.json that the run is alive, every few seconds at most."""
         if time.monotonic() > self.next_heartbeat:
@@ -137,15 +156,22 @@ class Training:
         return {"step": step, "epoch": -(-step // self.iterations), "split": split, "task": task,
                 "metric": metric, "value": value, "seconds": round(self.state["seconds"], 3)}
 
-    def _speed(self) -> list[dict]:
-        """The window's tokens a second and the peak memory as rows, and a fresh count."""
+    def _close_window(self) -> list[dict]:
+        """The window's means as rows, and a fresh window."""
+        if bad := self.window.not_finite():
+            raise self._not_finite(bad)
+        rows = [self._row("batch", task, metric, mean) for metric, task, mean in self.window.means()]
         speed = self.state["window_tokens"] / max(self.state["window_seconds"], 1e-9)
+        rows += [self._row("batch", "all", "tokens_per_second", round(speed, 1)),
+                 self._row("batch", "all", "peak_memory_mb", peak_memory(self.device))]
+        self.window.values.zero_()
         self.state |= {"window_tokens": 0, "window_seconds": 0.0}
-        return [self._row("batch", "all", "tokens_per_second", round(speed, 1)),
-                self._row("batch", "all", "peak_memory_mb", peak_memory(self.device))]
+        return rows
 
-    def _check_weights(self) -> None:
-        """Weights that are not finite are never saved. LabError: some are not."""
+    def _check_finite(self) -> None:
+        """Nothing that is not finite is ever saved: neither sums nor weights. LabError otherwise."""
+        if bad := self.window.not_finite():
+            raise self._not_finite(bad)
         if not torch.stack(torch._foreach_norm(list(self.model.parameters()))).isfinite().all():
             raise self._not_finite("a weight")
 
@@ -154,9 +180,23 @@ class Training:
         return LabError(f"run {self.run.name}: {what} became NaN or infinite by iteration {self.state['step']}; the "
                         f"last good weights (iteration {good}) are kept. Try a smaller lr")
 
+    def checkpoint(self) -> None:
+        """Save all that `resume` needs, at the present step."""
+        best = self.state.get("best")
+        checkpoints.save(self.run.checkpoints, self.state["step"],
+                         {"model": self.model.state_dict(), "training": self._training_tensors()},
+                         {**self.state, "metrics_bytes": self.run.sync()}, keep=[best["step"]] if best else [])
+
+    def _restore(self, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
+        """Go back to a checkpoint."""
+        fill(self.model, tensors, self.run)
+        self.state = {key: state.get(key, fresh) for key, fresh in self.state.items()}
+        if "training/window" in tensors:  # a finished run keeps its weights alone
+            self._restore_training(tensors)
+
     def _training_tensors(self) -> dict[str, Tensor]:
-        """What AdamW and the random state hold, for a checkpoint."""
-        tensors = {f"random.{kind}": value for kind, value in self.randomness.now().items()}
+        """What AdamW, the random state and the open window hold."""
+        tensors = {"window": self.window.values, **{f"random.{k}": v for k, v in self.randomness.now().items()}}
         for i, parameter in enumerate(self.model.parameters()):
             moments = self.optimizer.state.get(parameter, {})
             tensors |= {f"{i}.{key}": torch.as_tensor(value) for key, value in moments.items()}
@@ -169,6 +209,7 @@ class Training:
                 self.optimizer.state[parameter] = {
                     "step": int(tensors[f"training/{i}.step"]),
                     **{k: tensors[f"training/{i}.{k}"].clone().to(self.device) for k in ("exp_avg", "exp_avg_sq")}}
+        self.window.values.copy_(tensors["training/window"])
         self.randomness.own = {kind: tensors[f"training/random.{kind}"] for kind in self.randomness.own}
 
 

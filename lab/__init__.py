@@ -15,7 +15,7 @@ _HOME = {
     "Smart": "smart", "Experiment": "experiment", "RECIPES": "experiment", "PROTOCOLS": "experiment",
     "POOLINGS": "tasks", "STS_HEADS": "tasks", "overall_score": "evaluate", "predict": "evaluate",
     "SAMPLERS": "batches", "COMBINERS": "gradients",
-    "fit": "train", "ablate": "ablation",
+    "fit": "train", "ablate": "ablation", "Pretraining": "pretrain", "pretrain_mlm": "pretrain",
     "load_runs": "runs", "leaderboard": "report",
 }
 __all__ = [*_HOME, "figures"]

@@ -1,8 +1,9 @@
-"""The command line: lab data | train | ablate | predict | report | bench.
+"""The command line: lab data | train | ablate | predict | report | pretrain | bench.
 
 Errors that a user can mend are one line and exit code 2. torch is imported by the commands that need it alone.
 """
 
+import shlex
 import sys
 import warnings
 from pathlib import Path
@@ -115,19 +116,25 @@ def _train_one(experiment, data, name, root, resume) -> None:  # noqa: ANN001
     if cut:
         print(f"{cut} inputs are longer than the encoder's {training.model.bert.config.max_position_embeddings} "
               "tokens; their ends are cut off")
+    if _follow(training, _show):
+        times = run.status
+        print(f"{times['seconds']:.0f} s, of them {times['scoring']:.0f} s scoring; weights, records and predictions: "
+              f"{run.folder}")
+
+
+def _follow(training, show) -> bool:  # noqa: ANN001
+    """Train to the end and show how it goes; False: it was finished already."""
     if training.finished:
-        print(f"{run.name} is finished already; nothing to do")
-        return
+        print(f"{training.run.name} is finished already; nothing to do")
+        return False
     if training.state["step"]:
         print(f"going on after iteration {training.state['step']}")
     try:
-        _show(training)
+        show(training)
     except KeyboardInterrupt:
         print(f"\nstopped after iteration {training.state['step']}; the same command with --resume goes on")
         raise typer.Exit(130) from None
-    times = run.status
-    print(f"{times['seconds']:.0f} s, of them {times['scoring']:.0f} s scoring; weights, records and predictions: "
-          f"{run.folder}")
+    return True
 
 
 def _show(training) -> None:  # noqa: ANN001
@@ -188,6 +195,45 @@ def report(
     if not table.empty:
         print(f"\nruns: {', '.join(sorted(frame['run'].unique()))}")
         print(f"\npictures: {tables.write(frame, out or runs_root(runs) / 'report.html')}")
+
+
+@app.command()
+def pretrain(
+    data: DataOption = None,
+    encoder: EncoderOption = None,
+    settings: SetOption = None,
+    seed: Annotated[int | None, typer.Option(help="[default: 11711]")] = None,
+    run: Annotated[str | None, typer.Option(metavar="NAME",
+                                            help="The run's name [default: from its settings]")] = None,
+    runs: RunsOption = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where the run was stopped")] = False,
+) -> None:
+    """Pretrain an encoder further: it guesses masked words of the training sentences. `--encoder` opens the result."""
+    from lab.data import load_data
+    from lab.pretrain import Pretraining, pretrain_mlm
+
+    given = [f"{field}={value}" for field, value in (("encoder", encoder), ("seed", seed)) if value is not None]
+    chosen = Pretraining().with_settings([*(settings or []), *given])
+    loaded = load_data(data)
+    training = pretrain_mlm(chosen, data=loaded, run=run, resume=resume, root=runs)
+    config = training.run.config
+    of = config["data"]["sentences"]
+    head = "the encoder's own" if config["head"] == "own" else "fresh: the loss starts above a blind guess"
+    print(f"{training.run.name}: {chosen.encoder} on {training.device}, data: {loaded.label} ({loaded.fingerprint}), "
+          f"{chosen.epochs} epochs of {training.iterations} iterations\n"
+          f"distinct training sentences: {of['trained on']} to train on, {of['held out']} held out; {of['left out']} "
+          f"are in dev or test too and are left out\nhead for the masked words: {head}")
+    _follow(training, _show_pretraining)
+    place = [word for option, value in (("--data", data), ("--runs", runs)) if value for word in (option, value)]
+    print(f"next: {shlex.join(['lab', 'train', 'multitask', *place, '--encoder', str(training.encoder)])}")
+
+
+def _show_pretraining(training) -> None:  # noqa: ANN001
+    from tqdm.auto import tqdm
+
+    for row in training:
+        if row["split"] == "held_out":
+            tqdm.write(f"epoch {row['epoch']:>2} held out:  {row['metric']} {row['value']:.4f}")
 
 
 @app.command()

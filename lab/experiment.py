@@ -9,7 +9,7 @@ import difflib
 import json
 import types
 import typing
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Self
 
@@ -30,8 +30,60 @@ def nearest(value: object, valid: Iterable[str], what: str) -> LabError:
     return LabError(f"{what} {value!r} is not known{hint} (valid: {', '.join(valid)})")
 
 
+class Settings:
+    """What Experiment and Pretraining share: fields checked when they are set, JSON in and out, field=value texts."""
+
+    def __post_init__(self) -> None:
+        for field, kind in typing.get_type_hints(type(self)).items():
+            object.__setattr__(self, field, _checked(field, getattr(self, field), kind))
+        for field, valid in CHOICES.items():
+            values = getattr(self, field, ())
+            for value in values if isinstance(values, tuple) else (values,):
+                if value not in valid:
+                    raise nearest(value, valid, field)
+        for field, low, high in _RANGES:
+            value = getattr(self, field, None)
+            if value is not None and not low <= value <= high:
+                raise LabError(f"{field} must be between {low} and {high}, not {value}")
+
+    def to_json(self) -> str:
+        """One JSON object, a key a field."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """The inverse of `to_json`. LabError: not an object, or a field that this version does not know."""
+        try:
+            entries = json.loads(text)
+        except ValueError as error:
+            raise LabError(f"not an experiment in JSON: {error}") from None
+        if not isinstance(entries, dict):
+            raise LabError("not an experiment in JSON: an object of fields is expected")
+        return cls(**{cls._known(key): value for key, value in entries.items()})
+
+    def with_settings(self, settings: Iterable[str]) -> Self:
+        """These settings with `field=value` texts applied: numbers and none as written, lists with commas."""
+        changes: dict[str, Any] = {}  # made at once, for what one of them needs another may bring
+        for setting in settings:
+            field, equals, text = (part.strip() for part in setting.partition("="))
+            if not equals:
+                raise LabError(f"--set {setting}: write it as field=value")
+            changes |= self._change(field, text, changes)
+        return replace(self, **changes)
+
+    def _change(self, field: str, text: str, before: Mapping[str, Any]) -> dict[str, Any]:
+        """The fields that one such text changes, after those `before` it."""
+        return {self._known(field): text}
+
+    @classmethod
+    def _known(cls, field: str) -> str:
+        if field not in (fields := typing.get_type_hints(cls)):
+            raise nearest(field, fields, "field")
+        return field
+
+
 @dataclass(frozen=True)
-class Experiment:
+class Experiment(Settings):
     """One fine-tuning run, complete: the same value on the same data, machine and threads gives the same weights."""
 
     name: str = "baseline"
@@ -60,66 +112,26 @@ class Experiment:
     seed: int = 11711  # the course's
 
     def __post_init__(self) -> None:
-        for field, kind in _KINDS.items():
-            object.__setattr__(self, field, _checked(field, getattr(self, field), kind))
-        for field, valid in CHOICES.items():
-            values = getattr(self, field)
-            for value in values if isinstance(values, tuple) else (values,):
-                if value not in valid:
-                    raise nearest(value, valid, field)
+        super().__post_init__()
         if not self.updates:
             raise LabError("updates is empty: name at least one step an iteration, such as ('sum',)")
         if self.pair == "cross" and self.sts_head not in FROM_ONE:
             raise LabError(f"sts_head {self.sts_head!r} compares two vectors, and pair 'cross' makes one of both "
                            f"sentences (valid with it: {', '.join(FROM_ONE)})")
-        for field, low, high in _RANGES:
-            value = getattr(self, field)
-            if value is not None and not low <= value <= high:
-                raise LabError(f"{field} must be between {low} and {high}, not {value}")
 
     @property
     def epoch_1x(self) -> int:
         """Iterations in which the smallest set is seen once, n = round(755 * scale); the rows kept follow from it."""
         return max(1, round(PAPER_ITERATIONS * (self.scale or 1)))
 
-    def to_json(self) -> str:
-        """One JSON object, a key a field."""
-        return json.dumps(asdict(self))
-
-    @classmethod
-    def from_json(cls, text: str) -> Self:
-        """The inverse of `to_json`. LabError: not an object, or a field that this version does not know."""
-        try:
-            entries = json.loads(text)
-        except ValueError as error:
-            raise LabError(f"not an experiment in JSON: {error}") from None
-        if not isinstance(entries, dict):
-            raise LabError("not an experiment in JSON: an object of fields is expected")
-        return cls(**{_known(key): value for key, value in entries.items()})
-
-    def with_settings(self, settings: Iterable[str]) -> Self:
-        """This experiment with `field=value` texts applied: numbers and none as written, lists with commas."""
-        changes: dict[str, Any] = {}  # made at once, for what one of them needs another may bring
-        for setting in settings:
-            field, equals, text = (part.strip() for part in setting.partition("="))
-            if not equals:
-                raise LabError(f"--set {setting}: write it as field=value")
-            field, dot, of_smart = field.partition(".")
-            if dot and field == "smart":
-                if of_smart not in _SMART_KINDS:
-                    raise nearest(of_smart, _SMART_KINDS, "field of smart")
-                value = _checked(setting.partition("=")[0], text, _SMART_KINDS[of_smart])
-                smart = _checked("smart", changes.get("smart", self.smart), _KINDS["smart"]) or Smart()
-                changes["smart"] = replace(smart, **{of_smart: value})
-            else:
-                changes[_known(f"{field}{dot}{of_smart}")] = text
-        return replace(self, **changes)
-
-
-def _known(field: str) -> str:
-    if field not in _KINDS:
-        raise nearest(field, _KINDS, "field")
-    return field
+    def _change(self, field: str, text: str, before: Mapping[str, Any]) -> dict[str, Any]:
+        of, _, name = field.partition(".")
+        if of != "smart" or not name:
+            return super()._change(field, text, before)
+        if name not in _SMART_KINDS:
+            raise nearest(name, _SMART_KINDS, "field of smart")
+        smart = _checked("smart", before.get("smart", self.smart), Smart | None) or Smart()
+        return {"smart": replace(smart, **{name: _checked(field, text, _SMART_KINDS[name])})}
 
 
 def _checked(field: str, value: Any, kind: Any) -> Any:
@@ -158,13 +170,14 @@ def _unknown_smart(field: str) -> str:
     raise nearest(field, _SMART_KINDS, "field of smart")
 
 
-_KINDS = typing.get_type_hints(Experiment)
 _SMART_KINDS = typing.get_type_hints(Smart)
+# Ranges and choices of a field, whichever settings have it.
 _RANGES = (
     ("iterations", 1, 10**9), ("epochs", 1, 10**6), ("batch_size", 1, 10**6), ("lr", 0, 1e30),
     ("weight_decay", 0, 1e30), ("warmup", 0, 10**9), ("dropout", 0, 0.999), ("scale", 1e-6, 1),
     ("eval_train", 1, 10**9), ("eval_qqp", 2, 10**9), ("eval_rows", 2, 10**9), ("samples", 0, 10**6),
     ("seed", 0, 2**63 - 1),
+    ("mask", 1e-6, 1), ("held_out", 1e-6, 0.5),
 )
 CHOICES: dict[str, Iterable[str]] = {
     "protocol": ("paper", "laptop", "smoke"),

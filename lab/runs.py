@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 STALE_AFTER = 120  # seconds without a heartbeat after which a "running" run is taken for stopped
 FORMAT = 1
+PRETRAINED = "pretrained"  # the folder of a store in which further pretraining keeps its runs
 
 
 def runs_root(root: str | Path | None = None) -> Path:
@@ -61,6 +62,8 @@ def checked_name(name: str) -> str:
     """A run's name, if it is safe as a folder's: letters, digits, `.`, `_`, `-`, at most 100. LabError otherwise."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name) or name.endswith("."):
         raise LabError(f"{name!r} cannot name a run; use letters, digits, '.', '_' and '-', at most 100 of them")
+    if name.lower() == PRETRAINED:
+        raise LabError(f"{name!r} cannot name a run: `lab pretrain` keeps its runs in the folder of that name")
     return name
 
 

@@ -13,24 +13,19 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from lab import checkpoints
 from lab.batches import SAMPLERS, Batch, Rows, pack
 from lab.data import TASKS, Data, load_data
 from lab.diagnostics import Window, sample
-from lab.errors import LabError
 from lab.evaluate import evaluate, shown, write_predictions
 from lab.experiment import Experiment
 from lab.gradients import COMBINERS, combine, gramian
-from lab.machine import autocast, peak_memory
+from lab.machine import autocast
 from lab.runs import fill
 from lab.session import EVAL_SEED, Session
 from lab.smart import DIVERGENCES, penalties
-
-WINDOW = 25  # iterations whose means make one row of each training measurement
-HEARTBEAT = 5  # seconds
-CHECKPOINT_EVERY = 100  # iterations, besides the end of every epoch
+from lab.training import CHECKPOINT_EVERY, WINDOW
 
 
 def fit(experiment: Experiment, *, data: Data | str | Path | None = None, run: str | Path | None = None,
@@ -49,33 +44,12 @@ def fit(experiment: Experiment, *, data: Data | str | Path | None = None, run: s
 class Fit(Session):
     """What `fit` returns. Iterating it trains."""
 
-    def __init__(self, experiment: Experiment, data: Data, run: str | Path | None, resume: bool,
-                 root: str | Path | None, progress: bool) -> None:
-        super().__init__(experiment, data, run, resume, root)
-        self.progress, self.next_heartbeat = progress, 0.0
-        self._iterator = self._train()
-
-    def __iter__(self) -> Iterator[dict]:
-        return self
-
-    def __next__(self) -> dict:
-        with self.randomness:  # torch's global random state is the run's own while it works, and the caller's after
-            return next(self._iterator)
-
-    def close(self) -> None:
-        """Stop training here. `resume` goes on from the newest checkpoint."""
-        self._iterator.close()
-        self.run.close()
-
     def _train(self) -> Iterator[dict]:
         e, state, total = self.experiment, self.state, self.total
         if self.finished:
             self.run.close()
             return
-        bar = tqdm(total=total, initial=state["step"], desc=self.run.name, unit="it", disable=not self.progress,
-                   dynamic_ncols=True)
-        try:
-            self._heartbeat()
+        with self._watched() as bar:
             while state["step"] < total:
                 rows = self._draw()
                 sample(self, rows)
@@ -105,31 +79,14 @@ class Fit(Session):
             rows = self._score_everything()
             self.run.append(rows)
             checkpoints.finish(self.run.checkpoints, {total, state["best"]["step"]})
-            self.run.sync()
-            self.finished = True
-            self.run.write_status("done", step=total, total=total, best=state["best"],
-                                  seconds=round(state["seconds"], 1), scoring=round(state["scoring"], 1))
+            self._done(best=state["best"])
             yield from rows
-        except BaseException as error:
-            if not self.finished:
-                why = str(error) or type(error).__name__
-                stopped = isinstance(error, GeneratorExit | KeyboardInterrupt)
-                self.run.write_status("stopped" if stopped else "failed", step=state["step"], total=total, why=why)
-            raise
-        finally:
-            bar.close()
-            self.run.close()
-
-    def _heartbeat(self) -> None:
-        """Say in status.json that the run is alive, every few seconds at most."""
-        if time.monotonic() > self.next_heartbeat:
-            self.next_heartbeat = time.monotonic() + HEARTBEAT
-            self.run.write_status("running", step=self.state["step"], total=self.total)
 
     def _draw(self) -> dict[str, Rows]:
         """Begin an iteration: the rows of its batches, task -> Rows."""
         e, state = self.experiment, self.state
         state["step"] += 1
+        self._warm_up()
         sizes = {task: len(self.rows[task, "train"]) for task in TASKS}
         generator = np.random.default_rng([e.seed, len(TASKS), state["step"]])
         drawn: dict[str, list[np.ndarray]] = {}
@@ -141,9 +98,6 @@ class Fit(Session):
     def _iterate(self, rows: dict[str, Rows]) -> None:
         """Take the experiment's updates in order, on the iteration's rows."""
         e = self.experiment
-        if e.warmup:
-            for group in self.optimizer.param_groups:
-                group["lr"] = e.lr * min(1.0, self.state["step"] / e.warmup)
         self.model.train()
         for update in e.updates:
             if update == "separate":  # a step a task, each gradient at the weights just moved
@@ -230,38 +184,6 @@ class Fit(Session):
         self._take_step()
 
     # ---- measurements --------------------------------------------------------------------------------------------
-
-    def _row(self, split: str, task: str, metric: str, value: float | None, step: int | None = None) -> dict:
-        step = self.state["step"] if step is None else step
-        return {"step": step, "epoch": -(-step // self.experiment.iterations), "split": split, "task": task,
-                "metric": metric, "value": value, "seconds": round(self.state["seconds"], 3)}
-
-    def _check_finite(self) -> None:
-        """Nothing that is not finite is ever saved: neither sums nor weights. LabError otherwise."""
-        for window in self.windows.values():
-            if bad := window.not_finite():
-                raise self._not_finite(bad)
-        if not torch.stack(torch._foreach_norm(list(self.model.parameters()))).isfinite().all():
-            raise self._not_finite("a weight")
-
-    def _not_finite(self, what: str) -> LabError:
-        good = checkpoints.steps(self.run.checkpoints)[-1]
-        return LabError(f"run {self.run.name}: {what} became NaN or infinite by iteration {self.state['step']}; the "
-                        f"last good weights (iteration {good}) are kept. Try a smaller lr")
-
-    def _close_windows(self) -> list[dict]:
-        """The windows' means as rows, and fresh windows."""
-        if bad := self.windows["batch"].not_finite():
-            raise self._not_finite(bad)
-        rows = []
-        for split, window in self.windows.items():
-            rows += [self._row(split, task, metric, mean) for metric, task, mean in window.means()]
-            window.values.zero_()
-        speed = self.state["window_tokens"] / max(self.state["window_seconds"], 1e-9)
-        rows += [self._row("batch", "all", "tokens_per_second", round(speed, 1)),
-                 self._row("batch", "all", "peak_memory_mb", peak_memory(self.device))]
-        self.state |= {"window_tokens": 0, "window_seconds": 0.0}
-        return rows
 
     def _score(self, split: str, rows: dict[str, Rows], step: int | None = None) -> tuple[list[dict], dict]:
         began = time.perf_counter()

@@ -10,6 +10,7 @@ import os
 import re
 import tempfile
 import warnings
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import asdict
 from importlib import metadata
@@ -51,6 +52,9 @@ NAMES = {
     "layers.{i}.out_norm": "encoder.layer.{i}.output.LayerNorm",
     "pooler.0": "pooler.dense",
 }
+# lab.pretrain's masked-language head and the names of BERT's, below "cls.predictions."; its decoder is the embeddings.
+HEAD_NAMES = {"dense.weight": "transform.dense.weight", "dense.bias": "transform.dense.bias",
+              "norm.weight": "transform.LayerNorm.weight", "norm.bias": "transform.LayerNorm.bias", "bias": "bias"}
 SHARDS = "model-*-of-*.safetensors"
 HUB_FILES = ["config.json", "model.safetensors", "model.safetensors.index.json", SHARDS,
              "tokenizer.json", "tokenizer_config.json", "vocab.txt", "special_tokens_map.json"]
@@ -65,6 +69,32 @@ def load_encoder(name: str | Path) -> tuple[Bert, "PreTrainedTokenizerBase"]:
     wins over a hub id. A Path, and a string that starts with /, ./ or ~ or has .. in it, is never a hub id.
     LabError if nothing of that name can be had, or if it is no BERT, is damaged, or comes as a pickle.
     """
+    folder = _find(name)
+    config = BertConfig.from_json(folder / "config.json")
+    return _read_weights(folder, config, str(name)), load_tokenizer(folder, config)
+
+
+def load_mlm_head(name: str | Path, like: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor] | None:
+    """The masked-language head of an encoder that `load_encoder` opens, by HEAD_NAMES; None: it brings none.
+
+    LabError: a tensor of it is missing, or has another shape than the one in `like`.
+    """
+    folder, head = _find(name), {}
+    for path in _weight_files(folder, str(name)):
+        with safe_open(path, "pt") as file:
+            head |= {_today(key): file.get_tensor(key).float() for key in file.keys() if "cls.predictions." in key}
+    if not head:
+        return None
+    head = {ours: head.get(f"cls.predictions.{theirs}") for ours, theirs in HEAD_NAMES.items()}
+    for ours, tensor in head.items():
+        found, wanted = "missing" if tensor is None else tuple(tensor.shape), tuple(like[ours].shape)
+        if found != wanted:
+            raise LabError(f"{folder}: cls.predictions.{HEAD_NAMES[ours]} is {found}, not {wanted}")
+    return head
+
+
+def _find(name: str | Path) -> Path:
+    """The folder that an encoder's name stands for."""
     text = str(name)
     folder = Path(text).expanduser()
     if name == "minilm":
@@ -75,8 +105,7 @@ def load_encoder(name: str | Path) -> tuple[Bert, "PreTrainedTokenizerBase"]:
         if not HUB_ID.fullmatch(text):
             raise LabError(f"encoder {text!r} is neither 'minilm', nor a folder, nor a hub id like 'bert-base-uncased'")
         folder = _from_hub(text)
-    config = BertConfig.from_json(folder / "config.json")
-    return _read_weights(folder, config, text), load_tokenizer(folder, config)
+    return folder
 
 
 def save_encoder(bert: Bert, folder: Path, tokenizer: "PreTrainedTokenizerBase | None" = None) -> None:
@@ -212,6 +241,11 @@ class _NoDraws(TorchFunctionMode):
         return kwargs["tensor"] if drawing else function(*args, **kwargs)
 
 
+def _today(key: str) -> str:
+    """A tensor's name as it is written today; checkpoints of 2018 say gamma and beta."""
+    return key.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")
+
+
 def _read_weights(folder: Path, config: BertConfig, name: str) -> Bert:
     """Fill a Bert from safetensors. Tensors of a checkpoint that are not the encoder's are passed over.
 
@@ -226,8 +260,7 @@ def _read_weights(folder: Path, config: BertConfig, name: str) -> Bert:
             for path in _weight_files(folder, name):
                 file = stack.enter_context(safe_open(path, "pt"))
                 for key in file.keys():
-                    plain = key.removeprefix("bert.").replace("LayerNorm.gamma", "LayerNorm.weight")
-                    where[plain.replace("LayerNorm.beta", "LayerNorm.bias")] = (path, file, key)
+                    where[_today(key).removeprefix("bert.")] = (path, file, key)
             if not any(key.startswith("pooler.") for key in where):
                 warnings.warn(f"{name} has no pooler; a fresh one is drawn", stacklevel=3)
                 bert.pooler[0].weight.normal_(std=config.initializer_range)

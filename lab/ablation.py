@@ -149,7 +149,8 @@ def _hire(news: queue.SimpleQueue) -> subprocess.Popen:
 
     def listen() -> None:
         for line in worker.stdout:
-            news.put((worker, json.loads(line)))
+            if line.startswith("{"):  # and is not what something else printed while Python started
+                news.put((worker, json.loads(line)))
         worker.wait()
         news.put((worker, None))
 

@@ -27,7 +27,7 @@ def made_from(runs: pd.DataFrame) -> str:
     many = {c: ", ".join(sorted(runs[c].dropna().astype(str).unique())) for c in ("data", "encoder", "protocol")}
     seeds = runs.groupby("name")["seed"].nunique()
     count = f"{seeds.min()}" if seeds.min() == seeds.max() else f"{seeds.min()}-{seeds.max()}"
-    shipped = " · records that ship with the lab" if "shipped" in runs and runs["shipped"].any() else ""
+    shipped = " · records that ship with the lab" if "shipped" in runs and runs["shipped"].eq(True).any() else ""
     return f"data: {many['data']} · encoder: {many['encoder']} · protocol: {many['protocol']} · seeds: {count}{shipped}"
 
 

@@ -117,7 +117,7 @@ def test_no_worker_outlives_its_parent(end, workers, tiny_encoder, tiny_data):
     parent = subprocess.Popen([sys.executable, "-c", "from lab.cli import main; main()", *map(str, command)],
                               env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}, start_new_session=True,
                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    deadline = threading.Timer(100, parent.kill)
+    deadline = threading.Timer(300, parent.kill)
     deadline.start()
     seen = letter = " "
     while letter and not re.search(r" [1-9]\d*%", seen):  # in the progress bar: runs have begun

@@ -220,13 +220,13 @@ def load_runs(root: str | Path | None = None) -> "pd.DataFrame":
     """Every metric row of every run of a store: one row a metric value, beside its run's settings.
 
     Columns: run, name, seed, protocol, encoder, settings (all but the seed, as JSON), departs (in what it is not the
-    recipe of its name), data ("sample", or what it was), fingerprint, state, then step, epoch, split, task, metric,
-    value, seconds. A run that cannot be read is named in a warning and left out.
+    recipe of its name), data ("sample", or what it was), fingerprint, started (date and time), state, then step,
+    epoch, split, task, metric, value, seconds. A run that cannot be read is named in a warning and left out.
     """
     import pandas as pd
 
-    columns = ["run", "name", "seed", "protocol", "encoder", "settings", "departs", "data", "fingerprint", "state",
-               "step", "epoch", "split", "task", "metric", "value", "seconds"]
+    columns = ["run", "name", "seed", "protocol", "encoder", "settings", "departs", "data", "fingerprint", "started",
+               "state", "step", "epoch", "split", "task", "metric", "value", "seconds"]
     rows: list[dict] = []
     for run in list_runs(root):
         try:
@@ -236,7 +236,7 @@ def load_runs(root: str | Path | None = None) -> "pd.DataFrame":
                      "settings": json.dumps({k: v for k, v in settings.items() if k != "seed"}, sort_keys=True),
                      "departs": ", ".join(config.get("departs") or []),
                      "data": data.get("label"), "fingerprint": data.get("fingerprint"),
-                     "state": run.status.get("state")}
+                     "started": config.get("started"), "state": run.status.get("state")}
             rows += [{**about, **row} for row in run.rows()]
         except (LabError, AttributeError) as error:
             warnings.warn(f"run {run.name} is left out: {error}", stacklevel=2)

@@ -221,6 +221,7 @@ def test_load_runs_is_long_form_and_passes_over_what_is_broken(tiny, tiny_data, 
     assert len(frame) == len(rows) and set(frame["run"]) == {"one"}
     assert {"name", "seed", "protocol", "encoder", "settings", "data", "step", "epoch", "split", "task", "metric",
             "value", "seconds"} <= set(frame.columns)
+    assert frame["started"].str.match(r"20\d\d-\d\d-\d\dT").all()
     assert load_runs(tmp_path / "nowhere").empty and list_runs(tmp_path / "nowhere") == []
 
 

@@ -16,7 +16,8 @@ _HOME = {
     "POOLINGS": "tasks", "STS_HEADS": "tasks", "overall_score": "evaluate", "predict": "evaluate",
     "SAMPLERS": "batches", "COMBINERS": "gradients",
     "fit": "train", "ablate": "ablation", "Pretraining": "pretrain", "pretrain_mlm": "pretrain",
-    "load_runs": "runs", "leaderboard": "report",
+    "load_runs": "records", "leaderboard": "tables",
+    "compare_runs": "comparison", "paired_predictions": "comparison",
 }
 __all__ = [*_HOME, "figures"]
 

@@ -27,7 +27,8 @@ from tqdm.auto import tqdm
 from lab.data import TASKS, Data, load_data
 from lab.errors import LabError
 from lab.experiment import Experiment
-from lab.runs import load_runs, runs_root
+from lab.records import load_runs
+from lab.runs import runs_root
 from lab.session import least, run_name
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""The command line: lab data | train | ablate | predict | report | pretrain | bench.
+"""The command line: lab data | train | ablate | predict | report | compare | pretrain | bench.
 
 Errors that a user can mend are one line and exit code 2. torch is imported by the commands that need it alone.
 """
@@ -182,19 +182,39 @@ def report(
     runs: RunsOption = None,
     out: Annotated[Path | None, typer.Option(help="The HTML file [default: report.html in the run store]")] = None,
 ) -> None:
-    """Print the leaderboard of all finished runs, and write it with its figures into one HTML file."""
-    from lab import report as tables
-    from lab.runs import load_runs, runs_root, shown_store
+    """Print Tables 1 and 2 of all finished runs; write them and the figures as HTML, CSV and Markdown."""
+    from lab import report as page
+    from lab import tables
+    from lab.records import load_runs
+    from lab.runs import runs_root, shown_store
 
     store, note = shown_store(runs)
     frame = load_runs(store)
-    table = tables.leaderboard(frame)
     if note:
         print(f"{note}\n")
-    print(tables.as_text(table, frame))
-    if not table.empty:
-        print(f"\nruns: {', '.join(sorted(frame['run'].unique()))}")
-        print(f"\npictures: {tables.write(frame, out or runs_root(runs) / 'report.html')}")
+    print(tables.as_text(frame))
+    if not tables.leaderboard(frame).empty:
+        file = page.write(frame, out or runs_root(runs) / "report.html")
+        states = frame.drop_duplicates("run").set_index("run")["state"].sort_index()
+        print(f"\nruns: {', '.join(states.index[states == 'done'])}")
+        if others := [f"{run} ({state})" for run, state in states[states != "done"].items()]:
+            print(f"not finished, so not shown: {', '.join(others)}")
+        print(f"\npictures: {file}\ntables: {file.with_suffix('.csv')}, {file.with_suffix('.md')}")
+
+
+@app.command()
+def compare(
+    first: Annotated[str, typer.Argument(metavar="RUN_A", help="A finished run's name or folder")],
+    second: Annotated[str, typer.Argument(metavar="RUN_B", help="Another")],
+    data: DataOption = None,
+    weights: Annotated[str, typer.Option(help="last, or best (on dev)")] = "last",
+    runs: RunsOption = None,
+) -> None:
+    """Test two runs against each other, example by example, and say which settings differ."""
+    from lab.comparison import as_text
+    from lab.data import load_data
+
+    print(as_text(first, second, load_data(data), weights, runs))
 
 
 @app.command()

@@ -277,6 +277,11 @@ def _unquote(text: str) -> str:
     return text
 
 
+def no_formula(text: str) -> str:
+    """A text for a CSV file: one that a spreadsheet would take for a formula gets an apostrophe in front."""
+    return f"'{text}" if text[:1] in tuple("=+-@\t\r\n＝＋－＠") else text
+
+
 def check_report(data: Data) -> str:
     """What `lab data check` prints: the folder, a line a file, then a line for every row that was left out."""
     lines = data.describe()

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from lab.batches import Rows, Texts, chunks, cross
-from lab.data import TASKS
+from lab.data import TASKS, no_formula
 from lab.errors import LabError
 from lab.tasks import MultitaskModel
 
@@ -103,7 +103,7 @@ def write_predictions(folder: Path, split: str, rows: Mapping[str, Rows],
         with open(folder / f"{name}-{split}-output.csv", "w", encoding="utf-8", newline="\n") as file:
             file.write(f"id \t {header} \n")
             for row, value in zip(rows[task].ids, values, strict=True):
-                file.write(f"{_no_formula(row)} , {int(value) if task == 'sst' else float(value)} \n")
+                file.write(f"{no_formula(row)} , {int(value) if task == 'sst' else float(value)} \n")
 
 
 def read_predictions(file: Path) -> dict[str, float]:
@@ -115,11 +115,6 @@ def read_predictions(file: Path) -> dict[str, float]:
 def shown(value: float | None) -> str:
     """A score for people: three digits, or n/a."""
     return "n/a" if value is None else f"{value:.3f}"
-
-
-def _no_formula(text: str) -> str:
-    """An id that a spreadsheet would take for a formula gets an apostrophe in front."""
-    return f"'{text}" if text[:1] in "=+-@\t\r" else text
 
 
 def predict(run_or_model: "str | Path | Run | MultitaskModel", task: str, texts: Sequence, *, tokenizer: object = None,

@@ -1,117 +1,294 @@
 """Records become pictures. Notebooks, report and dashboard draw with these same functions; none of them needs torch.
 
 Every function takes the frame of `lab.load_runs()` (or a part of it) and returns a plotly Figure whose title says what
-it was made from. Lines are means over seeds alone: runs with other settings or data get a line of their own. Colours
-are Okabe and Ito's (2008), which stay apart for every kind of colour vision; each line has its own dash and marker too.
+it was made from. Lines are means over seeds alone, with a band over them (95 % interval from 3 seeds on, from the lower
+to the higher for 2); runs with other settings or data get a line of their own, and the hover text says in what they
+differ. A recipe looks the same in every picture. Colours are Okabe and Ito's (2008), which stay apart for every kind of
+colour vision; each line has its own dash and marker too.
 """
 
+import itertools
 import json
+import textwrap
+from collections.abc import Mapping
 
 import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from lab.runs import told_apart
+from lab.comparison import differing
+from lab.looks import GRAY, LOOKS, Look, looks
+from lab.records import told_apart
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F7F7F")
-DASHES = ("solid", "dash", "dot", "dashdot")
-MARKERS = ("circle", "square", "diamond", "triangle-up", "x", "cross", "star")
+KEYS = ["name", "settings", "departs", "protocol", "encoder", "data", "fingerprint"]  # what makes a line, or a row
 TASK_NAMES = {"sst": "SST: sentiment", "qqp": "QQP: paraphrase", "sts": "STS: similarity", "all": "overall"}
+SHORT = {"sst": "SST", "qqp": "QQP", "sts": "STS"}
+PAIR_NAMES = {"-".join(pair): " and ".join(map(str.upper, pair)) for pair in itertools.combinations(SHORT, 2)}
 SCORES = {"sst": "accuracy", "qqp": "accuracy", "sts": "pearson", "all": "overall"}
 
 
 def made_from(runs: pd.DataFrame) -> str:
-    """What a picture or table shows: data, encoder, protocol, seeds."""
+    """What a picture or table shows: data, encoder, protocol, seeds, and the days on which the runs were begun."""
     if runs.empty:
         return "no runs"
     many = {c: ", ".join(sorted(runs[c].dropna().astype(str).unique())) for c in ("data", "encoder", "protocol")}
-    seeds = runs.groupby("name")["seed"].nunique()
-    count = f"{seeds.min()}" if seeds.min() == seeds.max() else f"{seeds.min()}-{seeds.max()}"
-    shipped = " · records that ship with the lab" if "shipped" in runs and runs["shipped"].eq(True).any() else ""
-    return f"data: {many['data']} · encoder: {many['encoder']} · protocol: {many['protocol']} · seeds: {count}{shipped}"
+    seeds = runs.groupby(["name", "settings", "data"], dropna=False)["seed"].nunique()
+    return (f"data: {many['data']} · encoder: {many['encoder']} · protocol: {many['protocol']} · "
+            f"seeds: {_range(seeds)} · date: {days(runs)}")
+
+
+def days(runs: pd.DataFrame) -> str:
+    """The day on which runs were begun, or the first and the last."""
+    found = runs["started"].dropna().astype(str).str.extract(r"^(\d{4}-\d\d-\d\d)", expand=False).dropna()
+    return _range(found, " to ") if len(found) else "not recorded"
+
+
+def known(runs: pd.DataFrame) -> pd.DataFrame:
+    """The same rows, where what a record lacks is called so: a group would lose it."""
+    missing = {key: runs[key].fillna("not recorded") for key in KEYS if runs[key].isna().any()}
+    return runs.assign(**missing)
 
 
 def curves(runs: pd.DataFrame, metric: str = "score", split: str = "dev", x: str = "epoch") -> go.Figure:
-    """Figures 1-3: a task a panel, a line a recipe (the mean over its seeds), by epoch, step, updates or seconds.
+    """Figures 1-3: a task a panel, a line a recipe, by epoch, step, updates or seconds.
 
     metric: "score" (each task's own, and overall), or one as recorded, such as "loss" with split "batch".
     """
+    runs = _labelled(runs)
     shown = _scores(runs) if metric == "score" else runs[runs["metric"] == metric]
     shown = shown[shown["split"] == split]
-    if x == "updates":
-        shown = shown.assign(updates=shown["step"] * shown["settings"].map(_steps_an_iteration))
-    figure = _panels(shown, f"{split} {metric} by {x}", runs)
-    for number, (name, of_recipe) in enumerate(shown.assign(label=told_apart(shown)).groupby("label", sort=False)):
-        for column, task in enumerate(t for t in TASK_NAMES if t in set(shown["task"])):
-            line = of_recipe[of_recipe["task"] == task].groupby("step").agg({x: "mean", "value": _mean})
-            figure.add_trace(_line(line[x], line["value"], name, number, first=column == 0), row=1, col=column + 1)
-    figure.update_xaxes(title_text=x)
-    return figure
+    if x in ("updates", "epoch"):
+        settings = {text: json.loads(text) for text in shown["settings"].unique()}
+        iterations = shown["settings"].map({text: of.get("iterations") for text, of in settings.items()})
+        updates = shown["settings"].map({text: _steps_an_iteration(of) for text, of in settings.items()}).astype(float)
+        epochs = shown["step"] / pd.to_numeric(iterations, errors="coerce")  # with its part, where rows lie within one
+        shown = shown.assign(updates=shown["step"] * updates, epoch=epochs.fillna(shown["epoch"]))
+    shown = shown.assign(panel=shown["task"])
+    return _draw(shown, TASK_NAMES | PAIR_NAMES, f"{split} {metric} by {x}", runs, x=x, columns=2)
 
 
 def overfit(runs: pd.DataFrame, name: str) -> go.Figure:
-    """Figure 4: train and dev scores of one recipe by epoch, a task a panel. name: as `runs.told_apart` gives it."""
-    runs = runs[pd.Series(told_apart(runs), index=runs.index, dtype=object) == name]
-    shown = _scores(runs)
-    shown = shown[shown["split"].isin(["train", "dev"])]
-    figure = _panels(shown, f"{name}: train and dev by epoch", runs)
-    for number, split in enumerate(("train", "dev")):
-        for column, task in enumerate(t for t in TASK_NAMES if t in set(shown["task"])):
-            part = shown[(shown["split"] == split) & (shown["task"] == task)]
-            line = part.groupby("epoch")["value"].agg(_mean)
-            figure.add_trace(_line(line.index, line, split, number, first=column == 0), row=1, col=column + 1)
-    figure.update_xaxes(title_text="epoch")
+    """Figure 4: train and dev scores of one recipe by epoch, a task a panel, and the epoch that was best on dev.
+
+    name: as `records.told_apart` gives it. The best epoch is that of the line, the mean over seeds.
+    """
+    runs = _labelled(runs)
+    look = looks(runs["label"].unique()).get(name, LOOKS["baseline"])
+    runs = runs[runs["label"] == name]
+    shown = _scores(runs[runs["split"].isin(["train", "dev"])])
+    shown = shown.assign(label=shown["split"], step=shown["epoch"], panel=shown["task"])
+    train = look._replace(dash="dot", marker=f"{look.marker}-open")
+    figure = _draw(shown, TASK_NAMES, f"{name}: train and dev by epoch", runs, columns=4,
+                   drawn={"train": train, "dev": look})
+    dev = shown[(shown["split"] == "dev") & (shown["task"] == "all")].dropna(subset="epoch")
+    if len(dev):
+        scores = dev.groupby("epoch")["value"].agg(["mean", "count", "size"])
+        scores = scores["mean"].where(scores["count"] == scores["size"])
+        best = scores.index[-1] if scores.isna().all() else scores.idxmax()
+        figure.add_vline(x=best, line={"color": GRAY, "dash": "dash", "width": 1})
+        figure.add_scatter(x=[None], y=[None], mode="lines", line={"color": GRAY, "dash": "dash", "width": 1},
+                           name=f"best on dev: epoch {best:g}")
+    return figure
+
+
+def conflict(runs: pd.DataFrame) -> go.Figure:
+    """The task gradients over training: their cosines, the share of iterations in which they conflict, their norms.
+
+    Means over each epoch. Recipes that have no task gradients of their own are drawn from samples; their names say so.
+    """
+    panels = {f"{metric} {task}": f"{name}: {what}" for metric, what, names in (
+        ("cosine", "cosine", PAIR_NAMES), ("conflict", "share in conflict", PAIR_NAMES),
+        ("grad_norm", "gradient norm", SHORT)) for task, name in names.items()}
+    return _diagnostics(runs, panels, "task gradients by epoch", first="batch", tells="cosine")
+
+
+def smart(runs: pd.DataFrame) -> go.Figure:
+    """SMART's penalty on each task over training (not yet times lambda), what of it dropout alone makes, and the noise.
+
+    Means over each epoch. The last panel has the noise's largest entry, a mean over tokens, after the ascent.
+    """
+    panels = {f"{metric} {task}": f"{name}: {what}" for metric, what in (
+        ("penalty", "penalty"), ("penalty_dropout", "by dropout"), ("penalty_noise", "by noise"))
+        for task, name in SHORT.items()}
+    panels["noise_norm all"] = "largest entry of the noise"
+    figure = _diagnostics(runs, panels, "SMART's penalty by epoch", first="sampled", tells="penalty")
+    if len(list(figure.select_yaxes())) == len(panels):  # the parts on the scale of the whole, task by task
+        for number in range(4, 10):
+            figure.layout[f"yaxis{number}"].matches = ("y", "y2", "y3")[(number - 1) % 3]
     return figure
 
 
 def leaderboard(runs: pd.DataFrame) -> go.Figure:
-    """Each recipe's score on all of dev at its last weights: a point a seed, a panel a task."""
+    """Each recipe's score on all of dev at its last weights: a point a seed; from 3 seeds on mean and 95 % interval."""
+    runs = _labelled(runs)
     shown = _scores(runs[runs["split"] == "dev_full"])
     shown = shown[shown["step"] == shown.groupby("run")["step"].transform("max")]
-    figure = _panels(shown, "all of dev, last epoch", runs)
-    for column, task in enumerate(t for t in TASK_NAMES if t in set(shown["task"])):
-        part = shown[shown["task"] == task]
-        labels = [_plain(label) for label in told_apart(part)]
-        figure.add_trace(go.Scatter(x=part["value"], y=labels, mode="markers", showlegend=False,
-                                    marker={"color": COLOURS[0], "size": 10}), row=1, col=column + 1)
-        if column:
-            figure.update_yaxes(showticklabels=False, row=1, col=column + 1)
-    figure.update_yaxes(autorange="reversed")
+    tasks = [task for task in TASK_NAMES if task in set(shown["task"])]
+    means = _over_seeds(shown, ["task", "label"], "step")
+    overall = means["mean"].xs("all") if "all" in tasks else means["mean"].groupby("label").mean()
+    order = list(overall.sort_values(ascending=False, kind="stable").index)  # nulls last
+    figure = _panels([TASK_NAMES[task] for task in tasks], "all of dev, last epoch", runs, columns=4, legend=False)
+    drawn, traces = looks(runs["label"].unique()), []
+    for (task, name), of in means.iterrows():
+        points = shown[(shown["task"] == task) & (shown["label"] == name)]
+        axis, look, y = tasks.index(task) + 1, drawn[name], _plain(name)
+        several = of["n"] > 2 and of["high"] == of["high"]
+        if several:
+            traces.append((axis, {
+                "x": [of["mean"]], "y": [y], "error_x": {"array": [of["high"] - of["mean"]], "color": look.colour},
+                "marker": _marker(look, 11), "hovertemplate": "mean %{x:.4f}, 95 % interval<extra></extra>"}))
+        traces.append((axis, {
+            "x": list(points["value"]), "y": [y] * len(points), "customdata": [_plain(s) for s in points["seed"]],
+            "marker": {**_marker(look, 5 if several else 10), "opacity": 0.6 if several else 1},
+            "hovertemplate": "%{x:.4f}, seed %{customdata}<extra></extra>"}))
+    figure.add_traces([trace | {"type": "scatter", "mode": "markers", "showlegend": False, "xaxis": f"x{axis}",
+                                "yaxis": f"y{axis}"} for axis, trace in traces])
+    figure.update_yaxes(showticklabels=False, type="category", categoryorder="array",
+                        categoryarray=[_plain(name) for name in reversed(order)])
+    figure.update_yaxes(showticklabels=True, col=1)
+    return figure.update_layout(height=180 + 24 * len(order))
+
+
+# ---- lines -------------------------------------------------------------------------------------------------------
+
+
+def _labelled(runs: pd.DataFrame) -> pd.DataFrame:
+    """The rows with the name of their line; of the same experiment run twice with one seed, only one run."""
+    about = known(runs.drop_duplicates("run").reset_index(drop=True))
+    twins = about.groupby("data")["fingerprint"].transform("nunique") > 1  # two folders of one name and size
+    told = about["data"].astype(str) + " " + about["fingerprint"].astype(str)
+    about = about.assign(data=about["data"].where(~twins, told))
+    about = about.assign(label=told_apart(about), done=about["state"] != "done").sort_values(["done", "run"])
+    about = about.drop_duplicates(["label", "fingerprint", "seed"]).set_index("run")
+    runs = runs[runs["run"].isin(about.index)]
+    return runs.assign(label=runs["run"].map(about["label"]))
+
+
+def _diagnostics(runs: pd.DataFrame, panels: Mapping[str, str], title: str, first: str, tells: str) -> go.Figure:
+    """A panel for each "metric task", from the split `first` where a recipe has `tells` in it, else from the other."""
+    runs = _labelled(runs)
+    shown = runs[runs["split"].isin(["batch", "sampled"])]
+    shown = shown.assign(panel=shown["metric"].astype(str) + " " + shown["task"].astype(str))
+    shown = shown[shown["panel"].isin(panels) & shown["label"].isin(shown.loc[shown["metric"] == tells, "label"])]
+    has = set(shown.loc[(shown["split"] == first) & (shown["metric"] == tells), "label"])
+    shown = shown[(shown["split"] == first) == shown["label"].isin(has)]
+    suffixes = {label: " (sampled)" for label in shown.loc[shown["split"] == "sampled", "label"].unique()}
+    shown = shown.groupby(["panel", "label", "run", "epoch"])["value"].mean().reset_index()  # a window counts as one
+    return _draw(shown.assign(step=shown["epoch"]), panels, title, runs, columns=3, suffixes=suffixes)
+
+
+def _over_seeds(shown: pd.DataFrame, by: list[str], x: str) -> pd.DataFrame:
+    """x, mean, n seeds, and the band's low and high, for each group; a null seed is not averaged away."""
+    of = shown.groupby(by, sort=True).agg(x=(x, "mean"), mean=("value", "mean"), sd=("value", "std"),
+                                          low=("value", "min"), high=("value", "max"), n=("value", "count"),
+                                          size=("value", "size"))
+    of.loc[of["n"] < of["size"], ["mean", "low", "high"]] = float("nan")
+    of.loc[of["n"] < 2, ["low", "high"]] = float("nan")
+    if (of["n"] > 2).any():
+        from lab.significance import half_width  # scipy takes a while
+
+        half = half_width(of["sd"], of["n"])
+        of["low"] = of["low"].where(of["n"] < 3, of["mean"] - half)
+        of["high"] = of["high"].where(of["n"] < 3, of["mean"] + half)
+    return of
+
+
+def _draw(shown: pd.DataFrame, titles: Mapping[str, str], title: str, runs: pd.DataFrame, *, columns: int,
+          x: str = "epoch", drawn: Mapping[str, Look] | None = None,
+          suffixes: Mapping[str, str] | None = None) -> go.Figure:
+    """A panel for each title whose key is in shown["panel"]; in it a line and a band for each label.
+
+    `runs` gives looks (or `drawn` does) and words.
+    """
+    panels, of = set(shown["panel"]), _over_seeds(shown, ["panel", "label", "step"], x)
+    axes = {panel: str(i + 1) for i, panel in enumerate(panel for panel in titles if panel in panels)}
+    figure = _panels([titles[panel] for panel in axes], title, runs, columns)
+    drawn, words = drawn or looks(runs["label"].unique()), _differences(runs)
+    bands, lines, seen = [], [], set()
+    parts = {key: part for key, part in of.groupby(level=["panel", "label"])}
+    for panel, label in sorted(parts, key=lambda key: (int(axes.get(key[0], 0)), list(drawn).index(key[1]))):
+        if panel in axes:
+            part, look = parts[panel, label], drawn[label]
+            name = _plain(f"{label}{(suffixes or {}).get(label, '')}")
+            said = f"<b>{name}</b>" + (f"<br>{words[label]}" if words.get(label) else "")
+            both = {"type": "scatter", "xaxis": f"x{axes[panel]}", "yaxis": f"y{axes[panel]}", "name": name,
+                    "legendgroup": name}
+            bands += [both | _band(part, look)] if part["low"].notna().any() else []
+            lines.append(both | _line(part, look, said, x) | {"showlegend": label not in seen})
+            seen.add(label)
+    for band in bands:
+        band["opacity"] = max(0.05, 0.15 - len(seen) / 100)  # many of them would hide the lines
+    figure.add_traces([*bands, *lines])  # lines lie over all bands
+    for axis in list(axes.values())[-columns:]:  # under the last panel of each column
+        figure.layout[f"xaxis{axis}"].title = {"text": x, "standoff": 2}
     return figure
+
+
+def _line(part: pd.DataFrame, look: Look, said: str, x: str) -> dict:
+    spread = [f"<br>{n} seeds, {'95 %' if n > 2 else 'from'} {low:.4g} to {high:.4g}" if low == low else ""
+              for n, low, high in zip(part["n"], part["low"], part["high"], strict=True)]
+    return {"x": part["x"].tolist(), "y": part["mean"].tolist(), "mode": "lines+markers", "marker": _marker(look, 7),
+            "line": {"color": look.colour, "dash": look.dash, "width": 2}, "meta": [said], "customdata": spread,
+            "hovertemplate": f"%{{meta[0]}}<br>{x} %{{x}}: %{{y:.4g}}%{{customdata}}<extra></extra>"}
+
+
+def _band(part: pd.DataFrame, look: Look) -> dict:
+    """One closed shape for each stretch without a gap."""
+    x, y = [], []
+    points = zip(part["x"], part["low"], part["high"], strict=True)
+    for gap, stretch in itertools.groupby(points, lambda point: point[1] != point[1]):
+        if not gap:
+            along, low, high = zip(*stretch, strict=True)
+            x += [*along, *reversed(along), None]
+            y += [*high, *reversed(low), None]
+    return {"x": x, "y": y, "fill": "toself", "fillcolor": look.colour, "mode": "lines", "line": {"width": 0},
+            "showlegend": False, "hoverinfo": "skip"}
+
+
+def _marker(look: Look, size: int) -> dict:
+    return {"symbol": look.marker, "size": size, "color": look.colour}
+
+
+def _panels(titles: list[str], title: str, runs: pd.DataFrame, columns: int, legend: bool = True) -> go.Figure:
+    rows, columns = max(1, -(-len(titles) // columns)), max(1, min(columns, len(titles)))
+    figure = make_subplots(rows=rows, cols=columns, subplot_titles=titles, vertical_spacing=0.12 if rows < 3 else 0.07)
+    if not titles:
+        figure.add_annotation(text="nothing recorded yet", showarrow=False, x=0.5, y=0.5, xref="paper", yref="paper")
+    title = f"{_plain(title)}<br><sup>{_plain(made_from(runs))}</sup>"
+    room = 22 * -(-runs["label"].nunique() // 6) if legend else 0  # six names a line
+    figure.update_layout(title={"text": title}, template="plotly_white", height=150 + room + 250 * rows,
+                         margin={"t": 90, "l": 50, "r": 20, "b": 45 + room},
+                         legend={"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom"})
+    return figure
+
+
+# ---- words -------------------------------------------------------------------------------------------------------
+
+
+def _differences(runs: pd.DataFrame) -> dict[str, str]:
+    """For each label, the settings in which the lines differ, a line each, for the hover text."""
+    about = runs.drop_duplicates("label")
+    settings = [json.loads(text) | {"data": data} for text, data in zip(about["settings"], about["data"], strict=True)]
+    found = {key: values for key, values in differing(settings).items() if key != "name"}
+    return {label: "<br>".join(_plain(part) for key, values in found.items()
+                               for part in textwrap.wrap(f"{key}: {values[i]}", 60))
+            for i, label in enumerate(about["label"])}
 
 
 def _scores(runs: pd.DataFrame) -> pd.DataFrame:
     return runs[runs["metric"] == runs["task"].map(SCORES)]
 
 
-def _mean(values: pd.Series) -> float:
-    """Over seeds; a null seed is not averaged away."""
-    return values.mean(skipna=False)
-
-
-def _steps_an_iteration(settings: str) -> int:
+def _steps_an_iteration(settings: Mapping) -> int:
     """Optimizer steps in one iteration: three for `separate`, else one an update."""
-    return sum(3 if update == "separate" else 1 for update in json.loads(settings)["updates"])
+    return sum(3 if update == "separate" else 1 for update in settings.get("updates") or ["sum"])
 
 
-def _panels(shown: pd.DataFrame, title: str, runs: pd.DataFrame) -> go.Figure:
-    tasks = [t for t in TASK_NAMES if t in set(shown["task"])]
-    figure = make_subplots(rows=1, cols=max(1, len(tasks)), subplot_titles=[TASK_NAMES[t] for t in tasks])
-    if not tasks:
-        figure.add_annotation(text="nothing recorded yet", showarrow=False, x=0.5, y=0.5, xref="paper", yref="paper")
-    title = f"{_plain(title)}<br><sup>{_plain(made_from(runs))}</sup>"
-    figure.update_layout(title={"text": title}, template="plotly_white", height=380,
-                         legend={"orientation": "h", "y": -0.25}, margin={"t": 90})
-    return figure
-
-
-def _line(x: pd.Series, y: pd.Series, name: str, number: int, first: bool) -> go.Scatter:
-    return go.Scatter(
-        x=x, y=y, name=_plain(name), legendgroup=name, showlegend=first, mode="lines+markers",
-        line={"color": COLOURS[number % len(COLOURS)], "dash": DASHES[number % len(DASHES)], "width": 2},
-        marker={"symbol": MARKERS[number % len(MARKERS)], "size": 6})
+def _range(values: pd.Series, to: str = "-") -> str:
+    low, high = values.min(), values.max()
+    return f"{low}" if low == high else f"{low}{to}{high}"
 
 
 def _plain(text: str) -> str:
     """Names and labels come from files: nothing in them may act as HTML."""
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return str(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -1,143 +1,198 @@
-"""Records become Table 1, and one HTML file that opens without a network."""
+"""Tables and figures in one HTML file that opens without a network, with the same tables as CSV and Markdown beside it.
+
+All that comes from records is escaped: in tables here, in figures by `lab.figures`; and the page may load nothing.
+"""
 
 import html
 import os
 from pathlib import Path
 
 import pandas as pd
+import plotly.graph_objects as go
 
-from lab.data import checkout
-from lab.runs import told_apart
-from lab.significance import compare, power_line
+from lab import figures, tables
+from lab.errors import LabError
+from lab.records import told_apart
 
-TASK_SCORES = {("sst", "accuracy"): "sst", ("qqp", "accuracy"): "qqp", ("sts", "pearson"): "sts",
-               ("all", "overall"): "overall"}
-ALIKE = ["data", "fingerprint", "encoder", "protocol"]  # what runs must share to stand in one table or picture
-KEYS = ["name", "settings", "departs", "protocol", "encoder", "data", "fingerprint"]  # a row of the leaderboard
-NOTES = {"sample": "made from the bundled sample: no number here says anything about the real data sets",
-         "smoke": "protocol smoke: too short to compare recipes",
-         "minilm": "MiniLM was trained on sentence pairs that include Quora's, so its QQP scores had help; its [CLS] "
-                   "pooler is weak, so rows with cls pooling are handicapped"}
+FIGURE_4 = "smart"  # the paper's Figure 4 shows SMART
 
+STYLE = """
+:root { color-scheme: light dark; --ink: #1b1f24; --soft: #59636e; --line: #d1d9e0; --page: #fff; --head: #f3f5f7;
+        --mark: #8a4b00 }
+@media (prefers-color-scheme: dark) { :root { --ink: #e6e8eb; --soft: #9ba5b0; --line: #3a414a; --page: #14171b;
+        --head: #1e2329; --mark: #f0b45c } }
+body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--page); max-width: 1200px;
+       margin: 0 auto; padding: 1rem; overflow-wrap: break-word }
+h1 { margin: .2rem 0 } h2 { font-size: 1.15rem; margin: 2.5rem 0 .5rem; border-top: 1px solid var(--line);
+     padding-top: 1rem } h3 { font-size: 1rem; margin: 1.5rem 0 .4rem }
+a { color: inherit } nav ul { margin: .2rem 0; padding-left: 1.2rem } nav ul ul { padding: 0 }
+nav ul ul li { display: inline-block; margin-right: 1rem }
+p, figcaption, li { max-width: 75ch } .soft, figcaption { color: var(--soft); font-size: .9rem }
+.note { color: var(--mark); font-weight: 600 }
+.wide { overflow-x: auto } table { border-collapse: collapse; font-size: .8rem; font-variant-numeric: tabular-nums }
+th, td { padding: .25rem .3rem; text-align: right; white-space: nowrap; border-bottom: 1px solid var(--line) }
+th { background: var(--head) } thead th { text-align: center } .group { border-left: 1px solid var(--line) }
+th:first-child, td:first-child { text-align: left; position: sticky; left: 0; background: var(--page) }
+thead th:first-child { background: var(--head) }
+figure { margin: 1rem 0 } .plot { min-height: 300px } summary { cursor: pointer; padding: .3rem 0 }
+"""
 
-def leaderboard(runs: pd.DataFrame) -> pd.DataFrame:
-    """Table 1 of the finished runs in `lab.load_runs()`: a row a recipe and setting, best overall first.
-
-    Scores are means over seeds on all of dev: sst, qqp, sts, overall at the last epoch, on which nothing was selected;
-    best_* at the epoch that was best on dev, as the paper reports. paper_overall is the paper's own, and stands beside
-    no number made from the sample or from a changed recipe. A recipe with a null score in some seeds (null_seeds) has
-    none in the mean, and ranks last.
-    """
-    final, keys, scores = _final(runs), KEYS, list(TASK_SCORES.values())
-    columns = [*keys, "seeds", "null_seeds", *scores, *(f"best_{c}" for c in scores), "paper_overall"]
-    if final.empty:
-        return pd.DataFrame(columns=columns)
-    steps = final.groupby("run")["step"]
-    tables = {}
-    for prefix, chosen in (("", final[final["step"] == steps.transform("max")]),
-                           ("best_", final[final["step"] == steps.transform("min")])):
-        by_run = chosen.drop_duplicates(["run", "score"]).pivot(index=[*keys, "run"], columns="score", values="value")
-        by_run = by_run.reindex(columns=TASK_SCORES.values())
-        tables[prefix] = by_run.groupby(level=keys, sort=False).agg(lambda s: s.mean(skipna=False)).add_prefix(prefix)
-    seeds = final.groupby(keys)["seed"].nunique().rename("seeds")
-    null = final.assign(null=final["seed"].where(final["value"].isna())).groupby(keys)["null"].nunique()
-    table = pd.concat([seeds, null.rename("null_seeds"), *tables.values()], axis=1).reset_index()
-    comparable = (table["data"] != "sample") & (table["departs"] == "")
-    table["paper_overall"] = table["name"].map(paper_table("table1")["overall"]).where(comparable)
-    return table.sort_values("overall", ascending=False, na_position="last").reset_index(drop=True)[columns]
-
-
-def _final(runs: pd.DataFrame) -> pd.DataFrame:
-    """The scores of finished runs on all of dev. The same experiment run twice is the same run: a seed counts once."""
-    final = runs[(runs["split"] == "dev_full") & (runs["state"] == "done")]
-    final = final.assign(score=[TASK_SCORES.get(key) for key in zip(final["task"], final["metric"], strict=True)])
-    final = final.dropna(subset="score")
-    return final[final["run"] == final.groupby([*KEYS, "seed"])["run"].transform("min")]
-
-
-def verdicts(runs: pd.DataFrame, reference: str = "baseline") -> str:
-    """Whether any recipe's overall score (last epoch) differs from the reference's over seeds, as text for people.
-
-    `runs`: alike in data, encoder and protocol. Where there is nothing to compare with, or too few seeds, it says so.
-    """
-    final = _final(runs)
-    final = final[(final["score"] == "overall") & (final["step"] == final.groupby("run")["step"].transform("max"))]
-    table = pd.DataFrame({"recipe": told_apart(final), "seed": final["seed"], "value": final["value"]})
-    if "smoke" in set(final["protocol"]) or reference not in set(table["recipe"]) or table["recipe"].nunique() < 2:
-        return ""
-    found = compare(table, reference)
-    if not found["low"].notna().any():
-        return f"no verdict against {reference} below 3 seeds a recipe; `lab ablate ... --seeds 5` makes more\n"
-    shown = found[["recipe", "used", "difference", "low", "high", "p", "verdict"]]
-    body = shown.to_string(index=False, na_rep="", float_format=lambda v: f"{v:.3f}")
-    return (f"overall, against {reference}, with simultaneous 95 % intervals over seeds:\n{body}\n"
-            f"{power_line(table, reference)}\n")
-
-
-def paper_table(name: str) -> pd.DataFrame:
-    """The paper's "table1" (dev) or "table2" (test), by recipe."""
-    return pd.read_csv(checkout() / "data" / "paper" / f"{name}.csv", index_col="recipe")
-
-
-def notes(table: pd.DataFrame) -> list[str]:
-    """What a reader must know about the rows of a leaderboard."""
-    found = {*table["protocol"], *table["encoder"], *(["sample"] if "sample" in set(table["data"]) else [])}
-    return [note for key, note in NOTES.items() if key in found]
-
-
-def as_text(table: pd.DataFrame, runs: pd.DataFrame | None = None) -> str:
-    """The leaderboard for a terminal: a block for each data set, encoder and protocol that may be compared.
-
-    With the runs that it was made from, what they let one say stands below each block.
-    """
-    if table.empty:
-        return "no finished runs yet; `lab train baseline` makes one"
-    blocks = []
-    for (data, fingerprint, encoder, protocol), part in table.groupby(ALIKE, sort=False):
-        shown = part[["name", "seeds", *TASK_SCORES.values(), "best_overall", "paper_overall"]]
-        shown = shown.assign(name=told_apart(part))
-        shown = shown.drop(columns="paper_overall") if data == "sample" else shown
-        body = _with_nulls(shown, part).to_string(index=False, na_rep="n/a", float_format=lambda v: f"{v:.3f}")
-        blocks.append(f"data: {data} ({fingerprint}) · encoder: {encoder} · protocol: {protocol}\n{body}\n"
-                      + "".join(f"! {note}\n" for note in notes(part))
-                      + ("" if runs is None else verdicts(_alike(runs, (data, fingerprint, encoder, protocol)))))
-    return "\n".join(blocks) + ("\nsst, qqp: accuracy; sts: Pearson r; last epoch, all of dev (best_overall: the epoch "
-                                "best on dev; paper_overall: the paper's, best epoch, bert-base)")
-
-
-def _alike(runs: pd.DataFrame, values: tuple) -> pd.DataFrame:
-    return runs[(runs[ALIKE] == list(values)).all(axis=1)]
-
-
-def _with_nulls(shown: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
-    """A null overall score says of how many seeds it is."""
-    nulls = [f"n/a ({k} of {n} seeds)" if k else f"{v:.3f}"
-             for k, n, v in zip(table["null_seeds"], table["seeds"], table["overall"], strict=True)]
-    return shown.assign(overall=nulls)
+# Draws each figure when it is first seen unfolded; panels stand one below the other on a narrow screen.
+SCRIPT = """
+const dark = matchMedia('(prefers-color-scheme: dark)'), narrow = matchMedia('(max-width: 760px)')
+function layoutFor({data, layout}) {
+  const clear = 'rgba(0,0,0,0)', grid = dark.matches ? '#3a414a' : '#e3e7eb'
+  const ink = dark.matches ? '#e6e8eb' : '#1b1f24'
+  layout = {...layout, paper_bgcolor: clear, plot_bgcolor: clear, title: undefined, font: {color: ink},
+            modebar: {bgcolor: clear, color: grid, activecolor: ink}, margin: {...layout.margin, t: 60}}
+  layout.height -= 30
+  const axes = Object.keys(layout).filter(key => /^xaxis/.test(key))
+  for (const key of Object.keys(layout).filter(key => /^[xy]axis/.test(key)))
+    layout[key] = {...layout[key], gridcolor: grid, zerolinecolor: grid, automargin: true}
+  if (!narrow.matches || axes.length < 2) return layout
+  const names = new Set(data.filter(line => line.showlegend !== false).map(line => line.name)).size
+  const each = names ? 260 : layout.height - 60, plot = each * axes.length, foot = 40 + 22 * Math.ceil(names / 2)
+  layout.height = plot + 60 + foot
+  layout.margin = {...layout.margin, l: 40, r: 10, b: foot}
+  axes.forEach((x, i) => {
+    const y = x.replace('x', 'y'), top = 1 - i / axes.length
+    layout[x] = {...layout[x], domain: [0, 1]}
+    layout[y] = {...layout[y], domain: [top - (each - 75) / plot, top], showticklabels: true}
+  })
+  layout.annotations = layout.annotations.map((note, i) => i < axes.length
+    ? {...note, x: .5, y: 1 - i / axes.length} : note)
+  return layout
+}
+function draw(box) {
+  const figure = JSON.parse(box.querySelector('script').textContent)
+  const config = {displaylogo: false, responsive: true, showSendToCloud: false, plotlyServerURL: '',
+                  modeBarButtons: [['toImage', 'zoom2d', 'pan2d', 'resetScale2d']]}
+  Plotly.react(box.querySelector('.plot'), figure.data, layoutFor(figure), config)
+}
+const shown = () => [...document.querySelectorAll('figure')].filter(box => !box.closest('details:not([open])'))
+shown().forEach(draw)
+for (const fold of document.querySelectorAll('details'))
+  fold.addEventListener('toggle', () => fold.open && fold.querySelectorAll('figure').forEach(draw))
+for (const query of [dark, narrow]) query.addEventListener('change', () => shown().forEach(draw))
+"""
 
 
 def write(runs: pd.DataFrame, file: Path) -> Path:
-    """Write the leaderboard and its figures as one HTML file, which needs no network."""
-    from lab import figures
+    """Write the tables and figures of `lab.load_runs()` as `file`, .html, and the tables as .csv and .md beside it."""
+    from plotly.offline import get_plotlyjs
 
-    table = leaderboard(runs)
-    parts, script = ["<h1>minBERT lab</h1>"], True
-    for (data, fingerprint, encoder, protocol), part in table.groupby(ALIKE, sort=False):
-        of = _alike(runs, (data, fingerprint, encoder, protocol))
-        parts.append(f"<h2>{html.escape(figures.made_from(of))}</h2>")
-        parts += [f"<p><strong>{html.escape(note)}</strong></p>" for note in notes(part)]
-        overfits = [figures.overfit(of, name) for name in told_apart(part)]
-        for figure in (figures.leaderboard(of), figures.curves(of), *overfits):
-            parts.append(figure.to_html(full_html=False, include_plotlyjs=script, config={"displaylogo": False}))
-            script = False
-        shown = part.drop(columns=["settings", "fingerprint", "null_seeds"]).assign(name=told_apart(part))
-        parts.append(_with_nulls(shown, part).to_html(index=False, na_rep="n/a", float_format=lambda v: f"{v:.3f}"))
-        parts.append(f"<pre>{html.escape(verdicts(of))}</pre>")
-    style = ("body{font:16px system-ui;max-width:1200px;margin:2rem auto;padding:0 1rem} h2{font-size:1.1rem} "
-             "td,th{padding:.2rem .6rem}")
-    page = (f"<!doctype html><html lang='en'><meta charset='utf-8'><meta name='viewport' content='width=device-width'>"
-            f"<title>minBERT lab</title><style>{style}</style>{''.join(parts)}</html>")
+    if file.suffix.lower() not in (".html", ".htm"):
+        raise LabError(f"{file}: the report is an HTML file, such as report.html; .csv and .md are written beside it")
+    contents, sections = [], []
+    for number, block in enumerate(tables.blocks(runs), 1):
+        headings, body = _section(block, f"b{number}")
+        inner = "".join(f"<li><a href='#{anchor}'>{_text(title)}</a></li>" for anchor, title in headings)
+        contents.append(f"<li><a href='#b{number}'>{_text(block.made_from)}</a><ul>{inner}</ul></li>")
+        sections.append(f"<section><h2 id='b{number}'>{_text(block.made_from)}</h2>{body}</section>")
+    page = (
+        "<!doctype html><html lang='en'><head><meta charset='utf-8'><meta name='viewport' content='width=device-width, "
+        "initial-scale=1'><meta http-equiv='Content-Security-Policy' content=\"default-src 'none'; style-src "
+        "'unsafe-inline'; script-src 'unsafe-inline'; img-src data: blob:\"><title>minBERT lab</title>"
+        f"<style>{STYLE}</style></head><body><h1>minBERT lab</h1><nav aria-label='Contents'>"
+        f"<ul>{''.join(contents)}</ul></nav><noscript><p>The figures need JavaScript; the tables do not.</p></noscript>"
+        f"{''.join(sections)}"
+        f"<script>{get_plotlyjs()}</script><script>{SCRIPT}</script></body></html>")
     file.parent.mkdir(parents=True, exist_ok=True)
-    part = file.with_suffix(f".{os.getpid()}.part")
-    part.write_text(page, encoding="utf-8")
-    return part.replace(file)
+    for suffix, text in ((".csv", tables.as_csv(runs)), (".md", tables.as_markdown(runs)), (file.suffix, page)):
+        part = file.with_suffix(f".{os.getpid()}.part")
+        part.write_text(text, encoding="utf-8", newline="")
+        part.replace(file.with_suffix(suffix))
+    return file
+
+
+def _section(block: tables.Block, anchor: str) -> tuple[list[tuple[str, str]], str]:
+    """A block's headings (anchor, title), and its HTML under its own heading."""
+    parts = [f"<p class='note'>{_sentence(note)}</p>" for note in block.notes]
+    headings = []
+
+    def head(title: str) -> None:
+        headings.append((f"{anchor}-{len(headings) + 1}", title))
+        parts.append(f"<h3 id='{headings[-1][0]}'>{_text(title)}</h3>")
+
+    head("Table 1: all of dev")
+    parts.append(_table(tables.cells(block.dev)))
+    parts += [f"<p>Not here: {', '.join(gone)}.</p>"] if (gone := tables.missing(block.dev)) else []
+    parts.append(f"<p class='soft'>{_text(tables.LEGEND)}</p>")
+    if len(block.test):
+        head("Table 2: test")
+        parts.append(_table(tables.cells(block.test)))
+        parts += [f"<p class='note'>{_sentence(note)}</p>" for note in tables.test_notes(block.test)]
+    if len(block.verdicts) or block.said:
+        head("Verdicts")
+        if len(block.verdicts):
+            parts.append(f"<p>{_sentence(tables.VERDICTS.format('baseline'))}</p>")
+            parts.append(_table(tables.verdict_cells(block.verdicts)))
+        parts.append(f"<p>{_sentence(block.said)}</p>")
+    head("Figures 1-3: dev scores by epoch")
+    parts.append(_figure(figures.curves(block.runs), "Each task's dev score and the overall score after every epoch: a "
+                         "line a recipe, the mean over its seeds, with a band over them from two seeds on."))
+    head("All of dev at the last epoch")
+    parts.append(_figure(figures.leaderboard(block.runs), "A point a seed; from three seeds on also the mean, with a "
+                         "95 % interval over seeds."))
+    head("Figure 4: train and dev")
+    names = told_apart(block.dev)
+    opened = [label for label, name in zip(names, block.dev["name"], strict=True) if name == FIGURE_4][:1]
+    parts += [_overfit(block.runs, name) for name in opened]
+    parts += [f"<details><summary>{_text(name)}</summary>{_overfit(block.runs, name)}</details>"
+              for name in names if name not in opened]
+    for title, figure, caption in (
+            ("Gradients of the tasks", figures.conflict(block.runs), "Cosines between the encoder's task gradients, "
+             "the share of iterations in which they conflict (cosine below 0), and their norms; means over each epoch. "
+             "Sampled: the recipe has no task gradients of its own, so some were drawn beside the training."),
+            ("SMART's penalty", figures.smart(block.runs), "What SMART adds to each loss, before lambda; how much of "
+             "it dropout makes alone, and how much the noise; the size of the noise.")):
+        if figure.data:
+            head(title)
+            parts.append(_figure(figure, caption))
+    return headings, "".join(parts)
+
+
+def _overfit(runs: pd.DataFrame, name: str) -> str:
+    return _figure(figures.overfit(runs, name), f"{name}: train (dotted, a sample of the training rows) and dev after "
+                   "every epoch. Where they part, the recipe learns by heart.")
+
+
+def _figure(figure: go.Figure, caption: str) -> str:
+    """A figure as data, which the page's script draws; no text in it can end the script element."""
+    data = figure.to_json().replace("<", "\\u003c")
+    return (f"<figure><div class='plot'></div><figcaption>{_text(caption)}</figcaption>"
+            f"<script type='application/json'>{data}</script></figure>")
+
+
+def _table(table: pd.DataFrame) -> str:
+    """A frame of texts as an HTML table; two-level columns get a line for their groups."""
+    lines, firsts = [], set()
+    if table.columns.nlevels == 2:
+        groups = [group for group, _ in table.columns]
+        firsts = {i for i, group in enumerate(groups) if group and (i == 0 or groups[i - 1] != group)}
+        cells = [f"<th scope='col' colspan='{groups.count(group)}'{_mark(group)}>{_text(group)}</th>"
+                 for group in dict.fromkeys(groups)]
+        lines.append(f"<tr>{''.join(cells)}</tr>")
+    names = [column[-1] if isinstance(column, tuple) else column for column in table.columns]
+    lines.append(_row(names, "th scope='col'", firsts))
+    body = [_row(row, "td", firsts) for row in table.itertuples(index=False)]
+    return (f"<div class='wide' tabindex='0' role='region' aria-label='Table'><table><thead>{''.join(lines)}</thead>"
+            f"<tbody>{''.join(body)}</tbody></table></div>")
+
+
+def _row(texts: list[str] | tuple, tag: str, firsts: set[int]) -> str:
+    cells = (f"<{tag}{_mark(i in firsts)}>{_text(text)}</{tag.split()[0]}>" for i, text in enumerate(texts))
+    return f"<tr>{''.join(cells)}</tr>"
+
+
+def _mark(first: object) -> str:
+    return " class='group'" if first else ""
+
+
+def _sentence(text: str) -> str:
+    return _text(f"{text[:1].upper()}{text[1:].rstrip('.')}.")
+
+
+def _text(text: object) -> str:
+    """Nothing from a file is ever HTML."""
+    return html.escape(str(text))

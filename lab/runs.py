@@ -16,7 +16,6 @@ import re
 import shutil
 import subprocess
 import time
-import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Self
@@ -27,7 +26,6 @@ from lab.data import checkout
 from lab.errors import LabError
 
 if TYPE_CHECKING:
-    import pandas as pd
     from torch import Tensor
 
 STALE_AFTER = 120  # seconds without a heartbeat after which a "running" run is taken for stopped
@@ -47,8 +45,8 @@ def shipped_root() -> Path:
 
 def shown_store(root: str | Path | None = None) -> tuple[Path, str | None]:
     """The store to read, and a line to show with it: where none is named and one's own has no run, the shipped one."""
-    own, shipped = runs_root(root), _runs_in(shipped_root())
-    if root is not None or not shipped or _runs_in(own):
+    own, shipped = runs_root(root), runs_in(shipped_root())
+    if root is not None or not shipped or runs_in(own):
         return own, None
     made = [_read_json(run.folder / "experiment.json") for run in shipped]
     days, recipes = zip(*[(str(e.get("started"))[:10], e.get("experiment", {}).get("name")) for e in made], strict=True)
@@ -91,7 +89,7 @@ class Run:
         given = Path(run)
         folder = given if given.is_absolute() or len(given.parts) > 1 else shown_store(root)[0] / checked_name(str(run))
         if not (folder / "experiment.json").is_file():
-            there = ", ".join(r.name for r in _runs_in(runs_root(root))) or "none yet; `lab train baseline` makes one"
+            there = ", ".join(r.name for r in runs_in(runs_root(root))) or "none yet; `lab train baseline` makes one"
             raise LabError(f"there is no run {str(run)!r} (runs: {there})")
         return cls(folder)
 
@@ -236,60 +234,12 @@ def fill(model: Any, tensors: Mapping[str, "Tensor"], run: Run) -> None:
 
 def list_runs(root: str | Path | None = None) -> list[Run]:
     """All runs of the store that `shown_store` gives, by name."""
-    return _runs_in(shown_store(root)[0])
+    return runs_in(shown_store(root)[0])
 
 
-def _runs_in(folder: Path) -> list[Run]:
+def runs_in(folder: Path) -> list[Run]:
+    """All runs of a folder, by name."""
     return [Run(f.parent) for f in sorted(folder.glob("*/experiment.json"))] if folder.is_dir() else []
-
-
-def load_runs(root: str | Path | None = None) -> "pd.DataFrame":
-    """Every metric row of a store's runs (see `shown_store`): one row a metric value, beside its run's settings.
-
-    Columns: run, name, seed, protocol, encoder, settings (all but the seed, as JSON), departs (in what it is not the
-    recipe of its name), data ("sample", or what it was), fingerprint, state, shipped (with the lab), then step, epoch,
-    split, task, metric, value, seconds. Warnings name runs that cannot be read, and say if the shipped ones are shown.
-    """
-    import pandas as pd
-
-    store, note = shown_store(root)
-    if note:
-        warnings.warn(note, stacklevel=2)
-    columns = ["run", "name", "seed", "protocol", "encoder", "settings", "departs", "data", "fingerprint", "state",
-               "shipped", "step", "epoch", "split", "task", "metric", "value", "seconds"]
-    rows: list[dict] = []
-    for run in _runs_in(store):
-        try:
-            config = run.config
-            settings = {"pair": "siamese", **config["experiment"]}  # older records have no pair
-            data = config.get("data") or {}
-            about = {"run": run.name, **{k: settings.get(k) for k in ("name", "seed", "protocol", "encoder")},
-                     "settings": json.dumps({k: v for k, v in settings.items() if k != "seed"}, sort_keys=True),
-                     "departs": ", ".join(config.get("departs") or []),
-                     "data": data.get("label"), "fingerprint": data.get("fingerprint"),
-                     "state": run.status.get("state"), "shipped": store == shipped_root()}
-            rows += [{**about, **row} for row in run.rows()]
-        except (LabError, AttributeError) as error:
-            warnings.warn(f"run {run.name} is left out: {error}", stacklevel=2)
-    frame = pd.DataFrame(rows, columns=columns)
-    return frame.assign(**{c: pd.to_numeric(frame[c], errors="coerce") for c in ("step", "epoch", "value", "seconds")})
-
-
-def told_apart(frame: "pd.DataFrame") -> list[str]:
-    """A name for each row of a frame with columns name, settings and data: the recipe's, and what tells it apart.
-
-    Where several settings or data sets share a recipe's name, those that differ are put behind it.
-    """
-    about = frame[["name", "settings", "data"]].astype(str).drop_duplicates()
-    names = {}
-    for name, same in about.groupby("name"):
-        keys = list(zip(same["settings"], same["data"], strict=True))
-        settings = [json.loads(text) | {"data": data} for text, data in keys]
-        differ = sorted({k for s in settings for k in s if any(other.get(k) != s[k] for other in settings)})
-        for key, mine in zip(keys, settings, strict=True):
-            names[name, *key] = name + (f" ({', '.join(f'{k}={mine.get(k)}' for k in differ)})" if differ else "")
-    rows = frame[["name", "settings", "data"]].astype(str).itertuples(index=False)
-    return [names[tuple(row)] for row in rows]
 
 
 def _provenance() -> dict[str, Any]:

@@ -26,12 +26,19 @@ def interval(values: ArrayLike, level: float = .95) -> tuple[float, float, float
 
     Below 3 values low and high are nan: points only. A null (nan) value, or none at all, makes all three nan.
     """
-    x, tail = np.asarray(values, dtype=np.float64).ravel(), _tail(level)
+    x, _ = np.asarray(values, dtype=np.float64).ravel(), _tail(level)
     if not x.size or not np.isfinite(x).all():
         return np.nan, np.nan, np.nan
-    # half-width = t(1 - alpha / 2; S - 1) s / sqrt(S)
-    half = stats.t.isf(tail / 2, x.size - 1) * stats.sem(x) if x.size >= FEWEST_SEEDS else np.nan
+    half = half_width(x.std(ddof=1), x.size, level) if x.size >= FEWEST_SEEDS else np.nan
     return float(x.mean()), float(x.mean() - half), float(x.mean() + half)
+
+
+def half_width(sd: ArrayLike, seeds: ArrayLike, level: float = .95) -> np.ndarray:
+    """Half of such an interval, from the standard deviations over seeds (n - 1) and their numbers; nan below 3."""
+    seeds, tail = np.asarray(seeds), _tail(level)
+    # half-width = t(1 - alpha / 2; S - 1) s / sqrt(S)
+    half = stats.t.isf(tail / 2, np.maximum(seeds, FEWEST_SEEDS) - 1) * np.asarray(sd) / np.sqrt(seeds)
+    return np.where(seeds >= FEWEST_SEEDS, half, np.nan)
 
 
 def dunnett_p(t: float, comparisons: int, df: float) -> float:

@@ -1,7 +1,11 @@
 """What several tests do with runs."""
 
+import json
+
+import pandas as pd
 import torch
 
+from lab.figures import SCORES
 from lab.train import fit
 
 
@@ -34,3 +38,23 @@ def same_weights(ours, theirs):
     """Whether two models are equal to the bit."""
     ours, theirs = ours.state_dict(), theirs.state_dict()
     return ours.keys() == theirs.keys() and all(torch.equal(ours[key], theirs[key]) for key in ours)
+
+
+def records(name="baseline", seed=1, data="SST 8544", overall=0.5, best=None, state="done", run=None, test=None,
+            started="2026-11-23T10:00:00+0000", more=(), **settings):
+    """The rows of one made-up run of two epochs, as `lab.load_runs` gives them.
+
+    dev_full stands at the last epoch and, with `best`, at the first; with `test`, a value, test rows do too.
+    more: (step, split, task, metric, value) of further rows.
+    """
+    settings = {"name": name, "updates": ["separate"], "iterations": 47, **settings}
+    about = {"run": run or f"{name}-{seed}", "name": name, "seed": seed, "protocol": "laptop", "encoder": "minilm",
+             "settings": json.dumps(settings), "departs": "", "data": data, "fingerprint": data, "started": started,
+             "state": state}
+    scores = [("dev", 47, best or 0.4), ("train", 47, 0.5), ("dev", 94, overall), ("train", 94, 0.9),
+              ("dev_full", 94, overall), *([("dev_full", 47, best)] if best else [])]
+    scores += [("test", 94, test), *([("test", 47, best)] if best else [])] if test else []
+    rows = [(step, split, task, metric, value) for split, step, value in scores for task, metric in SCORES.items()]
+    return pd.DataFrame([{**about, "step": step, "epoch": -(-step // 47), "split": split, "task": task,
+                          "metric": metric, "value": value, "seconds": 1.0}
+                         for step, split, task, metric, value in [*rows, *more]])

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 
@@ -47,8 +48,18 @@ def test_train_predict_and_report(run, tiny_data, tiny_encoder, tmp_path):
     code, out, _ = run("predict", runs[1], "How far is it?", "What is the distance?", "--weights", "last")
     assert code == 0 and "qqp" in out and "sts" in out and "last weights" in out
 
+    code, out, _ = run("compare", *runs, "--data", tiny_data)
+    assert code == 0 and f"a: {runs[0]}" in out and fingerprint in out and "McNemar, exact" in out
+    assert "updates" in out.split("settings that differ:")[1].split("a minus b")[0]
+    code, _, err = run("compare", *runs)  # the sample, with which they were not made
+    assert code == 2 and len(err.splitlines()) == 1 and f"was made with data {fingerprint}" in err
+
+    shutil.copytree(tmp_path / "runs" / runs[0], tmp_path / "runs" / "half")
+    (tmp_path / "runs" / "half" / "status.json").write_text('{"state": "failed"}')
     code, out, _ = run("report")
     assert code == 0 and "baseline" in out and "multitask" in out and "too short to compare" in out
+    assert f"runs: {', '.join(runs)}\n" in out and "not shown: half (failed)" in out
+    assert "report.csv" in out and (tmp_path / "runs" / "report.md").exists()
     page = (tmp_path / "runs" / "report.html").read_text(encoding="utf-8")
     assert "multitask" in page and "src=\"http" not in page and "too short to compare" in page
 
@@ -102,6 +113,7 @@ BAD = [
     (["train", "baseline", "multitask", "--run", "x"], "--run names one run"),
     (["predict", "nothing", "text"], "there is no run 'nothing'"),
     (["predict", "../../etc", "text"], "there is no run"),
+    (["compare", "nothing", "else"], "there is no run 'nothing'"),
     (["data", "check", "nowhere"], "nowhere"),
     (["train", "baseline", "--set", "batch_size=1000"], "batch of 1000 cannot be drawn"),
     (["train", "baseline", "--set", "lr=1e30", "--set", "epochs=1"], "NaN or infinite"),

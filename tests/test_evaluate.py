@@ -10,7 +10,7 @@ import torch
 import lab
 from lab.batches import pack, prepare
 from lab.evaluate import evaluate, logits, pearson, read_predictions, write_predictions
-from lab.report import paper_table
+from lab.tables import paper_table
 from lab.tasks import MultitaskModel
 from lab.weights import load_encoder
 

@@ -14,7 +14,8 @@ from helpers import stopped, trained
 
 import lab
 from lab import checkpoints
-from lab.runs import Run, checked_name, list_runs, load_runs
+from lab.records import load_runs
+from lab.runs import Run, checked_name, list_runs
 from lab.train import fit
 
 
@@ -222,6 +223,7 @@ def test_load_runs_is_long_form_and_passes_over_what_is_broken(tiny, tiny_data, 
     assert len(frame) == len(rows) and set(frame["run"]) == {"one"}
     assert {"name", "seed", "protocol", "encoder", "settings", "data", "step", "epoch", "split", "task", "metric",
             "value", "seconds"} <= set(frame.columns)
+    assert frame["started"].str.match(r"20\d\d-\d\d-\d\dT").all()
     assert load_runs(tmp_path / "nowhere").empty and list_runs(tmp_path / "nowhere") == []
 
 

@@ -112,7 +112,7 @@ def smart(runs: pd.DataFrame) -> go.Figure:
         for task, name in SHORT.items()}
     panels["noise_norm all"] = "largest entry of the noise"
     figure = _diagnostics(runs, panels, "SMART's penalty by epoch", first="sampled", tells="penalty")
-    if len(list(figure.select_yaxes())) == len(panels):  # the parts on the scale of the whole, task by task
+    if len(figure.layout.annotations) == len(panels):  # the parts on the scale of the whole, task by task
         for number in range(4, 10):
             figure.layout[f"yaxis{number}"].matches = ("y", "y2", "y3")[(number - 1) % 3]
     return figure

@@ -46,7 +46,7 @@ function layoutFor({data, layout}) {
   layout = {...layout, paper_bgcolor: clear, plot_bgcolor: clear, title: undefined, font: {color: ink},
             modebar: {bgcolor: clear, color: grid, activecolor: ink}, margin: {...layout.margin, t: 60}}
   layout.height -= 30
-  const axes = Object.keys(layout).filter(key => /^xaxis/.test(key))
+  const axes = Object.keys(layout).filter(key => /^xaxis/.test(key)).slice(0, layout.annotations.length)
   for (const key of Object.keys(layout).filter(key => /^[xy]axis/.test(key)))
     layout[key] = {...layout[key], gridcolor: grid, zerolinecolor: grid, automargin: true}
   if (!narrow.matches || axes.length < 2) return layout
@@ -59,8 +59,7 @@ function layoutFor({data, layout}) {
     layout[x] = {...layout[x], domain: [0, 1]}
     layout[y] = {...layout[y], domain: [top - (each - 75) / plot, top], showticklabels: true}
   })
-  layout.annotations = layout.annotations.map((note, i) => i < axes.length
-    ? {...note, x: .5, y: 1 - i / axes.length} : note)
+  layout.annotations = layout.annotations.map((title, i) => ({...title, x: .5, y: 1 - i / axes.length}))
   return layout
 }
 function draw(box) {

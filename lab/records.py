@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from lab import runs
 from lab.errors import LabError
-from lab.runs import Run, runs_in, shipped_root, shown_store
 
 ABOUT = ("run", "name", "protocol", "encoder", "settings", "departs", "data", "fingerprint", "started", "state")
 TEXTS, NUMBERS = ("split", "task", "metric"), ("step", "epoch", "value", "seconds")
@@ -32,7 +32,7 @@ def load_runs(root: str | Path | None = None) -> pd.DataFrame:
     lab), then step, epoch, split, task, metric, value, seconds. Texts are categories; what a record lacks is "not
     recorded". Warnings name runs that cannot be read, and say if the shipped ones are shown.
     """
-    folder, note = shown_store(root)
+    folder, note = runs.shown_store(root)
     if note:
         warnings.warn(note, stacklevel=2)
     store = Store(folder)
@@ -54,7 +54,7 @@ class Store:
     def frame(self) -> pd.DataFrame:
         """As `load_runs`; the very same object as before where nothing has changed. Texts are categories."""
         found, changed, self.unreadable = {}, self._frame is None, {}
-        for run in runs_in(self.folder):
+        for run in runs.runs_in(self.folder):
             records = self._runs.get(run.name) or _Records(run, self._words)
             try:
                 changed |= records.refresh()
@@ -70,7 +70,7 @@ class Store:
         records = list(self._runs.values())
         lengths = [len(r.values["step"]) for r in records]
         columns: dict[str, Any] = {"seed": np.repeat([r.about["seed"] for r in records], lengths),
-                                   "shipped": self.folder == shipped_root()}
+                                   "shipped": self.folder == runs.shipped_root()}
         for name in ABOUT:
             codes, words = pd.factorize(np.array([r.about[name] for r in records], dtype=object), sort=True)
             columns[name] = pd.Categorical.from_codes(np.repeat(codes, lengths), words, ordered=True)
@@ -87,7 +87,7 @@ class Store:
 class _Records:
     """One run's settings and rows, as far as they were read."""
 
-    def __init__(self, run: Run, words: dict[str, int]) -> None:
+    def __init__(self, run: runs.Run, words: dict[str, int]) -> None:
         self.run, self.words = run, words
         self.read, self.tail, self.stamp = 0, b"", None
         self.about: dict[str, Any] = {}
@@ -140,7 +140,7 @@ def _rows(lines: bytes) -> Iterator[tuple]:
             yield (*(_text(row.get(name)) for name in TEXTS), *(_number(row.get(name)) for name in NUMBERS))
 
 
-def _about(run: Run) -> dict[str, Any]:
+def _about(run: runs.Run) -> dict[str, Any]:
     config = run.config
     settings, data, departs = ADDED | config["experiment"], config.get("data"), config.get("departs")
     data = data if isinstance(data, dict) else {}

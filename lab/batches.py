@@ -1,7 +1,8 @@
 """Texts become token ids once; rows become packed batches.
 
-Texts -> `Texts` (each distinct text tokenized once, in flat arrays) -> `Rows` (a task's rows as numbers of texts) ->
-`Stream` (an endless shuffle whose place is one integer) -> `Batch` (N real tokens in a row, and not one [PAD]).
+Texts -> `Texts` (each distinct text tokenized once, in flat arrays) -> `Rows` (a task's rows as numbers of texts; with
+`cross` a pair is one text) -> `Stream` (an endless shuffle whose place is one integer) -> `Batch` (N real tokens in a
+row, and not one [PAD]).
 
 Shapes: S sequences of a batch, N their tokens, B rows of a task.
 """
@@ -9,9 +10,9 @@ Shapes: S sequences of a batch, N their tokens, B rows of a task.
 import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -20,7 +21,7 @@ from safetensors.numpy import load_file, save_file
 from torch import Tensor
 
 from lab.bert import Layout
-from lab.data import TASKS, Data, Split
+from lab.data import FORMATS, TASKS, Data, Split
 from lab.errors import LabError
 
 SUBSET_SEED = 224  # which rows a smaller scale keeps; the same for every recipe and seed
@@ -28,16 +29,22 @@ SUBSET_SEED = 224  # which rows a smaller scale keeps; the same for every recipe
 
 @dataclass(frozen=True)
 class Texts:
-    """Distinct texts as token ids, one behind the other."""
+    """Distinct texts, or `cross` pairs of them, as token ids, one behind the other."""
 
     tokens: np.ndarray  # int32, every text's ids with [CLS] and [SEP]
     starts: np.ndarray  # int64, one more than there are texts
-    cut: int  # texts that were longer than the encoder's positions and lost their end
+    whole: np.ndarray  # int64, tokens of each text before it was cut to the encoder's positions
+    segments: np.ndarray | None = None  # int8, 1 from a pair's second text on; None: there are no pairs
 
     @property
     def lengths(self) -> np.ndarray:
         """Tokens of each text."""
         return np.diff(self.starts)
+
+    @property
+    def cut(self) -> int:
+        """How many texts were longer than the encoder's positions and lost their end."""
+        return int((self.whole > self.lengths).sum())
 
     @classmethod
     def encode(cls, texts: Sequence[str], tokenizer: object, longest: int = 512, cache: Path | None = None) -> Self:
@@ -48,22 +55,25 @@ class Texts:
         if file and file.exists():
             try:
                 arrays = load_file(file)
-                return cls(arrays["tokens"], arrays["starts"], int(arrays["cut"][0]))
+                return cls(arrays["tokens"], arrays["starts"], arrays["whole"])
             except (SafetensorError, KeyError, OSError):
-                file.unlink(missing_ok=True)  # half a file, from a disk that was full: make it again
-        last, cut, rows = tokenizer.sep_token_id, 0, []
+                file.unlink(missing_ok=True)  # half a file from a full disk, or an older version's: make it again
+        backend.no_truncation()  # a call of the tokenizer leaves it cutting and padding
+        backend.no_padding()
+        last, rows, whole = tokenizer.sep_token_id, [], []
         for i in range(0, len(texts), 20_000):
             for encoding in backend.encode_batch_fast(list(texts[i : i + 20_000])):
                 ids = encoding.ids
+                whole.append(len(ids))
                 if len(ids) > longest:
-                    ids, cut = [*ids[: longest - 1], last], cut + 1
+                    ids = [*ids[: longest - 1], last]
                 rows.append(np.array(ids, dtype=np.int32))
         starts = np.cumsum([0, *map(len, rows)], dtype=np.int64)
-        made = cls(np.concatenate(rows) if rows else np.zeros(0, np.int32), starts, cut)
+        made = cls(np.concatenate(rows) if rows else np.zeros(0, np.int32), starts, np.array(whole, np.int64))
         if file:
             file.parent.mkdir(parents=True, exist_ok=True)
             part = file.with_suffix(f".{os.getpid()}.part")
-            save_file({"tokens": made.tokens, "starts": made.starts, "cut": np.array([cut])}, part)
+            save_file({"tokens": made.tokens, "starts": made.starts, "whole": made.whole}, part)
             part.replace(file)
         return made
 
@@ -74,7 +84,7 @@ class Rows:
 
     task: str
     ids: list[str]
-    text: np.ndarray  # (rows, 1) for sst, (rows, 2) for pairs
+    text: np.ndarray  # (rows, 1), or (rows, 2) for pairs that `cross` has not joined
     labels: np.ndarray  # (rows,) float32
     texts: Texts
 
@@ -94,14 +104,15 @@ class Rows:
 
 
 def prepare(data: Data, tokenizer: object, *, share: float = 1.0, longest: int = 512,
-            cache: Path | None = None) -> dict[tuple[str, str], Rows]:
-    """All splits as token ids, (task, split) -> Rows; of the training rows only this share."""
+            cache: Path | None = None, pair: str = "siamese") -> dict[tuple[str, str], Rows]:
+    """All splits as token ids, (task, split) -> Rows; of the training rows only this share; pair: siamese or cross."""
     kept = {key: _kept(split, share) for key, split in data.splits.items()}
     number: dict[str, int] = {}
     text = {key: np.array([[number.setdefault(t, len(number)) for t in e.texts] for e in kept[key]]) for key in kept}
     texts = Texts.encode(list(number), tokenizer, longest, cache)
-    return {key: Rows(key[0], [e.id for e in kept[key]], text[key],
+    rows = {key: Rows(key[0], [e.id for e in kept[key]], text[key].reshape(-1, len(FORMATS[key[0]].texts)),
                       np.array([e.label for e in kept[key]], dtype=np.float32), texts) for key in kept}
+    return cross(rows, longest) if pair == "cross" else rows
 
 
 def _kept(split: Split, share: float) -> list:
@@ -109,6 +120,40 @@ def _kept(split: Split, share: float) -> list:
         return split.examples
     order = np.random.default_rng([SUBSET_SEED, TASKS.index(split.task)]).permutation(len(split.examples))
     return [split.examples[i] for i in np.sort(order[: round(share * len(order))])]
+
+
+def cross(rows: Mapping[Any, Rows], longest: int) -> dict[Any, Rows]:
+    """The same rows with each pair as one text, [CLS] a [SEP] b [SEP], segment 1 from b on (Devlin et al. 2019).
+
+    Made of the texts' own ids, each distinct pair once. Of more than `longest` tokens the longer text loses its end,
+    then both do, as with transformers' truncation="longest_first".
+    """
+    texts = next(iter(rows.values())).texts
+    nothing = len(texts.whole)  # the number of the second text that an SST row lacks
+    pairs = [np.pad(part.text, [(0, 0), (0, 2 - part.text.shape[1])], constant_values=nothing)
+             for part in rows.values()]
+    distinct, number = np.unique(np.concatenate(pairs), axis=0, return_inverse=True)
+    numbers = np.split(number.reshape(-1, 1), np.cumsum([len(part) for part in pairs[:-1]]))
+    joined = _join(texts, *distinct.T, longest)
+    return {key: replace(part, text=text, texts=joined)
+            for (key, part), text in zip(rows.items(), numbers, strict=True)}
+
+
+def _join(texts: Texts, a: np.ndarray, b: np.ndarray, longest: int) -> Texts:
+    """Texts a (S,) and b (S,), numbers in `texts`, two by two; a b that is one past the last number adds nothing."""
+    # Their tokens without [CLS] and [SEP], x and y; y = -1 adds nothing, not even b's [SEP].
+    x, y, room = texts.whole[a] - 2, np.append(texts.whole, 1)[b] - 2, longest - 3
+    # short = min(x, y, floor(room / 2));   long = min(max(x, y), room - short)
+    short = np.minimum(np.minimum(x, y), room // 2)
+    long = np.minimum(np.maximum(x, y), room - short)
+    first, second = np.where(x > y, long, short) + 2, np.where(x > y, short, long) + 1  # [CLS] a [SEP], b [SEP]
+    lengths = np.column_stack([first, second]).ravel()
+    sources = np.column_stack([texts.starts[a], texts.starts[b] + 1]).ravel()  # b without its [CLS]
+    ends = lengths.cumsum()
+    tokens = texts.tokens[np.repeat(sources, lengths) + _count(lengths)]
+    tokens[ends - 1] = texts.tokens[-1]  # [SEP], also where a text was cut
+    segments = np.repeat(np.tile(np.array([0, 1], np.int8), len(a)), lengths)
+    return Texts(tokens, np.append(0, ends[1::2]), x + y + 3, segments)
 
 
 class Stream:
@@ -168,9 +213,10 @@ SAMPLERS: dict[str, Sampler] = {"parallel": parallel, "proportional": proportion
 
 @dataclass(frozen=True)
 class Batch:
-    """Rows of one or more tasks, packed: all of their sentences in one row of N tokens."""
+    """Rows of one or more tasks, packed: all of their sequences in one row of N tokens."""
 
     ids: Tensor  # (N,)
+    segments: Tensor | None  # (N,); None: all 0
     positions: Tensor  # (N,)
     layout: Layout
     place: Tensor  # (S,) where sequence s stands in the layout, which has shorter ones first
@@ -188,13 +234,11 @@ def pack(rows: Mapping[str, Rows], device: torch.device | str = "cpu") -> Batch:
     """Pack rows, task -> Rows, into one batch. Its cost is the real tokens: nothing is padded or tokenized."""
     texts = next(iter(rows.values())).texts
     sequences = np.concatenate([part.text.T.ravel() for part in rows.values()])
-    index, positions, lengths, order = _gather(texts, sequences)
+    ids, segments, positions, layout, order = _gather(texts, sequences, device)
     place = np.empty_like(order)
     place[order] = np.arange(len(order))
     return Batch(
-        ids=torch.from_numpy(texts.tokens[index].astype(np.int64)).to(device),
-        positions=torch.from_numpy(positions).to(device),
-        layout=Layout.of(lengths.tolist(), device),
+        ids=ids, segments=segments, positions=positions, layout=layout,
         place=torch.from_numpy(place).to(device),
         parts={task: part.text.shape for task, part in rows.items()},
         labels={task: torch.from_numpy(part.labels).to(device) for task, part in rows.items()},
@@ -202,21 +246,29 @@ def pack(rows: Mapping[str, Rows], device: torch.device | str = "cpu") -> Batch:
 
 
 def chunks(texts: Texts, which: np.ndarray, tokens: int = 4096,
-           device: torch.device | str = "cpu") -> Iterator[tuple[np.ndarray, Tensor, Tensor, Layout]]:
-    """Texts by length, in chunks of about so many tokens: (their numbers, ids (N,), positions (N,), layout)."""
+           device: torch.device | str = "cpu") -> Iterator[tuple[np.ndarray, Tensor, Tensor | None, Tensor, Layout]]:
+    """Texts by length, in chunks of about so many tokens: (their numbers, ids, segments, positions (N,), layout)."""
     which = which[np.argsort(texts.lengths[which], kind="stable")]
     ends = texts.lengths[which].cumsum()
     for part in np.split(which, np.searchsorted(ends, np.arange(tokens, int(ends[-1]) if len(ends) else 0, tokens))):
         if len(part):
-            index, positions, lengths, _ = _gather(texts, part)
-            ids = torch.from_numpy(texts.tokens[index].astype(np.int64)).to(device)
-            yield part, ids, torch.from_numpy(positions).to(device), Layout.of(lengths.tolist(), device)
+            *packed, _ = _gather(texts, part, device)
+            yield part, *packed
 
 
-def _gather(texts: Texts, which: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Texts, shorter ones first, in one row: places in texts.tokens (N,), positions (N,), lengths (S,), order (S,)."""
+def _gather(texts: Texts, which: np.ndarray,
+            device: torch.device | str) -> tuple[Tensor, Tensor | None, Tensor, Layout, np.ndarray]:
+    """Texts, shorter ones first, in one row: ids, segments, positions (N,), their layout, their order (S,)."""
     lengths = texts.lengths[which]
     order = np.argsort(lengths, kind="stable")
     lengths = lengths[order]
-    positions = np.arange(lengths.sum()) - np.repeat(lengths.cumsum() - lengths, lengths)
-    return positions + np.repeat(texts.starts[which[order]], lengths), positions, lengths, order
+    positions = _count(lengths)
+    index = positions + np.repeat(texts.starts[which[order]], lengths)
+    ids, segments = (None if of is None else torch.from_numpy(of[index].astype(np.int64)).to(device)
+                     for of in (texts.tokens, texts.segments))
+    return ids, segments, torch.from_numpy(positions).to(device), Layout.of(lengths.tolist(), device), order
+
+
+def _count(lengths: np.ndarray) -> np.ndarray:
+    """0, 1, ... n - 1 for each length n, one after the other."""
+    return np.arange(lengths.sum()) - np.repeat(lengths.cumsum() - lengths, lengths)

@@ -29,7 +29,7 @@ def bench_iteration(data: Data | str | None = None, encoder: str = "minilm", rou
     with tempfile.TemporaryDirectory() as folder:
         ours = fit(experiment, data=data, root=folder, progress=False)
         ordinary = _ordinary(ours, folder)
-        times: dict[Callable, list[float]] = {ours._iterate: [], ordinary: []}
+        times: dict[Callable, list[float]] = {lambda: ours._iterate(ours._draw()): [], ordinary: []}
         tokens = []
         for number in range(rounds + 3):
             ours.state["window_tokens"] = 0

@@ -113,8 +113,8 @@ def _train_one(experiment, data, name, root, resume) -> None:  # noqa: ANN001
           f"{experiment.epochs} epochs of {experiment.iterations} iterations")
     cut = training.rows["sst", "train"].texts.cut
     if cut:
-        print(f"{cut} texts are longer than the encoder's {training.model.bert.config.max_position_embeddings} tokens; "
-              "their ends are cut off")
+        print(f"{cut} inputs are longer than the encoder's {training.model.bert.config.max_position_embeddings} "
+              "tokens; their ends are cut off")
     if training.finished:
         print(f"{run.name} is finished already; nothing to do")
         return

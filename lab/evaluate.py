@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from lab.batches import Rows, Texts, chunks
+from lab.batches import Rows, Texts, chunks, cross
 from lab.data import TASKS
 from lab.errors import LabError
 from lab.tasks import MultitaskModel
@@ -47,7 +47,7 @@ def pearson(predictions: np.ndarray, scores: np.ndarray) -> float | None:
 @torch.no_grad()
 def logits(model: MultitaskModel, rows: Mapping[str, Rows],
            tick: Callable[[], None] = lambda: None) -> dict[str, torch.Tensor]:
-    """Every task's logits for its rows, in eval mode. Each distinct text is encoded once, shorter ones first.
+    """Every task's logits for its rows, in eval mode. Each distinct text or cross pair is encoded once, shorter first.
 
     `tick` is called every few thousand tokens, by those who must show that they are alive.
     """
@@ -56,9 +56,9 @@ def logits(model: MultitaskModel, rows: Mapping[str, Rows],
     texts: Texts = next(iter(rows.values())).texts
     wanted = np.unique(np.concatenate([part.text.ravel() for part in rows.values()]))
     sentences = torch.empty(len(wanted), model.bert.config.hidden_size, device=device)
-    for which, ids, positions, layout in chunks(texts, wanted, device=device):
+    for which, *packed in chunks(texts, wanted, device=device):
         place = torch.from_numpy(np.searchsorted(wanted, which)).to(device)
-        sentences[place] = model.sentences(ids, positions, layout)
+        sentences[place] = model.sentences(*packed)
         tick()
     answers = {}
     for task, part in rows.items():
@@ -151,10 +151,11 @@ def predict(run_or_model: "str | Path | Run | MultitaskModel", task: str, texts:
     pairs = [(text,) if isinstance(text, str) else tuple(text) for text in texts]
     if not pairs or any(len(pair) != wide or not all(isinstance(t, str) and t.strip() for t in pair) for pair in pairs):
         raise LabError(f"{task} takes {'sentences' if wide == 1 else 'pairs of sentences'}, and none may be empty")
-    flat = Texts.encode([t for pair in pairs for t in pair], tokenizer, model.bert.config.max_position_embeddings)
-    rows = Rows(task, [""] * len(pairs), np.arange(len(pairs) * wide).reshape(-1, wide),
-                np.zeros(len(pairs), np.float32), flat)
-    answer = logits(model, {task: rows})[task]
+    longest = model.bert.config.max_position_embeddings
+    flat = Texts.encode([t for pair in pairs for t in pair], tokenizer, longest)
+    rows = {task: Rows(task, [""] * len(pairs), np.arange(len(pairs) * wide).reshape(-1, wide),
+                       np.zeros(len(pairs), np.float32), flat)}
+    answer = logits(model, cross(rows, longest) if model.pair == "cross" else rows)[task]
     table = pd.DataFrame(pairs, columns=["text"] if wide == 1 else ["text1", "text2"])
     table["prediction"] = model.heads[task].predict(answer).cpu().numpy()
     if task == "sst":

@@ -17,7 +17,7 @@ from lab.batches import SAMPLERS
 from lab.errors import LabError
 from lab.gradients import COMBINERS
 from lab.smart import Smart
-from lab.tasks import POOLINGS, STS_HEADS
+from lab.tasks import FROM_ONE, POOLINGS, STS_HEADS
 
 PAPER_ITERATIONS = 755  # an epoch of the paper: 6,040 STS rows in batches of 8
 
@@ -38,6 +38,7 @@ class Experiment:
     protocol: str = "paper"  # where the scale below comes from; a label, nothing reads it
     encoder: str = "bert-base-uncased"  # "minilm", a hub id or a folder
     pooling: str = "cls"  # how hidden states become one vector a sentence
+    pair: str = "siamese"  # each sentence of a pair is encoded alone; or "cross": both in one input (QQP, STS)
     sts_head: str = "linear"  # how two sentence vectors become a similarity
     updates: tuple[str, ...] = ("separate",)  # the optimizer steps of one iteration, in order
     smart: Smart | None = None  # SMART's and Bregman's terms; with --set: smart.weight=5, smart.bregman=1, smart=none
@@ -55,6 +56,7 @@ class Experiment:
     eval_train: int = 1000  # training rows a task scored after every epoch, always the same ones
     eval_qqp: int | None = None  # QQP's dev rows scored after every epoch; None: all 20,212
     eval_rows: int | None = None  # a limit on the rows a task of every evaluation, the last included; None: none
+    samples: int = 20  # an epoch: task gradients of a recipe that has none, and the parts of SMART's penalty; 0: none
     seed: int = 11711  # the course's
 
     def __post_init__(self) -> None:
@@ -67,6 +69,9 @@ class Experiment:
                     raise nearest(value, valid, field)
         if not self.updates:
             raise LabError("updates is empty: name at least one step an iteration, such as ('sum',)")
+        if self.pair == "cross" and self.sts_head not in FROM_ONE:
+            raise LabError(f"sts_head {self.sts_head!r} compares two vectors, and pair 'cross' makes one of both "
+                           f"sentences (valid with it: {', '.join(FROM_ONE)})")
         for field, low, high in _RANGES:
             value = getattr(self, field)
             if value is not None and not low <= value <= high:
@@ -94,6 +99,7 @@ class Experiment:
 
     def with_settings(self, settings: Iterable[str]) -> Self:
         """This experiment with `field=value` texts applied: numbers and none as written, lists with commas."""
+        changes: dict[str, Any] = {}  # made at once, for what one of them needs another may bring
         for setting in settings:
             field, equals, text = (part.strip() for part in setting.partition("="))
             if not equals:
@@ -103,10 +109,11 @@ class Experiment:
                 if of_smart not in _SMART_KINDS:
                     raise nearest(of_smart, _SMART_KINDS, "field of smart")
                 value = _checked(setting.partition("=")[0], text, _SMART_KINDS[of_smart])
-                self = replace(self, smart=replace(self.smart or Smart(), **{of_smart: value}))
+                smart = _checked("smart", changes.get("smart", self.smart), _KINDS["smart"]) or Smart()
+                changes["smart"] = replace(smart, **{of_smart: value})
             else:
-                self = replace(self, **{_known(f"{field}{dot}{of_smart}"): text})
-        return self
+                changes[_known(f"{field}{dot}{of_smart}")] = text
+        return replace(self, **changes)
 
 
 def _known(field: str) -> str:
@@ -156,11 +163,13 @@ _SMART_KINDS = typing.get_type_hints(Smart)
 _RANGES = (
     ("iterations", 1, 10**9), ("epochs", 1, 10**6), ("batch_size", 1, 10**6), ("lr", 0, 1e30),
     ("weight_decay", 0, 1e30), ("warmup", 0, 10**9), ("dropout", 0, 0.999), ("scale", 1e-6, 1),
-    ("eval_train", 1, 10**9), ("eval_qqp", 2, 10**9), ("eval_rows", 2, 10**9), ("seed", 0, 2**63 - 1),
+    ("eval_train", 1, 10**9), ("eval_qqp", 2, 10**9), ("eval_rows", 2, 10**9), ("samples", 0, 10**6),
+    ("seed", 0, 2**63 - 1),
 )
 CHOICES: dict[str, Iterable[str]] = {
     "protocol": ("paper", "laptop", "smoke"),
     "pooling": POOLINGS,
+    "pair": ("siamese", "cross"),
     "sts_head": STS_HEADS,
     "updates": ("separate", *COMBINERS),
     "sampling": SAMPLERS,
@@ -189,8 +198,8 @@ RECIPES: dict[str, Experiment] = {row.name: row for row in _ROWS}
 QUICK = ("baseline", "multitask", "gse", "cosine_2d1_mean", "smart")  # one of each idea
 
 # The axes of a row of the paper; the rest (encoder, lr, seed, scale, precision ...) a protocol or a user may choose.
-AXES = ("pooling", "sts_head", "updates", "smart", "sampling", "iterations", "epochs", "batch_size", "weight_decay",
-        "warmup", "dropout")
+AXES = ("pooling", "pair", "sts_head", "updates", "smart", "sampling", "iterations", "epochs", "batch_size",
+        "weight_decay", "warmup", "dropout")
 
 
 def departs(experiment: Experiment) -> list[str]:

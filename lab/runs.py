@@ -153,7 +153,7 @@ class Run:
         experiment = Experiment.from_json(json.dumps(self.config["experiment"]))
         with torch.random.fork_rng(devices=[]):  # the draws of a fresh model are overwritten at once
             bert, tokenizer = self.encoder()
-            model = MultitaskModel(bert, experiment.pooling, experiment.sts_head)
+            model = MultitaskModel(bert, experiment.pooling, experiment.sts_head, experiment.pair)
         fill(model, tensors, self)
         return model.eval(), tokenizer
 
@@ -258,7 +258,8 @@ def load_runs(root: str | Path | None = None) -> "pd.DataFrame":
     for run in _runs_in(store):
         try:
             config = run.config
-            settings, data = config["experiment"], config.get("data") or {}
+            settings = {"pair": "siamese", **config["experiment"]}  # older records have no pair
+            data = config.get("data") or {}
             about = {"run": run.name, **{k: settings.get(k) for k in ("name", "seed", "protocol", "encoder")},
                      "settings": json.dumps({k: v for k, v in settings.items() if k != "seed"}, sort_keys=True),
                      "departs": ", ".join(config.get("departs") or []),

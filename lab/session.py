@@ -4,10 +4,7 @@ Model, optimizer, rows, streams, random states, the open window. The loop that u
 """
 
 import hashlib
-import itertools
 import json
-import math
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +14,7 @@ from torch import Tensor
 from lab import checkpoints
 from lab.batches import Stream, prepare
 from lab.data import TASKS, Data
+from lab.diagnostics import Window
 from lab.errors import LabError
 from lab.experiment import Experiment, departs
 from lab.machine import Randomness, pick_device
@@ -27,7 +25,6 @@ from lab.tasks import MultitaskModel
 from lab.weights import load_encoder, save_description
 
 EVAL_SEED = 42  # which rows the smaller evaluations score; the same for every recipe and seed
-PAIRS = ["-".join(pair) for pair in itertools.combinations(TASKS, 2)]
 
 
 class Session:
@@ -71,12 +68,12 @@ class Session:
             for module in bert.modules():
                 if isinstance(module, torch.nn.Dropout):
                     module.p = e.dropout
-            self.model = MultitaskModel(bert, e.pooling, e.sts_head).to(self.device)
+            self.model = MultitaskModel(bert, e.pooling, e.sts_head, e.pair).to(self.device)
         self.optimizer = AdamW(self.model.parameters(), lr=e.lr, weight_decay=e.weight_decay)
 
         share = min(1.0, 8 * e.epoch_1x / max(1, len(data.splits["sts", "train"].examples)))
         rows = prepare(data, self.tokenizer, share=share, longest=bert.config.max_position_embeddings,
-                       cache=run.folder.parent / ".cache")
+                       cache=run.folder.parent / ".cache", pair=e.pair)
         self.rows = rows
         self.streams = {t: Stream(len(rows[t, "train"]), e.batch_size, [e.seed, i]) for i, t in enumerate(TASKS)}
         self.scored = {"train": {t: rows[t, "train"].some(least(e.eval_train, e.eval_rows), EVAL_SEED) for t in TASKS},
@@ -85,7 +82,7 @@ class Session:
         # What a resumed run needs besides weights and random state.
         self.state: dict[str, Any] = {"step": 0, "best": None, "seconds": 0.0, "scoring": 0.0,
                                       "drawn": dict.fromkeys(TASKS, 0), "window_tokens": 0, "window_seconds": 0.0}
-        self.window = Window(self.device)
+        self.windows = {split: Window(self.device) for split in ("batch", "sampled")}
         self.generator = torch.Generator().manual_seed(e.seed)  # the order in which combiners take the tasks
         self.combiner_state: dict[str, dict[str, Tensor]] = {}
         self.noise = torch.Generator().manual_seed(e.seed)  # SMART's
@@ -110,15 +107,20 @@ class Session:
     def _restore(self, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
         fill(self.model, tensors, self.run)
         self.state = {key: state.get(key, fresh) for key, fresh in self.state.items()}
-        if "training/window" not in tensors:
+        if not any(key.startswith("training/") for key in tensors):
             return  # a finished run keeps its weights alone
+        for split, window in self.windows.items():
+            saved = tensors.get(f"training/window.{split}")
+            if saved is None or saved.shape != window.values.shape:
+                raise LabError(f"run {self.run.name} was begun with another version of the lab; go on with that one, "
+                               "or start a new run")
+            window.values.copy_(saved)
         parameters = list(self.model.parameters())
         for i, parameter in enumerate(parameters):
             if f"training/{i}.step" in tensors:
                 self.optimizer.state[parameter] = {
                     "step": int(tensors[f"training/{i}.step"]),
                     **{k: tensors[f"training/{i}.{k}"].clone().to(self.device) for k in ("exp_avg", "exp_avg_sq")}}
-        self.window.values.copy_(tensors["training/window"])
         self.randomness.own = {k: tensors[f"training/random.{k}"] for k in self.randomness.own}
         self.generator.set_state(tensors["training/random.combiners"])
         self.noise.set_state(tensors["training/random.noise"])
@@ -130,8 +132,10 @@ class Session:
 
     def checkpoint(self) -> None:
         """Save all that `resume` needs, at the present step."""
-        training = {"window": self.window.values, **{f"random.{k}": v for k, v in self.randomness.now().items()},
-                    "random.combiners": self.generator.get_state(), "random.noise": self.noise.get_state(),
+        training = {**{f"window.{split}": window.values for split, window in self.windows.items()},
+                    **{f"random.{k}": v for k, v in self.randomness.now().items()},
+                    "random.combiners": self.generator.get_state(),
+                    "random.noise": self.noise.get_state(),
                     **{f"combiner.{u}.{k}": v for u, of in self.combiner_state.items() for k, v in of.items()}}
         if self.average:
             training |= {f"average.{name}": value for name, value in self.average.model.state_dict().items()}
@@ -146,42 +150,6 @@ class Session:
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
-
-
-class Window:
-    """Sums of what is measured in training, kept on the device and read once a window."""
-
-    columns = ([("loss", t) for t in TASKS] + [("grad_norm", t) for t in (*TASKS, "all")]
-               + [(metric, pair) for metric in ("cosine", "conflict") for pair in PAIRS]
-               + [(metric, t) for metric in ("penalty", "bregman") for t in TASKS] + [("noise_norm", "all")])
-
-    def __init__(self, device: torch.device) -> None:
-        self.values = torch.zeros(2, len(self.columns), device=device)  # sums, and how many values each is of
-
-    def note(self, metric: str, task: str, value: Tensor) -> None:
-        """Add a value to a column."""
-        column = self.values[:, self.columns.index((metric, task))]
-        column[0] += value
-        column[1] += 1
-
-    def note_conflicts(self, G: Tensor, tasks: list[str]) -> None:
-        """From the task gradients' Gramian: the cosine of each two, and whether they conflict (cosine below 0)."""
-        norms = G.diagonal().sqrt().clamp(min=1e-300)
-        for i, j in itertools.combinations(range(len(tasks)), 2):
-            cosine = G[i, j] / (norms[i] * norms[j])
-            self.note("cosine", f"{tasks[i]}-{tasks[j]}", cosine)
-            self.note("conflict", f"{tasks[i]}-{tasks[j]}", cosine < 0)
-
-    def not_finite(self) -> str | None:
-        """The first column whose sum is NaN or infinite, in words; None: all are finite."""
-        sums = self.values[0].tolist()
-        return next((f"{t} {m}" for (m, t), v in zip(self.columns, sums, strict=True) if not math.isfinite(v)), None)
-
-    def means(self) -> Iterator[tuple[str, str, float]]:
-        """(metric, task, mean) of every column that has values."""
-        for (metric, task), total, count in zip(self.columns, *self.values.tolist(), strict=True):
-            if count:
-                yield metric, task, total / count
 
 
 def least(*limits: int | None) -> int | None:

@@ -1,9 +1,10 @@
 """Poolings, heads, losses: from hidden states to one loss a task, and the multitask model that holds them.
 
-Which head and which loss the paper has for each task stands in PAPER.md's table; the sentences of a pair are encoded
-one at a time and meet in the head (siamese, Reimers and Gurevych 2019).
+Which head and which loss the paper has for each task stands in PAPER.md's table. The sentences of a pair are encoded
+one at a time, u and v, and meet in the head (siamese, Reimers and Gurevych 2019); or beyond the paper both are one
+input, u, and meet in every layer (cross, Devlin et al. 2019).
 
-Shapes: N packed tokens, S sentences, B rows of a task, H hidden size, C classes.
+Shapes: N packed tokens, S sequences, B rows of a task, H hidden size, C classes.
 """
 
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 
 from lab.batches import Batch
 from lab.bert import Bert, Layout
+from lab.errors import LabError
 
 
 def cls(bert: Bert, hidden: Tensor, layout: Layout) -> Tensor:
@@ -56,15 +58,15 @@ class Sentiment(nn.Module):
 
 
 class Paraphrase(nn.Module):
-    """QQP: Linear(2H, 1) on [u; v], binary cross entropy, rounded probability."""
+    """QQP: Linear(2H, 1) on [u; v], or Linear(H, 1) on a cross pair's u, binary cross entropy, rounded probability."""
 
-    def __init__(self, H: int) -> None:
+    def __init__(self, H: int, vectors: int = 2) -> None:
         super().__init__()
-        self.dropout, self.linear = nn.Dropout(0.3), nn.Linear(2 * H, 1)
+        self.dropout, self.linear = nn.Dropout(0.3), nn.Linear(vectors * H, 1)
 
-    def forward(self, u: Tensor, v: Tensor) -> Tensor:
-        """(B, H), (B, H) -> logits (B,)"""
-        return self.linear(self.dropout(torch.cat([u, v], -1))).squeeze(-1)
+    def forward(self, *vectors: Tensor) -> Tensor:
+        """One or two (B, H) -> logits (B,)"""
+        return self.linear(self.dropout(torch.cat(vectors, -1))).squeeze(-1)
 
     def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Mean binary cross entropy, in nats."""
@@ -88,15 +90,15 @@ class Similarity(nn.Module):
 
 
 class LinearSimilarity(Similarity):
-    """STS `linear`: Linear(2H, 1) on [u; v]."""
+    """STS `linear`: Linear(2H, 1) on [u; v], or Linear(H, 1) on a cross pair's u."""
 
-    def __init__(self, H: int) -> None:
+    def __init__(self, H: int, vectors: int = 2) -> None:
         super().__init__()
-        self.linear = nn.Linear(2 * H, 1)
+        self.linear = nn.Linear(vectors * H, 1)
 
-    def forward(self, u: Tensor, v: Tensor) -> Tensor:
-        """(B, H), (B, H) -> predicted score (B,)"""
-        return self.linear(torch.cat([u, v], -1)).squeeze(-1)
+    def forward(self, *vectors: Tensor) -> Tensor:
+        """One or two (B, H) -> predicted score (B,)"""
+        return self.linear(torch.cat(vectors, -1)).squeeze(-1)
 
 
 class CosineEmbedding(Similarity):
@@ -166,20 +168,27 @@ class Difference(Similarity):
 STS_HEADS: dict[str, Callable[[int], nn.Module]] = {
     "linear": LinearSimilarity, "cosine_embedding": CosineEmbedding, "cosine_d": CosineD, "cosine_2d1": Cosine2d1,
     "cosine": Cosine, "uv_abs": Difference}
+FROM_ONE = {"linear"}  # STS heads that can do with a cross pair's one vector: __init__(H, vectors)
 
 
 class MultitaskModel(nn.Module):
-    """One shared encoder, and a head a task."""
+    """One shared encoder, and a head a task. LabError: pair "cross" with an encoder that knows one segment alone."""
 
-    def __init__(self, bert: Bert, pooling: str = "cls", sts_head: str = "linear") -> None:
+    def __init__(self, bert: Bert, pooling: str = "cls", sts_head: str = "linear", pair: str = "siamese") -> None:
         super().__init__()
-        H = bert.config.hidden_size
-        self.bert, self.pooling = bert, pooling
-        self.heads = nn.ModuleDict({"sst": Sentiment(H), "qqp": Paraphrase(H), "sts": STS_HEADS[sts_head](H)})
+        H, similarity = bert.config.hidden_size, STS_HEADS[sts_head]
+        vectors = 1 if pair == "cross" else 2  # of a pair
+        self.bert, self.pooling, self.pair = bert, pooling, pair
+        if pair == "cross" and bert.config.type_vocab_size < 2:
+            raise LabError("pair 'cross' tells a pair's sentences apart by two segments, and this encoder has one "
+                           "(type_vocab_size 1); use pair 'siamese'")
+        self.heads = nn.ModuleDict({
+            "sst": Sentiment(H), "qqp": Paraphrase(H, vectors),
+            "sts": similarity(H, vectors) if sts_head in FROM_ONE else similarity(H)})
 
-    def sentences(self, ids: Tensor, positions: Tensor, layout: Layout) -> Tensor:
-        """Packed tokens (N,) -> one vector a sentence (S, H), in the layout's order."""
-        return self.pool(self.bert.embed(ids, positions=positions), layout)
+    def sentences(self, ids: Tensor, segments: Tensor | None, positions: Tensor, layout: Layout) -> Tensor:
+        """Packed tokens (N,) -> one vector a sentence, or cross pair, (S, H), in the layout's order."""
+        return self.pool(self.bert.embed(ids, segments, positions), layout)
 
     def pool(self, embeddings: Tensor, layout: Layout) -> Tensor:
         """The encoder's layers, then the pooling: (N, H) -> (S, H), in the layout's order."""
@@ -190,7 +199,7 @@ class MultitaskModel(nn.Module):
 
     def embed(self, batch: Batch) -> Tensor:
         """The embedding layer alone: a batch -> (N, H), where SMART adds its noise."""
-        return self.bert.embed(batch.ids, positions=batch.positions)
+        return self.bert.embed(batch.ids, batch.segments, batch.positions)
 
     def logits(self, embeddings: Tensor, batch: Batch) -> dict[str, Tensor]:
         """From `embed`'s output (N, H) to each task's logits, in one pass over all of the batch's sentences."""

@@ -18,6 +18,7 @@ from tqdm.auto import tqdm
 from lab import checkpoints
 from lab.batches import SAMPLERS, Batch, Rows, pack
 from lab.data import TASKS, Data, load_data
+from lab.diagnostics import Window, sample
 from lab.errors import LabError
 from lab.evaluate import evaluate, shown, write_predictions
 from lab.experiment import Experiment
@@ -76,28 +77,30 @@ class Fit(Session):
         try:
             self._heartbeat()
             while state["step"] < total:
+                rows = self._draw()
+                sample(self, rows)
                 began = time.perf_counter()
-                self._iterate()
+                self._iterate(rows)
                 spent = time.perf_counter() - began
                 state["seconds"] += spent
                 state["window_seconds"] += spent
                 bar.update()
-                step, rows = state["step"], []
+                step, made = state["step"], []
                 epoch_ends = step % e.iterations == 0
                 if step % WINDOW == 0 or step == total:
-                    rows += self._close_window()
+                    made += self._close_windows()
                 self._heartbeat()
                 if epoch_ends:
                     bar.set_postfix_str("scoring dev")
-                    rows += self._score_epoch()
-                    bar.set_postfix_str(f"epoch {step // e.iterations}, dev overall {shown(rows[-1]['value'])}")
+                    made += self._score_epoch()
+                    bar.set_postfix_str(f"epoch {step // e.iterations}, dev overall {shown(made[-1]['value'])}")
                 saves = epoch_ends or step % CHECKPOINT_EVERY == 0
                 if saves:
                     self._check_finite()
-                self.run.append(rows)
+                self.run.append(made)
                 if saves:
                     self.checkpoint()
-                yield from rows
+                yield from made
             bar.set_postfix_str("scoring all of dev")
             rows = self._score_everything()
             self.run.append(rows)
@@ -123,20 +126,24 @@ class Fit(Session):
             self.next_heartbeat = time.monotonic() + HEARTBEAT
             self.run.write_status("running", step=self.state["step"], total=self.total)
 
-    def _iterate(self) -> None:
-        """One iteration: draw a batch of every task, then take the experiment's updates in order."""
+    def _draw(self) -> dict[str, Rows]:
+        """Begin an iteration: the rows of its batches, task -> Rows."""
         e, state = self.experiment, self.state
         state["step"] += 1
-        if e.warmup:
-            for group in self.optimizer.param_groups:
-                group["lr"] = e.lr * min(1.0, state["step"] / e.warmup)
         sizes = {task: len(self.rows[task, "train"]) for task in TASKS}
         generator = np.random.default_rng([e.seed, len(TASKS), state["step"]])
         drawn: dict[str, list[np.ndarray]] = {}
         for task in SAMPLERS[e.sampling](sizes, -(-state["step"] // e.iterations), e.epochs, generator):
             drawn.setdefault(task, []).append(self.streams[task].batch(state["drawn"][task]))
             state["drawn"][task] += 1
-        rows = {t: self.rows[t, "train"].take(np.concatenate(drawn[t])) for t in TASKS if t in drawn}
+        return {t: self.rows[t, "train"].take(np.concatenate(drawn[t])) for t in TASKS if t in drawn}
+
+    def _iterate(self, rows: dict[str, Rows]) -> None:
+        """Take the experiment's updates in order, on the iteration's rows."""
+        e = self.experiment
+        if e.warmup:
+            for group in self.optimizer.param_groups:
+                group["lr"] = e.lr * min(1.0, self.state["step"] / e.warmup)
         self.model.train()
         for update in e.updates:
             if update == "separate":  # a step a task, each gradient at the weights just moved
@@ -157,24 +164,29 @@ class Fit(Session):
 
     def _gradient(self, passes: list[dict[str, Rows]], name: str) -> None:
         """The gradient of the sum of all losses, pass by pass; its norm over the encoder is noted as `name`."""
+        window = self.windows["batch"]
         self.optimizer.zero_grad()
         for rows in passes:
             batch = pack(rows, self.device)
             self.state["window_tokens"] += len(batch.ids)
-            with autocast(self.experiment.precision, self.device):
-                embeddings = self.model.embed(batch)
-                logits = self.model.logits(embeddings, batch)
-                losses = self.model.losses(batch, logits)
-                for task, loss in losses.items():
-                    self.window.note("loss", task, loss.detach())
-                if self.experiment.smart:
-                    self._add_smart(losses, batch, embeddings, logits)
-            sum(losses.values()).backward()
+            sum(self.losses(batch, window, self.noise).values()).backward()
         gradients = [p.grad for p in self.model.bert.parameters() if p.grad is not None]
-        self.window.note("grad_norm", name, torch.stack(torch._foreach_norm(gradients)).norm())
+        window.note("grad_norm", name, torch.stack(torch._foreach_norm(gradients)).norm())
 
-    def _add_smart(self, losses: dict[str, Tensor], batch: Batch, embeddings: Tensor,
-                   logits: dict[str, Tensor]) -> None:
+    def losses(self, batch: Batch, window: Window, noise: torch.Generator) -> dict[str, Tensor]:
+        """Each task's loss on a batch, SMART's terms in it."""
+        with autocast(self.experiment.precision, self.device):
+            embeddings = self.model.embed(batch)
+            logits = self.model.logits(embeddings, batch)
+            losses = self.model.losses(batch, logits)
+            for task, loss in losses.items():
+                window.note("loss", task, loss.detach())
+            if self.experiment.smart:
+                self._add_smart(losses, batch, embeddings, logits, window, noise)
+        return losses
+
+    def _add_smart(self, losses: dict[str, Tensor], batch: Batch, embeddings: Tensor, logits: dict[str, Tensor],
+                   window: Window, noise: torch.Generator) -> None:
         """Add SMART's penalty and the Bregman term to each task's loss, before any gradients are combined."""
         smart, model = self.experiment.smart, self.model
         model.train(smart.dropout)
@@ -182,10 +194,10 @@ class Fit(Session):
             embeddings = model.embed(batch)
             logits = model.logits(embeddings, batch)
         if smart.weight:
-            penalty = penalties(smart, lambda x: model.logits(x, batch), embeddings, logits, self.noise)
-            self.window.note("noise_norm", "all", penalty.noise_norm.detach())
+            penalty = penalties(smart, lambda x: model.logits(x, batch), embeddings, logits, noise)
+            window.note("noise_norm", "all", penalty.noise_norm.detach())
             for task, value in penalty.values.items():
-                self.window.note("penalty", task, value.detach())
+                window.note("penalty", task, value.detach())
                 losses[task] = losses[task] + smart.weight * value
         if self.average:
             slow = self.average.model.train(smart.dropout)
@@ -193,7 +205,7 @@ class Fit(Session):
                 reference = slow.logits(slow.embed(batch), batch)
             for task in losses:
                 value = DIVERGENCES[task](logits[task], reference[task])
-                self.window.note("bregman", task, value.detach())
+                window.note("bregman", task, value.detach())
                 losses[task] = losses[task] + smart.bregman * value
         model.train()
 
@@ -208,8 +220,9 @@ class Fit(Session):
             gradients.append([p.grad for p in encoder])
             of_heads |= {p: p.grad for p in self.model.heads.parameters() if p.grad is not None}
         G = gramian(gradients)
-        self.window.note_conflicts(G, list(rows))
         weights = COMBINERS[update](G, self.generator, self.combiner_state.setdefault(update, {}))
+        self.windows["batch"].note_conflicts(G, list(rows))
+        self.windows["batch"].note_update(G, weights)
         for p, gradient in zip(encoder, combine(gradients, weights), strict=True):
             p.grad = gradient
         for p, gradient in of_heads.items():
@@ -225,8 +238,9 @@ class Fit(Session):
 
     def _check_finite(self) -> None:
         """Nothing that is not finite is ever saved: neither sums nor weights. LabError otherwise."""
-        if bad := self.window.not_finite():
-            raise self._not_finite(bad)
+        for window in self.windows.values():
+            if bad := window.not_finite():
+                raise self._not_finite(bad)
         if not torch.stack(torch._foreach_norm(list(self.model.parameters()))).isfinite().all():
             raise self._not_finite("a weight")
 
@@ -235,15 +249,17 @@ class Fit(Session):
         return LabError(f"run {self.run.name}: {what} became NaN or infinite by iteration {self.state['step']}; the "
                         f"last good weights (iteration {good}) are kept. Try a smaller lr")
 
-    def _close_window(self) -> list[dict]:
-        """The window's means as rows, and a fresh window."""
-        if bad := self.window.not_finite():
+    def _close_windows(self) -> list[dict]:
+        """The windows' means as rows, and fresh windows."""
+        if bad := self.windows["batch"].not_finite():
             raise self._not_finite(bad)
-        rows = [self._row("batch", task, metric, mean) for metric, task, mean in self.window.means()]
+        rows = []
+        for split, window in self.windows.items():
+            rows += [self._row(split, task, metric, mean) for metric, task, mean in window.means()]
+            window.values.zero_()
         speed = self.state["window_tokens"] / max(self.state["window_seconds"], 1e-9)
         rows += [self._row("batch", "all", "tokens_per_second", round(speed, 1)),
                  self._row("batch", "all", "peak_memory_mb", peak_memory(self.device))]
-        self.window.values.zero_()
         self.state |= {"window_tokens": 0, "window_seconds": 0.0}
         return rows
 

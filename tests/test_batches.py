@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import lab
-from lab.batches import Rows, Stream, Texts, chunks, pack, prepare
+from lab.batches import Rows, Stream, Texts, chunks, cross, pack, prepare
 from lab.weights import load_encoder
 
 TEXTS = ["a short one", "the quick brown fox jumps over the lazy dog", "yes", "what is this, then?", "a b c d e f g"]
@@ -23,6 +23,12 @@ def test_texts_are_tokenized_as_transformers_does(tokenizer):
     expected = tokenizer(TEXTS)["input_ids"]
     assert [texts.tokens[a:b].tolist() for a, b in pairwise(texts.starts)] == expected
     assert texts.cut == 0
+
+
+def test_what_a_tokenizer_was_used_for_before_is_forgotten(tokenizer):
+    expected = Texts.encode(TEXTS, tokenizer)
+    tokenizer(TEXTS, padding=True, truncation=True, max_length=6)
+    assert np.array_equal(Texts.encode(TEXTS, tokenizer).tokens, expected.tokens)
 
 
 def test_long_texts_are_cut_and_counted(tokenizer):
@@ -91,10 +97,43 @@ def test_a_packed_batch_holds_the_real_tokens_and_nothing_else(tokenizer):
     assert batch.labels["sts"].tolist() == [1.5, 5, 0]
 
 
+@pytest.mark.parametrize("longest", [4, 15, 16, 40, 512])
+def test_a_cross_pair_is_what_the_tokenizer_makes_of_it(tokenizer, longest):
+    draw = np.random.default_rng(longest)
+    words = [" ".join([first, *draw.choice(["dog", "unbelievably"], n)]) for first in "ab" for n in range(20)]
+    texts, numbers = Texts.encode(words, tokenizer, longest), draw.integers(0, len(words), (200, 2))
+    rows = {"sst": _rows(texts, "sst", numbers[:60, :1], [0] * 60), "qqp": _rows(texts, "qqp", numbers, [0] * 200)}
+    batch = pack(cross(rows, longest))
+    limit = {"truncation": "longest_first", "max_length": longest}
+    sides = [[words[n] for n in column] for column in numbers.T]
+    alone, pairs = tokenizer(sides[0][:60], **limit), tokenizer(*sides, **limit)
+    ends = [*batch.layout.starts.tolist(), len(batch.ids)]
+    spans = [list(pairwise(ends))[i] for i in batch.place.tolist()]
+    ids, segments, positions = ([of[a:b].tolist() for a, b in spans]
+                                for of in (batch.ids, batch.segments, batch.positions))
+    assert ids == alone["input_ids"] + pairs["input_ids"]
+    assert segments == alone["token_type_ids"] + pairs["token_type_ids"]
+    assert positions == [list(range(len(s))) for s in ids]
+    assert [v.tolist() for v in batch.split(torch.arange(260))["qqp"]] == [list(range(60, 260))]  # u alone
+    whole = {(a, *b): len(s) for a, *b, s in [*zip(sides[0][:60], tokenizer(sides[0][:60])["input_ids"], strict=True),
+                                              *zip(*sides, tokenizer(*sides)["input_ids"], strict=True)]}
+    assert cross(rows, longest)["sst"].texts.cut == sum(length > longest for length in whole.values())
+
+
+def test_each_distinct_cross_pair_is_made_once_and_its_order_counts(tokenizer):
+    texts = Texts.encode(TEXTS, tokenizer)
+    made = cross({"train": _rows(texts, "sts", [[0, 1], [1, 0], [0, 1]], [1, 2, 3]),
+                  "dev": _rows(texts, "qqp", [[1, 0], [2, 2]], [0, 1])}, 512)
+    assert made["train"].text.tolist() == [[0], [1], [0]] and made["dev"].text.tolist() == [[1], [2]]
+    assert made["train"].texts is made["dev"].texts and len(made["dev"].texts.lengths) == 3
+    assert made["train"].labels.tolist() == [1, 2, 3] and made["dev"].task == "qqp"
+
+
 def test_chunks_cover_the_texts_once_shorter_first(tokenizer):
     texts = Texts.encode([f"{'word ' * (i % 17)} end" for i in range(100)], tokenizer)
     seen, last = [], 0
-    for which, ids, positions, layout in chunks(texts, np.arange(100), tokens=64):
+    for which, ids, segments, positions, layout in chunks(texts, np.arange(100), tokens=64):
+        assert segments is None  # they travel with cross pairs alone
         assert len(ids) == texts.lengths[which].sum() == len(positions) == layout.lengths.sum()
         assert texts.lengths[which].min() >= last
         last = texts.lengths[which].max()

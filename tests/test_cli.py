@@ -56,6 +56,16 @@ def test_train_predict_and_report(run, tiny_data, tiny_encoder, tmp_path):
     assert code == 0 and "finished already; nothing to do" in out
 
 
+def test_a_cross_run_is_trained_and_asked(run, tiny_data, tiny_encoder):
+    code, _, _ = run("train", "multitask", "--run", "both", *quick(tiny_data, tiny_encoder, "--set", "pair=cross"))
+    assert code == 0
+    answers = [run("predict", "both", *texts)[1].split("sts")[-1].split()[-1]
+               for texts in (("A man sings.", "A dog runs."), ("A dog runs.", "A man sings."))]
+    assert answers[0] != answers[1]  # what an input begins with counts
+    code, _, err = run("train", "cosine_d", *quick(tiny_data, tiny_encoder, "--set", "pair=cross"))
+    assert code == 2 and "valid with it: linear" in err
+
+
 def test_the_sample_is_called_so_everywhere(run, tiny_encoder, tmp_path):
     code, out, _ = run("train", "multitask", "--encoder", tiny_encoder, "--set", "iterations=2", "--set", "epochs=1",
                        "--set", "eval_rows=20")

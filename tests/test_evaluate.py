@@ -8,8 +8,8 @@ import pytest
 import torch
 
 import lab
-from lab.batches import prepare
-from lab.evaluate import evaluate, pearson, read_predictions, write_predictions
+from lab.batches import pack, prepare
+from lab.evaluate import evaluate, logits, pearson, read_predictions, write_predictions
 from lab.report import paper_table
 from lab.tasks import MultitaskModel
 from lab.weights import load_encoder
@@ -63,6 +63,31 @@ def test_evaluation_is_eval_mode_each_row_on_its_own_and_in_file_order(model, ti
             assert scores[task]["accuracy"] == np.mean(alone == labels)
     assert scores["all"]["overall"] == lab.overall_score(scores["sst"]["accuracy"], scores["qqp"]["accuracy"],
                                                          scores["sts"]["pearson"])
+
+
+def test_cross_pairs_are_answered_as_in_training(tiny_encoder, tiny_data):
+    bert, tokenizer = load_encoder(tiny_encoder)
+    with torch.random.fork_rng(), torch.no_grad():
+        torch.manual_seed(0)
+        model = MultitaskModel(bert, pair="cross").eval()
+        for name, p in model.named_parameters():  # fresh weights answer every pair alike: make them larger
+            p.mul_(1 if "norm" in name else 4)
+        data = lab.load_data(tiny_data)
+        rows = prepare(data, tokenizer, pair="cross")
+        dev = {t: rows[t, "dev"] for t in ("sst", "qqp", "sts")}
+        batch = pack(dev)
+        forward = model.logits(model.embed(batch), batch)
+    answers = logits(model, dev)
+    for task in dev:
+        torch.testing.assert_close(answers[task], forward[task], rtol=1e-4, atol=1e-4)
+    examples = {t: [e.texts[0] if t == "sst" else e.texts for e in data.splits[t, "dev"].examples] for t in dev}
+    asked = {t: lab.predict(model, t, texts, tokenizer=tokenizer) for t, texts in examples.items()}
+    close = {"rtol": 1e-3, "atol": 1e-3}
+    np.testing.assert_allclose(asked["sts"]["prediction"], forward["sts"], **close)
+    np.testing.assert_allclose(asked["qqp"]["probability"], forward["qqp"].sigmoid(), **close)
+    np.testing.assert_allclose(asked["sst"][[f"p{c}" for c in range(5)]], forward["sst"].softmax(1), **close)
+    swapped = lab.predict(model, "sts", [(b, a) for a, b in examples["sts"]], tokenizer=tokenizer)
+    assert (np.abs(swapped["prediction"] - asked["sts"]["prediction"]) > 1e-3).mean() > 0.8
 
 
 def test_predictions_are_in_the_courses_layout(model, tiny_data, tmp_path):

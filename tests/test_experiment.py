@@ -1,12 +1,15 @@
 """An experiment is a value, recipes mean what PAPER.md's table says, and protocols keep the paper's proportions."""
 
 import dataclasses
+import json
 import re
+from types import SimpleNamespace
 
 import pytest
 
 import lab
 from lab.experiment import Experiment
+from lab.session import run_name
 
 
 def test_json_round_trip_and_replace():
@@ -62,6 +65,7 @@ def test_smoke_scores_at_most_200_rows():
     ("scale=2", "scale must be between"),
     ("lr", "write it as field=value"),
     ("precision=fp16", "precision 'fp16' is not known"),
+    ("pair=cros", "pair 'cros' is not known; did you mean 'cross'"),
 ])
 def test_a_wrong_setting_is_named(setting, message):
     with pytest.raises(lab.LabError, match="^[^\n]*" + re.escape(message)):
@@ -79,6 +83,25 @@ def test_settings_are_read_as_their_fields_are():
     changed = Experiment().with_settings(["lr=3e-5", "updates=sum, sum", "eval_qqp=none", "epochs=3", "pooling=max"])
     assert (changed.lr, changed.updates, changed.eval_qqp, changed.epochs, changed.pooling) == (
         3e-5, ("sum", "sum"), None, 3, "max")
+
+
+def test_a_cross_pair_has_one_vector_for_its_heads():
+    assert Experiment().with_settings(["pair=cross"]).pair == "cross"
+    for head in lab.STS_HEADS.keys() - {"linear"}:
+        with pytest.raises(lab.LabError, match=rf"sts_head '{head}' compares two vectors.*valid with it: linear\)$"):
+            Experiment(pair="cross", sts_head=head)
+    cosine = Experiment(sts_head="cosine_d")  # settings count together, whatever their order
+    assert cosine.with_settings(["pair=cross", "sts_head=linear"]) == cosine.with_settings(
+        ["sts_head=linear", "pair=cross"]) == Experiment(pair="cross")
+
+
+def test_a_record_from_before_pair_is_siamese_and_its_run_is_found():
+    gse = lab.PROTOCOLS["laptop"](lab.RECIPES["gse"])
+    old = {key: value for key, value in json.loads(gse.to_json()).items() if key != "pair"}
+    assert Experiment.from_json(json.dumps(old)) == gse
+    data = SimpleNamespace(fingerprint="b59f4013d8a2", kind="files")
+    assert run_name(gse, data) == "gse-laptop-s11711-f0fce5"  # as it was named then
+    assert run_name(dataclasses.replace(gse, pair="cross"), data) != run_name(gse, data)
 
 
 def test_smart_is_set_field_by_field():

@@ -50,8 +50,8 @@ def test_the_recipes_are_the_thirteen_rows_in_order():
 
 def test_departs_names_what_is_changed():
     recipe = lab.PROTOCOLS["laptop"](lab.RECIPES["smart"])
-    changed = dataclasses.replace(recipe, pooling="mean", smart=Smart(weight=1), lr=1)
-    assert departs(changed) == ["pooling", "smart"]
+    changed = dataclasses.replace(recipe, pooling="mean", pair="cross", smart=Smart(weight=1), lr=1)
+    assert departs(changed) == ["pooling", "pair", "smart"]
 
 
 def tiny_version(recipe, tiny, **changes):
@@ -73,6 +73,18 @@ def test_smarts_penalty_and_noise_are_recorded(tiny, tiny_data):
     whole = fit(tiny_version(lab.RECIPES["smart_gse"], tiny, epochs=1), data=tiny_data, progress=False)
     found = {(row["metric"], row["task"]) for row in whole if row["split"] == "batch"}
     assert {("penalty", "sst"), ("penalty", "qqp"), ("penalty", "sts"), ("noise_norm", "all")} <= found
+
+
+@pytest.mark.parametrize("smart", [None, Smart()])
+@pytest.mark.parametrize("updates", [("sum",), GSE])
+def test_cross_pairs_go_on_to_the_same_bits(updates, smart, tiny, tiny_data):
+    experiment = tiny_version(lab.Experiment(name="cross", pair="cross", updates=updates, smart=smart), tiny)
+    whole = fit(experiment, data=tiny_data, run="whole", progress=False)
+    before = whole.model.bert.segment.weight.detach().clone()
+    rows = list(whole)
+    assert same_weights(whole.model, resumed(experiment, tiny_data).model)
+    assert (whole.model.bert.segment.weight != before).any(1).all()  # both segments were there, and learnt
+    assert {r["task"] for r in rows if r["metric"] == "penalty"} == ({"sst", "qqp", "sts"} if smart else set())
 
 
 def test_bregman_holds_the_weights_back_and_goes_on_to_the_same_bits(tiny, tiny_data):
@@ -127,13 +139,13 @@ class Peak(TorchDispatchMode):
 def peak_bytes(training):
     """Of the second iteration: weights, moments, gradients and graphs."""
     with training.randomness:
-        training._iterate()
+        training._iterate(training._draw())
         with Peak() as peak:
             for group in (training.model.parameters(), *(v.values() for v in training.optimizer.state.values())):
                 for tensor in group:
                     if isinstance(tensor, torch.Tensor):
                         peak.see(tensor)
-            training._iterate()
+            training._iterate(training._draw())
     return peak.highest
 
 

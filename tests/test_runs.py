@@ -133,7 +133,8 @@ def test_a_record_from_before_a_setting_existed_is_the_same_run(tiny, tiny_data)
     half = stopped(tiny, tiny_data, None)
     file = half.run.folder / "experiment.json"
     config = json.loads(file.read_text())
-    del config["experiment"]["smart"]  # at its default, and so not in the run's name either
+    for setting in ("smart", "pair"):  # at their defaults, and so not in the run's name either
+        del config["experiment"][setting]
     file.write_text(json.dumps(config))
     run, _ = trained(tiny, tiny_data, resume=True)
     assert run.name == half.run.name and run.status["state"] == "done"
@@ -222,6 +223,15 @@ def test_load_runs_is_long_form_and_passes_over_what_is_broken(tiny, tiny_data, 
     assert {"name", "seed", "protocol", "encoder", "settings", "data", "step", "epoch", "split", "task", "metric",
             "value", "seconds"} <= set(frame.columns)
     assert load_runs(tmp_path / "nowhere").empty and list_runs(tmp_path / "nowhere") == []
+
+
+def test_a_record_from_before_pair_stands_with_later_ones(tiny, tiny_data):
+    run, _ = trained(dataclasses.replace(tiny, epochs=1, iterations=1), tiny_data, run="new")
+    old = Run(shutil.copytree(run.folder, run.folder.with_name("old")))
+    config = run.config
+    del config["experiment"]["pair"]
+    (old.folder / "experiment.json").write_text(json.dumps(config))
+    assert load_runs()["settings"].nunique() == 1 and old.model()[0].pair == "siamese"
 
 
 def test_the_record_says_what_the_run_was_made_from(tiny, tiny_data):

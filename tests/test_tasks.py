@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+import transformers
 
 import lab
-from lab.batches import Rows, Texts, pack
+from lab.batches import Rows, Texts, cross, pack
 from lab.bert import Layout
 from lab.tasks import MultitaskModel, Paraphrase, Sentiment
-from lab.weights import load_encoder
+from lab.weights import _minilm, load_encoder
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +44,19 @@ def test_heads_start_from_torchs_linear_and_have_the_papers_shapes(opened):
     for head in model.heads.values():  # torch's default: uniform within 1 / sqrt(inputs)
         bound = head.linear.in_features ** -0.5
         assert 0.5 * bound < head.linear.weight.abs().max() <= bound
+
+
+def test_heads_of_cross_pairs_read_one_vector(opened):
+    model = MultitaskModel(opened[0], pair="cross").eval()
+    shapes = {name: tuple(p.shape) for name, p in model.heads.named_parameters() if "weight" in name}
+    assert shapes == {"sst.linear.weight": (5, 32), "qqp.linear.weight": (1, 32), "sts.linear.weight": (1, 32)}
+    assert model.heads["qqp"].dropout.p == 0.3
+    u = torch.randn(4, 32)
+    for task in ("qqp", "sts"):
+        torch.testing.assert_close(model.heads[task](u), model.heads[task].linear(u)[:, 0])
+    one = lab.BertConfig(hidden_size=32, num_hidden_layers=1, num_attention_heads=4, type_vocab_size=1)
+    with pytest.raises(lab.LabError, match="this encoder has one"):
+        MultitaskModel(lab.Bert(one), pair="cross")
 
 
 def test_losses_are_means_over_the_batch():
@@ -87,6 +101,41 @@ def test_one_pass_for_all_tasks_equals_a_padded_pass_a_sentence_list(opened):
         torch.testing.assert_close(losses[task], expected)
     alone = model.losses(pack({"sts": drawn["sts"]}))
     torch.testing.assert_close(alone["sts"], losses["sts"])
+
+
+def test_trap_8_a_cross_pair_is_no_two_padded_halves():
+    bert, tokenizer = load_encoder("minilm")
+    theirs = transformers.BertModel.from_pretrained(_minilm()).eval()
+    pairs = [("A man plays a guitar.", "Someone is making music on a stringed instrument."), ("Is it far?", "No."),
+             ("Nobody is singing in the large hall tonight.", "Yes.")]
+
+    @torch.no_grad()
+    def right(pairs):
+        return theirs(**tokenizer(*map(list, zip(*pairs, strict=True)), padding=True,
+                                  return_tensors="pt")).pooler_output
+
+    @torch.no_grad()
+    def wrong(pairs):  # [CLS] a [SEP] [PAD] ... [CLS] b [SEP] [PAD] ..., all in segment 0
+        halves = [tokenizer(list(side), padding=True, return_tensors="pt") for side in zip(*pairs, strict=True)]
+        ids, mask = (torch.cat([half[key] for half in halves], 1) for key in ("input_ids", "attention_mask"))
+        return theirs(input_ids=ids, attention_mask=mask).pooler_output
+
+    @torch.no_grad()
+    def ours(pairs):
+        model = MultitaskModel(bert, pair="cross").eval()
+        texts = Texts.encode([text for pair in pairs for text in pair], tokenizer)
+        numbers = np.arange(2 * len(pairs)).reshape(-1, 2)
+        batch = pack(cross({"sts": Rows("sts", [""] * len(pairs), numbers, np.zeros(len(pairs), np.float32), texts)},
+                           bert.config.max_position_embeddings))
+        return model.pool(model.embed(batch), batch.layout)[batch.place]
+
+    torch.testing.assert_close(ours(pairs), right(pairs), rtol=0, atol=1e-5)
+    assert (wrong(pairs) - right(pairs)).abs().amax(1).min() > 1e-3
+    # The halves' padding moves b, so that a pair's vector hangs on its neighbours in the batch.
+    assert (wrong(pairs)[1] - wrong(pairs[1:2])[0]).abs().max() > 1e-3
+    torch.testing.assert_close(ours(pairs)[1], ours(pairs[1:2])[0], rtol=0, atol=1e-5)
+    swapped = [(b, a) for a, b in pairs]
+    assert (ours(swapped) - ours(pairs)).abs().amax(1).min() > 1e-3  # (sentence1, sentence2) it is
 
 
 def test_the_last_layer_makes_only_what_cls_pooling_reads(opened):

@@ -51,9 +51,8 @@ def shown_store(root: str | Path | None = None) -> tuple[Path, str | None]:
     made = [_read_json(run.folder / "experiment.json") for run in shipped]
     days, recipes = zip(*[(str(e.get("started"))[:10], e.get("experiment", {}).get("name")) for e in made], strict=True)
     seeds = max(map(recipes.count, recipes))
-    return shipped_root(), (
-        f"no runs of your own yet: these are the records that ship with the lab, made from {min(days)} to {max(days)}, "
-        f"{'one seed' if seeds == 1 else f'up to {seeds} seeds'} a recipe")
+    return shipped_root(), ("no runs of your own yet: these are the records that ship with the lab, made from "
+                            f"{min(days)} to {max(days)}, {seeds} seed{'s at most' * (seeds > 1)} a recipe")
 
 
 def checked_name(name: str) -> str:
@@ -142,16 +141,15 @@ class Run:
 
         if weights not in ("best", "last"):
             raise LabError(f"weights {weights!r} is not known (valid: best, last)")
+        experiment = Experiment.from_json(json.dumps(self.config["experiment"]))
         newest = checkpoints.load_newest(self.checkpoints)
         if newest is None:
-            made = self.config["experiment"]
             shipped = ", as it ships with the lab" * (self.folder.parent == shipped_root())
-            raise LabError(f"run {self.name} has records but no weights{shipped}; `lab train {made.get('name')} "
-                           f"--protocol {made.get('protocol')}` trains one that has")
+            raise LabError(f"run {self.name} has records but no weights{shipped}; `lab train {experiment.name} "
+                           f"--protocol {experiment.protocol}` trains one that has")
         tensors, state = newest
         if weights == "best" and state["best"] and state["best"]["step"] != state["step"]:
             tensors, state = checkpoints.load(self.checkpoints, state["best"]["step"])
-        experiment = Experiment.from_json(json.dumps(self.config["experiment"]))
         with torch.random.fork_rng(devices=[]):  # the draws of a fresh model are overwritten at once
             bert, tokenizer = self.encoder()
             model = MultitaskModel(bert, experiment.pooling, experiment.sts_head, experiment.pair)

@@ -97,10 +97,10 @@ def killed_in_third_iteration(name: str) -> None:
     """Train until two iterations are in checkpoints, and die after the third's first gradient."""
     take_step = lab.train.Fit._take_step
 
-    def die(self: lab.train.Fit) -> None:
+    def die(self: lab.train.Fit, *arguments: object) -> None:
         if self.state["step"] == 3:
             os.kill(os.getpid(), signal.SIGKILL)
-        take_step(self)
+        take_step(self, *arguments)
 
     lab.train.Fit._take_step = die
     train(name)

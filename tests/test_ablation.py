@@ -88,10 +88,10 @@ KILLED = """
 import os, signal, lab.train
 from lab.ablation import _serve
 iterate = lab.train.Fit._iterate
-def die(self):
+def die(self, *arguments):
     if self.experiment.name == "bad" and self.state["step"] == 6:
         os.kill(os.getpid(), signal.SIGKILL)
-    iterate(self)
+    iterate(self, *arguments)
 lab.train.Fit._iterate = die
 _serve()
 """

@@ -323,9 +323,9 @@ def test_trap_6_gses_second_update_from_a_stale_graph(tiny, tiny_data, monkeypat
     training = without_dropout(fit(experiment, data=tiny_data, progress=False))
     model, take_step, seen = training.model, training._take_step, []
 
-    def watched():
+    def watched(*arguments):
         seen.append((copy.deepcopy(model.state_dict()), [p.grad.clone() for p in model.parameters()]))
-        take_step()
+        take_step(*arguments)
 
     monkeypatch.setattr(training, "_take_step", watched)
     list(training)

@@ -118,7 +118,7 @@ def test_an_empty_store_shows_the_shipped_runs_and_says_so(tmp_path, monkeypatch
     record(tmp_path / "shipped", "baseline", started="2026-11-27T00:00:00+0000")
     store, note = shown_store()
     assert store == tmp_path / "shipped" and "\n" not in note
-    for said in ("no runs of your own yet", "ship with the lab", "2026-11-25 to 2026-11-27", "up to 2 seeds a recipe"):
+    for said in ("no runs of your own yet", "ship with the lab", "2026-11-25 to 2026-11-27", "2 seeds at most"):
         assert said in note
     with pytest.warns(UserWarning, match=re.escape(note)):
         frame = load_runs()

@@ -31,15 +31,17 @@ def made_from(runs: pd.DataFrame) -> str:
     """What a picture or table shows: data, encoder, protocol, seeds, and the days on which the runs were begun."""
     if runs.empty:
         return "no runs"
-    many = {c: ", ".join(sorted(runs[c].dropna().astype(str).unique())) for c in ("data", "encoder", "protocol")}
-    seeds = runs.groupby(["name", "settings", "data"], dropna=False)["seed"].nunique()
+    about = runs.drop_duplicates("run")
+    many = {c: ", ".join(sorted(about[c].dropna().astype(str).unique())) for c in ("data", "encoder", "protocol")}
+    seeds = about.groupby(["name", "settings", "data"], dropna=False)["seed"].nunique()
+    shipped = " · records that ship with the lab" if "shipped" in about and about["shipped"].eq(True).any() else ""
     return (f"data: {many['data']} · encoder: {many['encoder']} · protocol: {many['protocol']} · "
-            f"seeds: {_range(seeds)} · date: {days(runs)}")
+            f"seeds: {_range(seeds)} · date: {days(about)}{shipped}")
 
 
 def days(runs: pd.DataFrame) -> str:
     """The day on which runs were begun, or the first and the last."""
-    found = runs["started"].dropna().astype(str).str.extract(r"^(\d{4}-\d\d-\d\d)", expand=False).dropna()
+    found = runs["started"].drop_duplicates().dropna().astype(str).str.extract(r"^(\d{4}-\d\d-\d\d)", expand=False).dropna()
     return _range(found, " to ") if len(found) else "not recorded"
 
 
@@ -160,7 +162,7 @@ def _labelled(runs: pd.DataFrame) -> pd.DataFrame:
     about = about.assign(data=about["data"].where(~twins, told))
     about = about.assign(label=told_apart(about), done=about["state"] != "done").sort_values(["done", "run"])
     about = about.drop_duplicates(["label", "fingerprint", "seed"]).set_index("run")
-    runs = runs[runs["run"].isin(about.index)]
+    runs = runs[runs["run"].isin(about.index)] if len(about) < runs["run"].nunique() else runs
     return runs.assign(label=runs["run"].map(about["label"]))
 
 
@@ -168,12 +170,13 @@ def _diagnostics(runs: pd.DataFrame, panels: Mapping[str, str], title: str, firs
     """A panel for each "metric task", from the split `first` where a recipe has `tells` in it, else from the other."""
     runs = _labelled(runs)
     shown = runs[runs["split"].isin(["batch", "sampled"])]
+    keys = ["split", "metric", "task", "label", "run", "epoch"]
+    shown = shown.groupby(keys, observed=True)["value"].mean().reset_index()  # a window counts as one
     shown = shown.assign(panel=shown["metric"].astype(str) + " " + shown["task"].astype(str))
     shown = shown[shown["panel"].isin(panels) & shown["label"].isin(shown.loc[shown["metric"] == tells, "label"])]
     has = set(shown.loc[(shown["split"] == first) & (shown["metric"] == tells), "label"])
     shown = shown[(shown["split"] == first) == shown["label"].isin(has)]
     suffixes = {label: " (sampled)" for label in shown.loc[shown["split"] == "sampled", "label"].unique()}
-    shown = shown.groupby(["panel", "label", "run", "epoch"])["value"].mean().reset_index()  # a window counts as one
     return _draw(shown.assign(step=shown["epoch"]), panels, title, runs, columns=3, suffixes=suffixes)
 
 

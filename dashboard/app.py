@@ -1,0 +1,17 @@
+"""The dashboard: streamlit run dashboard/app.py. One line a page here, one file a page in views/."""
+
+import streamlit as st
+from choices import sidebar
+
+st.set_page_config(page_title="minBERT lab", page_icon=":material/experiment:", layout="wide")
+page = st.navigation([
+    st.Page("views/leaderboard.py", title="Leaderboard", icon=":material/leaderboard:", default=True),
+    st.Page("views/curves.py", title="Curves", icon=":material/show_chart:"),
+    st.Page("views/overfitting.py", title="Overfitting", icon=":material/call_split:"),
+    st.Page("views/gradients.py", title="Gradients", icon=":material/compare_arrows:"),
+    st.Page("views/predictions.py", title="Live predictions", icon=":material/chat:"),
+    st.Page("views/mistakes.py", title="Mistakes", icon=":material/rule:"),
+    st.Page("views/compare.py", title="Compare", icon=":material/difference:"),
+])
+sidebar()
+page.run()

@@ -1,0 +1,5 @@
+import streamlit as st
+from choices import chosen
+
+chosen()
+st.title("curves")

@@ -11,10 +11,10 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from lab import figures, tables
+from lab import tables
 from lab.looks import rank
 from lab.records import Store, told_apart
-from lab.runs import Run, runs_in, shown_store
+from lab.runs import runs_in, shown_store
 
 LOOK_EVERY = 3  # seconds between two looks at the store
 

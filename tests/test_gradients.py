@@ -2,7 +2,6 @@
 
 import copy
 import dataclasses
-import importlib.util
 import itertools
 import weakref
 
@@ -17,9 +16,8 @@ from lab.optim import AdamW
 from lab.train import fit
 
 OURS = ("sum", "mean", "pcgrad", "gradvac")
-METHODS = ("cagrad", "upgrad", "dualproj")  # of the extra `methods`: tested where it is installed, and never skipped
-EXTRA = all(importlib.util.find_spec(package) for package in ("cvxpy", "quadprog", "qpsolvers"))
-BORROWED = ("aligned_mtl", "imtl_g", "mgda", "fairgrad", *(METHODS if EXTRA else ()))
+METHODS = ("cagrad", "upgrad", "dualproj")  # of the extra `methods`, which the extra `test` brings too
+BORROWED = ("aligned_mtl", "imtl_g", "mgda", "fairgrad", *METHODS)
 
 
 def generator(seed=0):
@@ -211,7 +209,7 @@ def test_fairgrad_follows_its_scale():
     torch.testing.assert_close(far, near * 100.0 ** -1, rtol=1e-3, atol=0)  # w_i = (G w)_i^(-1 / alpha)
 
 
-@pytest.mark.parametrize("name", ["cagrad", "upgrad", "dualproj"])
+@pytest.mark.parametrize("name", METHODS)
 def test_a_missing_extra_is_one_line(name, monkeypatch):
     import torchjd.aggregation
 

@@ -251,9 +251,12 @@ def pretrain(
 def _show_pretraining(training) -> None:  # noqa: ANN001
     from tqdm.auto import tqdm
 
+    loss = None
     for row in training:
-        if row["split"] == "held_out":
-            tqdm.write(f"epoch {row['epoch']:>2} held out:  {row['metric']} {row['value']:.4f}")
+        if row["split"] == "held_out" and row["metric"] == "loss":
+            loss = row["value"]
+        elif row["split"] == "held_out":
+            tqdm.write(f"epoch {row['epoch']:>2} held out:  loss {loss:.4f}  accuracy {row['value']:.4f}")
 
 
 @app.command()

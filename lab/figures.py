@@ -41,7 +41,7 @@ def made_from(runs: pd.DataFrame) -> str:
 
 def days(runs: pd.DataFrame) -> str:
     """The day on which runs were begun, or the first and the last."""
-    found = runs["started"].drop_duplicates().dropna().astype(str).str.extract(r"^(\d{4}-\d\d-\d\d)", expand=False).dropna()
+    found = runs["started"].drop_duplicates().astype(str).str.extract(r"^(\d{4}-\d\d-\d\d)", expand=False).dropna()
     return _range(found, " to ") if len(found) else "not recorded"
 
 

@@ -55,7 +55,7 @@ class Pretraining(Settings):
     warmup: int = 100  # iterations over which lr rises from 0
     mask: float = 0.15  # share of the tokens that are to be guessed
     held_out: float = 0.02  # share of the sentences that is never trained on
-    scale: float = 0.2  # share of the others that is: ten minutes on two cores with MiniLM, on the real data
+    scale: float = 0.2  # share of the others that is; .2 of the real ones is about ten minutes on two cores with MiniLM
     precision: str = "fp32"  # or "bf16": matrix products in bfloat16, weights and sums in float32
     device: str = "auto"
     seed: int = 11711

@@ -356,3 +356,10 @@ def test_the_command_ends_with_the_next_one(tiny_data, tiny_encoder, tmp_path, m
     code, said = command("lab", "pretrain", "--set", "batchsize=3")
     assert code == 2 and said.err == ("lab: field 'batchsize' is not known; did you mean 'batch_size'? (valid: "
                                       + ", ".join(f.name for f in dataclasses.fields(Pretraining)) + ")\n")
+
+
+def test_bf16_is_near_fp32(tiny, tiny_data):
+    fp32, rows = pretrained(dataclasses.replace(tiny, epochs=1), tiny_data)
+    bf16, half = pretrained(dataclasses.replace(tiny, epochs=1, precision="bf16"), tiny_data)
+    np.testing.assert_allclose(list(held_out(half).values()), list(held_out(rows).values()), rtol=0.02)
+    assert all(p.dtype == torch.float32 for p in bf16.model.parameters()) and not same_weights(fp32.model, bf16.model)

@@ -240,7 +240,7 @@ def laptop(experiment: Experiment) -> Experiment:
 def smoke(experiment: Experiment) -> Experiment:
     """Seconds a run, to see that everything works. Too short to compare recipes."""
     return _scaled(experiment, 1 / 64, protocol="smoke", encoder="minilm", lr=1e-4, epochs=2, eval_train=100,
-                   eval_rows=200)
+                   eval_rows=200, samples=4)
 
 
 def _scaled(experiment: Experiment, scale: float, **settings: object) -> Experiment:

@@ -16,9 +16,9 @@ def made(tiny_data, tmp_path):
     """A function that makes a finished run with the predictions that it is given, {task: values}."""
     data = lab.load_data(tiny_data)
 
-    def make(name, answers, fingerprint=data.fingerprint, weights="last", **settings):
+    def make(name, answers, fingerprint=data.fingerprint, turned=False, **settings):
         folder = tmp_path / "runs" / name
-        written = folder / "predictions" / weights
+        written = folder / "predictions" / "last"
         written.mkdir(parents=True)
         experiment = {"name": name, "updates": ["sum"], "lr": 1e-4, "smart": None, **settings}
         (folder / "experiment.json").write_text(json.dumps(
@@ -27,6 +27,7 @@ def made(tiny_data, tmp_path):
             file, header = COURSE_FILES[task]
             examples = data.splits[task, "dev"].examples
             lines = [f"{e.id} , {value} \n" for e, value in zip(examples, values, strict=False)]
+            lines = lines[::-1] if turned else lines
             (written / f"{file}-dev-output.csv").write_text(f"id \t {header} \n" + "".join(lines))
         return name
 
@@ -49,7 +50,7 @@ def answers(made, wrong, noise):
 
 def test_the_tests_are_those_of_significance_on_examples_joined_by_id(made):
     good, bad = answers(made, 2, 0.1), answers(made, 12, 3)
-    a, b = made("gse", good), made("baseline", bad)
+    a, b = made("gse", good), made("baseline", bad, turned=True)
     found = lab.compare_runs(a, b, data=made.data).set_index(["task", "test"])
     assert len(found) == 5 and list(found["examples"]) == [24] * 5
     for task in ("sst", "qqp"):

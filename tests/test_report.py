@@ -95,8 +95,9 @@ def test_a_record_that_lacks_a_field_breaks_no_table(lacking):
 
 
 def test_the_same_run_twice_is_one_seed():
-    table = lab.leaderboard(pd.concat([records(seed=1), records(seed=1, run="baseline-1-2")]))
-    assert list(table["seeds"]) == [1]
+    twice = pd.concat([records(seed=1), records(seed=1, run="baseline-1-2", overall=0.9), records(seed=2)])
+    table = lab.leaderboard(twice)
+    assert list(table["seeds"]) == [2] and table["overall"][0] == 0.5 and np.isnan(table["overall_low"][0])
 
 
 def test_the_papers_numbers_stand_only_beside_its_own_row():

@@ -146,11 +146,7 @@ def predict(run_or_model: "str | Path | Run | MultitaskModel", task: str, texts:
     pairs = [(text,) if isinstance(text, str) else tuple(text) for text in texts]
     if not pairs or any(len(pair) != wide or not all(isinstance(t, str) and t.strip() for t in pair) for pair in pairs):
         raise LabError(f"{task} takes {'sentences' if wide == 1 else 'pairs of sentences'}, and none may be empty")
-    longest = model.bert.config.max_position_embeddings
-    flat = Texts.encode([t for pair in pairs for t in pair], tokenizer, longest)
-    rows = {task: Rows(task, [""] * len(pairs), np.arange(len(pairs) * wide).reshape(-1, wide),
-                       np.zeros(len(pairs), np.float32), flat)}
-    answer = logits(model, cross(rows, longest) if model.pair == "cross" else rows)[task]
+    answer = logits(model, as_rows(model, tokenizer, task, pairs))[task]
     table = pd.DataFrame(pairs, columns=["text"] if wide == 1 else ["text1", "text2"])
     table["prediction"] = model.heads[task].predict(answer).cpu().numpy()
     if task == "sst":
@@ -161,3 +157,12 @@ def predict(run_or_model: "str | Path | Run | MultitaskModel", task: str, texts:
         table["answer"] = ["paraphrase" if p else "not a paraphrase" for p in table["prediction"]]
         table["probability"] = answer.sigmoid().cpu().numpy()
     return table
+
+
+def as_rows(model: MultitaskModel, tokenizer: object, task: str, texts: Sequence[tuple[str, ...]]) -> dict[str, Rows]:
+    """Texts or pairs of one's own as a task's rows, as the model takes them: joined where its pairs are cross."""
+    longest, wide = model.bert.config.max_position_embeddings, len(texts[0])
+    flat = Texts.encode([t for row in texts for t in row], tokenizer, longest)
+    rows = {task: Rows(task, [""] * len(texts), np.arange(len(texts) * wide).reshape(-1, wide),
+                       np.zeros(len(texts), np.float32), flat)}
+    return cross(rows, longest) if model.pair == "cross" else rows

@@ -132,7 +132,10 @@ class Run:
         return self.folder / "checkpoints"
 
     def model(self, weights: str = "best") -> tuple[Any, Any]:
-        """(MultitaskModel in eval mode, tokenizer) with the weights that were "best" on dev, or the "last"."""
+        """(MultitaskModel in eval mode, tokenizer) with the weights that were "best" on dev, or the "last".
+
+        model.step is the iteration after which they were saved.
+        """
         import torch
 
         from lab import checkpoints
@@ -154,6 +157,7 @@ class Run:
             bert, tokenizer = self.encoder()
             model = MultitaskModel(bert, experiment.pooling, experiment.sts_head, experiment.pair)
         fill(model, tensors, self)
+        model.step = state["step"]
         return model.eval(), tokenizer
 
     def encoder(self) -> tuple[Any, Any]:

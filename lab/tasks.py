@@ -174,6 +174,8 @@ FROM_ONE = {"linear"}  # STS heads that can do with a cross pair's one vector: _
 class MultitaskModel(nn.Module):
     """One shared encoder, and a head a task. LabError: pair "cross" with an encoder that knows one segment alone."""
 
+    step: int | None = None  # the iteration after which the weights were saved, where they come from a run
+
     def __init__(self, bert: Bert, pooling: str = "cls", sts_head: str = "linear", pair: str = "siamese") -> None:
         super().__init__()
         H, similarity = bert.config.hidden_size, STS_HEADS[sts_head]

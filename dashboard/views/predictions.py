@@ -1,5 +1,207 @@
-import streamlit as st
-from choices import chosen
+"""What trained runs answer on one's own sentences, the tokens that they see, and where these look."""
 
-chosen()
-st.title("predictions")
+import json
+import threading
+from pathlib import Path
+
+import demo
+import pandas as pd
+import streamlit as st
+from choices import all_runs, chosen, draw, plain
+
+from lab import live
+from lab.errors import LabError
+from lab.runs import Run, runs_in, shown_store
+
+LONGEST, MEAN = 500, "mean of heads"  # characters of a sentence that are read
+EXAMPLES = {  # ours: name -> two sentences, what to watch
+    "Negation": ("The film is not good.", "The film is good.",
+                 "One small word turns the meaning. Does the sentiment turn with it, and which heads look at *not*?"),
+    "Contrast": ("The actors are brilliant, but the story is dull.", "The story is dull, but the actors are brilliant.",
+                 "What follows *but* weighs more to a reader. Do the two orders get different sentiments?"),
+    "Word order": ("The dog chases the cat.", "The cat chases the dog.",
+                   "The same words with another meaning: a model that only counts words calls them the same."),
+    "No common word": ("How old are you?", "What is your age?",
+                       "A paraphrase without one word in common: only what words mean can tell."),
+    "One word apart": ("Is it safe to drink tap water in Rome?", "Is it safe to drink tap water in Cairo?",
+                       "Nearly all words are the same, and yet each question has an answer of its own."),
+}
+
+
+def _trained() -> list[Run]:
+    """The runs that have learned weights: those that the sidebar leaves, or else any."""
+    runs = all_runs()
+    names = set(runs["run"].unique())
+    found = [run for run in runs_in(shown_store()[0]) if run.name in names and _files(run)]
+    if found:
+        left = set(chosen().runs["run"].unique())
+        found = [run for run in found if run.name in left] or found
+    return found
+
+
+def _files(run: Run) -> tuple:
+    """What stands for a run's checkpoints as they are now; empty as long as nothing was learned."""
+    files, learned = [], False
+    try:
+        for file in sorted(run.checkpoints.glob("[0-9]*/*")):
+            stat, learned = file.stat(), learned or (file.suffix == ".safetensors" and int(file.parent.name) > 0)
+            files.append((str(file), stat.st_mtime_ns, stat.st_size))
+    except (OSError, ValueError):
+        pass  # it is written, or removed, while we look
+    return tuple(files) if learned else ()
+
+
+@st.cache_resource(max_entries=4, show_spinner="Loading the weights ...")
+def _opened(folder: str, weights: str, files: tuple) -> tuple:
+    """(model, tokenizer, lock); anew when the run has other checkpoints."""
+    import torch
+
+    torch.set_num_threads(min(2, torch.get_num_threads()))  # other processes train
+    return *Run(Path(folder)).model(weights), threading.Lock()
+
+
+def _ask(run: Run, weights: str, texts: list[str]) -> dict | str:
+    """All of a run's answers, or why there are none."""
+    try:
+        from lab.evaluate import predict
+
+        model, tokenizer, lock = _opened(str(run.folder), weights, _files(run))
+        with lock:  # a tokenizer serves one visitor at a time
+            seen = live.see(model, tokenizer, texts)
+            if not all(set(part.tokens) - {"[CLS]", "[SEP]"} for part in seen):
+                return "nothing of the text is left after tokenizing: type a word"
+            found = {"step": model.step, "seen": seen, "sst": predict(model, "sst", texts, tokenizer=tokenizer)}
+            if len(texts) == 2:
+                for task in ("qqp", "sts"):
+                    found[task] = predict(model, task, [tuple(texts)], tokenizer=tokenizer)
+        return found
+    except LabError as error:
+        return str(error)
+    except Exception as error:  # a run's folder may come from anywhere, and vanish: whatever is wrong is one line
+        return f"run {run.name} cannot be opened ({type(error).__name__}: {str(error).partition(chr(10))[0][:200]})"
+
+
+def _offer() -> None:
+    """No weights yet: how they are made, and a button that does it."""
+    if demo.under_way():
+        st.write("A small model is being trained; this page goes on by itself when it is done.")
+        demo.progress()
+    else:
+        st.info("No run here has weights yet. `lab train multitask` trains one that has, in minutes.")
+        if why := demo.why_not():
+            st.error(f"The last training ended early: {plain(why)}")
+        st.write("Or train a small one here, on the data at hand: about a minute on two free cores. It is enough to "
+                 "see how everything works; what it answers is hardly better than chance.")
+        st.button("Train a small model", on_click=demo.start, type="primary", icon=":material/model_training:")
+    st.stop()
+
+
+def _texts() -> list[str]:
+    """The one or two sentences typed; stops the page where there is none."""
+    with st.container(horizontal=True):
+        for name, (first, second, _) in EXAMPLES.items():
+            st.button(name, on_click=st.session_state.update, args=({"say": first, "and": second},))
+    typed = [st.text_input("Sentence", EXAMPLES["Negation"][0], 10_000, key="say", bind="query-params"),
+             st.text_input("A second one, for paraphrase and similarity", "", 10_000, key="and", bind="query-params")]
+    typed = [(text or "").encode("utf-8", "replace").decode() for text in typed]
+    if any(len(text) > LONGEST for text in typed):
+        st.caption(f"Only the first {LONGEST} characters of a sentence are read.")
+    texts = [text[:LONGEST] for text in typed if text[:LONGEST].strip()]
+    if not texts:
+        st.info("Type a sentence, or click an example.")
+        st.stop()
+    for first, second, watch in EXAMPLES.values():
+        if [first, second] == texts:
+            st.caption(f":material/visibility: {watch}")
+    return texts
+
+
+def _made(about: pd.Series, step: int, weights: str) -> None:
+    """Which checkpoint it is that answers."""
+    settings = json.loads(about["settings"])
+    epoch = step / max(1, settings.get("iterations") or 1)
+    st.caption(plain(f"{about['name']}{' with another ' + about['departs'] if about['departs'] else ''} · encoder: "
+                     f"{about['encoder']} · protocol: {about['protocol']} · data: {about['data']} · seed: "
+                     f"{about['seed']:.0f} · {weights} weights: epoch {epoch:.3g} of {settings.get('epochs')}, "
+                     f"iteration {step}"))
+    if about["data"] == "sample":
+        st.caption(":material/info: trained on the bundled sample: its answers say nothing about the real task")
+
+
+def _answers(found: dict, side: str, head: str) -> None:
+    sst = found["sst"]
+    said = "; ".join(f"sentence {i + 1}: {answer}" for i, answer in enumerate(sst["answer"]))
+    draw(live.bars(sst), f"live-sst-{side}", f"Probability of each of the five sentiments. Most likely, {said}", sst)
+    if "qqp" in found:
+        p, score = found["qqp"]["probability"][0], found["sts"]["prediction"][0]
+        scale = "cosine, -1 to 1" if head == "cosine_embedding" else "0 unrelated, 5 the same"
+        with st.container(horizontal=True):
+            st.metric("QQP: probability of a paraphrase", f"{p:.0%}", help="from 50 % on the answer is yes")
+            st.metric(f"STS: similarity ({scale})", f"{score:.2f}")
+
+
+def _looks(seen: list[live.Seen], which: int, layer: int, head: str, side: str) -> None:
+    part = seen[min(which, len(seen) - 1)]
+    st.code(" ".join(part.tokens), language=None, wrap_lines=True)
+    notes = [f"{len(part.tokens)} tokens"]
+    notes += [f"{part.cut} more than the encoder has places for are cut off"] * (part.cut > 0)
+    notes += ["[UNK] stands for what the vocabulary lacks: the model cannot tell it from anything else"] * (
+        "[UNK]" in part.tokens)
+    notes += [f"the picture shows the first {live.SHOWN}"] * (len(part.tokens) > live.SHOWN)
+    st.caption(plain("; ".join(notes)))
+    number = None if head == MEAN else int(head.split()[1])
+    weights = part.weights(layer, number)
+    table = pd.DataFrame({"token": part.tokens, "id": part.ids, "segment": part.segments,
+                          "looks most at": [part.tokens[j] for j in weights.argmax(1)], "with weight": weights.max(1)})
+    draw(live.heatmap(part, layer, number), f"live-map-{side}",
+         f"Attention of each of {len(part.tokens)} tokens to each, layer {layer}, {head}; the table below says where "
+         "each looks most", table)
+
+
+st.title("Live predictions")
+st.write("Type a sentence, or two, and see all three tasks answered by one model. Change one word at a time, and watch "
+         "which answers move.")
+offered = _trained()
+if not offered or (demo.under_way() and {run.name for run in offered} == {demo.under_way().name}):
+    _offer()
+texts = _texts()
+about = all_runs().drop_duplicates("run").set_index("run")
+runs = {run.name: run for run in offered}
+left, middle, right = st.columns(3)
+first = left.selectbox("Run", list(runs), key="live", bind="query-params")
+second = middle.selectbox("Beside it", [name for name in runs if name != first], index=None, key="beside",
+                          bind="query-params", placeholder="no other run")
+weights = right.segmented_control("Weights", ["best", "last"], default="best", required=True, key="saved",
+                                  bind="query-params", help="best on dev, or those of the last epoch")
+shown = [name for name in (first, second) if name]
+found = {name: _ask(runs[name], weights, texts) for name in shown}
+for side, column in zip(shown, st.columns(len(shown)), strict=True):
+    with column:
+        st.subheader(plain(side))
+        if isinstance(found[side], str):
+            st.error(plain(found[side]))
+        else:
+            _made(about.loc[side], found[side]["step"], weights)
+            _answers(found[side], "ab"[shown.index(side)], json.loads(about.loc[side, "settings"]).get("sts_head"))
+
+found = {name: answer for name, answer in found.items() if not isinstance(answer, str)}
+if found:
+    st.subheader("Tokens and attention")
+    st.write("The model reads WordPiece tokens, not words: ## goes on with the word before, [CLS] and [SEP] frame the "
+             "text. Each row of the picture is a token, and says how much of every token goes into its next vector. "
+             "Heads that look at [SEP] mostly have nothing to say here.")
+    maps = [answer["seen"][0].attention for answer in found.values()]
+    layers, heads = min(len(m) for m in maps), min(m.shape[1] for m in maps)
+    left, middle, right = st.columns(3)
+    layer = left.selectbox("Layer", range(1, layers + 1), index=layers - 1, key="layer", bind="query-params")
+    head = middle.selectbox("Head", [MEAN, *(f"head {i + 1}" for i in range(heads))], key="head", bind="query-params")
+    which = 0
+    if max(len(answer["seen"]) for answer in found.values()) > 1:
+        options = ["sentence 1", "sentence 2"]
+        which = options.index(right.segmented_control("Of", options, default=options[0], required=True, key="of",
+                                                      bind="query-params"))
+    for side, column in zip(found, st.columns(len(found)), strict=True):
+        with column:
+            if len(found) > 1:
+                st.caption(plain(side))
+            _looks(found[side]["seen"], which, layer, head, "ab"[shown.index(side)])

@@ -1,0 +1,111 @@
+"""A small model trained from the page where there is none: by a click alone, one at a time over all visitors.
+
+It is the command that the page names, as a process of its own: it goes on without the page, and what stops it leaves a
+run that the next click resumes.
+"""
+
+import itertools
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+from dataclasses import dataclass, field
+from typing import IO
+
+import streamlit as st
+
+from lab.runs import Run, runs_in, runs_root
+
+COMMAND = ("train", "multitask", "--protocol", "smoke", "--run")
+NAME = "demo"
+
+
+@dataclass
+class Demo:
+    """The one training that this server has started last."""
+
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    run: Run | None = None
+    process: subprocess.Popen | None = None
+    output: IO[bytes] | None = None
+    failed: dict[str, str] = field(default_factory=dict)  # run -> why; they are not tried again
+
+
+@st.cache_resource(show_spinner=False)
+def _demo() -> Demo:
+    return Demo()
+
+
+def start() -> None:
+    """Begin, or resume, a training into the user's own store; nothing where one is under way."""
+    demo = _demo()
+    with demo.lock:
+        if _running(demo):
+            return
+        demo.run = run = _place(demo)
+        resume = ["--resume"] if run.folder.exists() else []
+        demo.output = tempfile.TemporaryFile()
+        try:
+            demo.process = subprocess.Popen(
+                [sys.executable, "-P", "-c", "from lab.cli import main; main()", *COMMAND, run.name, "--runs",
+                 str(run.folder.parent), *resume],
+                stdin=subprocess.DEVNULL, stdout=demo.output, stderr=subprocess.STDOUT,
+                env={"OMP_NUM_THREADS": "2"} | os.environ)  # other trainings may want the rest of the cores
+        except OSError as error:
+            demo.process, demo.failed[run.name] = None, str(error)
+
+
+def under_way() -> Run | None:
+    """The demo run that trains now, whichever server has started it."""
+    demo = _demo()
+    with demo.lock:
+        return _running(demo)
+
+
+def why_not() -> str | None:
+    """Why the last training did not come to its end; None: it did, or there was none."""
+    demo = _demo()
+    with demo.lock:
+        _running(demo)
+        return demo.failed.get(demo.run.name) if demo.run else None
+
+
+@st.fragment(run_every=1)
+def progress() -> None:
+    """What the training does just now; draws the page anew when it is over."""
+    run = under_way()
+    if run is None:
+        st.rerun()
+    status = run.status
+    step, total = (value if isinstance(value, int) else 0 for value in map(status.get, ("step", "total")))
+    doing = "reads the data, and makes token ids of it"
+    if total:
+        doing = f"trains, iteration {step} of {total}" if step < total else "is scored on dev; its weights are written"
+    st.progress(min(1.0, max(0, step) / max(1, total)), text=f"`{run.name}` {doing} ...")
+
+
+def _running(demo: Demo) -> Run | None:
+    if demo.process and (code := demo.process.poll()) is not None:
+        if code:
+            demo.output.seek(0)
+            lines = demo.output.read().decode("utf-8", "replace").replace("\r", "\n").split("\n")
+            said = [line.removeprefix("lab: ") for line in lines if line.startswith("lab: ")]
+            demo.failed[demo.run.name] = said[-1] if said else f"the training was stopped (exit code {code})"
+        demo.output.close()
+        demo.process = demo.output = None
+    if demo.process:
+        return demo.run
+    ours = demo.run.name if demo.run else None  # it has ended, whatever its last heartbeat says
+    return next((run for run in runs_in(runs_root()) if run.name.startswith(NAME) and run.name != ours
+                 and run.status.get("state") == "running"), None)
+
+
+def _place(demo: Demo) -> Run:
+    """The first of demo, demo-2, ... that is free, or was stopped and can go on."""
+    for name in itertools.chain([NAME], (f"{NAME}-{i}" for i in itertools.count(2))):
+        run = Run(runs_root().resolve() / name)
+        stopped = run.status.get("state") in ("stopped", "running") and name not in demo.failed
+        if not run.folder.exists() or stopped:
+            return run
+    raise AssertionError("there are names without end")

@@ -1,0 +1,102 @@
+"""Live predictions: the tokens a model sees of one's own sentences, where each of them looks, and pictures of that.
+
+Attention shows what a token's next vector was mixed from (Vaswani et al. 2017, section 3.2), and not what the answer
+hung on (Jain and Wallace 2019).
+
+Shapes: L tokens, A heads, H hidden size.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import TYPE_CHECKING
+
+import plotly.graph_objects as go
+
+from lab.looks import BLUE, ORANGE
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+    from lab.tasks import MultitaskModel
+
+SHOWN = 40  # tokens in the picture of a long text: more of them could not be read
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One input of the encoder: a sentence, or both sentences of a cross pair."""
+
+    tokens: list[str]  # L of them, WordPiece, [CLS] and [SEP] among them
+    ids: list[int]
+    segments: list[int]
+    cut: int  # tokens that were lost because the encoder has no positions for them
+    attention: "np.ndarray"  # (layers, A, L, L): from token i, in rows that sum to 1, to token j
+
+    def weights(self, layer: int, head: int | None = None) -> "np.ndarray":
+        """(L, L) of one layer, counted from 1, and one head, counted from 1, or the mean over its heads."""
+        heads = self.attention[layer - 1]
+        return heads.mean(0) if head is None else heads[head - 1]
+
+
+def see(model: "MultitaskModel", tokenizer: object, texts: Sequence[str]) -> list[Seen]:
+    """What the model sees of one sentence or a pair: an input a sentence; one for both where its pairs are cross.
+
+    All tokens of every layer, the last one included, which in training makes no more than a pooling reads.
+    """
+    import numpy as np
+    import torch
+
+    from lab.batches import chunks
+    from lab.evaluate import as_rows
+
+    joined = len(texts) == 2 and model.pair == "cross"
+    rows = as_rows(model, tokenizer, "sts" if joined else "sst", [tuple(texts)] if joined else [(t,) for t in texts])
+    part, seen = next(iter(rows.values())), []
+    model.eval()
+    for number in part.text[:, 0]:
+        _, ids, segments, positions, layout = next(chunks(part.texts, np.array([number])))
+        maps: list[list[torch.Tensor]] = []
+        with torch.no_grad():
+            model.bert.encode_packed(model.bert.embed(ids, segments, positions), layout, maps=maps)
+        kinds = [0] * len(ids) if segments is None else segments.tolist()
+        seen.append(Seen(tokenizer.convert_ids_to_tokens(ids.tolist()), ids.tolist(), kinds,
+                         int(part.texts.whole[number]) - len(ids), torch.cat([groups[0] for groups in maps]).numpy()))
+    return seen
+
+
+def heatmap(seen: Seen, layer: int, head: int | None = None) -> go.Figure:
+    """Attention as token x token: a row a token that looks, a column a token that it looks at."""
+    weights, words = seen.weights(layer, head)[:SHOWN, :SHOWN], seen.tokens[:SHOWN]
+    of = "mean of heads" if head is None else f"head {head}"
+    places, words = list(range(len(words))), [escape(word, quote=False) for word in words]  # a token may be any text
+    figure = go.Figure(go.Heatmap(
+        z=weights.round(4).tolist(), x=places, y=places, zmin=0, zmax=max(0.01, float(weights.max())), xgap=1, ygap=1,
+        colorscale="Cividis", customdata=[[f"{a} → {b}" for b in words] for a in words],
+        hovertemplate="%{customdata}: %{z:.3f}<extra></extra>",
+        colorbar={"thickness": 10, "tickformat": ".2f", "outlinewidth": 0}))
+    ticks = {"tickvals": places, "ticktext": words, "showgrid": False, "zeroline": False, "tickfont": {"size": 11}}
+    figure.update_layout(
+        template="plotly_white", height=max(320, 130 + 20 * len(words)), margin={"t": 40, "l": 10, "r": 10, "b": 10},
+        title={"text": f"Attention, layer {layer}, {of}", "font": {"size": 14}},
+        xaxis=ticks | {"tickangle": -60, "automargin": True, "title": {"text": "looked at"}},
+        yaxis=ticks | {"autorange": "reversed", "automargin": True, "title": {"text": "looks"}})
+    return figure
+
+
+def bars(answers: "pd.DataFrame") -> go.Figure:
+    """The five classes' probabilities of one or two sentences, as `lab.predict` answers "sst": a bar a class."""
+    from lab.evaluate import SENTIMENTS
+
+    figure = go.Figure([go.Bar(
+        y=list(SENTIMENTS), x=[float(row[f"p{c}"]) for c in range(5)], orientation="h", name=f"sentence {i + 1}",
+        marker_color=(BLUE, ORANGE)[i % 2], texttemplate="%{x:.0%}", textposition="outside", cliponaxis=False,
+        hovertemplate="%{y}: %{x:.1%}<extra></extra>") for i, (_, row) in enumerate(answers.iterrows())])
+    figure.update_layout(
+        template="plotly_white", barmode="group", height=150 + 70 * len(answers), showlegend=len(answers) > 1,
+        margin={"t": 40, "l": 10, "r": 40, "b": 10}, title={"text": "SST: sentiment", "font": {"size": 14}},
+        legend={"orientation": "h", "y": -0.15}, xaxis={"range": [0, 1], "tickformat": ".0%", "showgrid": False},
+        yaxis={"automargin": True, "autorange": "reversed"})
+    return figure
+

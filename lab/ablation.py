@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 WORKER = (sys.executable, "-P", "-m", "lab.ablation")
 REFRESH = 1  # seconds between two looks of the progress bar
-STOPS_WITHIN = 10  # seconds that a worker has to record that its run was stopped
+STOPS_WITHIN = 30  # seconds that a worker has to record that its run was stopped
 
 
 def ablate(experiments: Iterable[Experiment], *, seeds: int = 3, workers: int = 1,

@@ -50,7 +50,7 @@ class Window:
 
     def note_conflicts(self, G: Tensor, tasks: list[str]) -> None:
         """From the task gradients' Gramian: the cosine of each two, and whether they conflict (cosine below 0)."""
-        norms = G.diagonal().sqrt().clamp(min=1e-300)
+        norms = G.diagonal().sqrt().clamp(min=1e-150)  # whose product is still above 0
         for i, j in itertools.combinations(range(len(tasks)), 2):
             cosine = G[i, j] / (norms[i] * norms[j])
             self.note("cosine", f"{tasks[i]}-{tasks[j]}", cosine)
@@ -96,6 +96,7 @@ def sample(training: "Fit", rows: dict[str, Rows]) -> None:
                 gradients.append([p.grad for p in model.bert.parameters()])
         training.optimizer.zero_grad()
         G = gramian(gradients)
+        del gradients
         window.note_conflicts(G, list(rows))
         for task, norm in zip(rows, G.diagonal().sqrt(), strict=True):
             window.note("grad_norm", task, norm)

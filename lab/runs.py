@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 STALE_AFTER = 120  # seconds without a heartbeat after which a "running" run is taken for stopped
 FORMAT = 1
+BEGUN = {"lock", "encoder", "experiment", "status", "metrics", "checkpoints"}  # what a run that never began may leave
 PRETRAINED = "pretrained"  # the folder of a store in which further pretraining keeps its runs
 
 
@@ -171,7 +172,10 @@ class Run:
     # ---- writing -----------------------------------------------------------------------------------------------
 
     def lock(self) -> None:
-        """Become the run's one writer. LabError: another process is."""
+        """Become the run's one writer. LabError: another process is, or the folder holds what no run has written."""
+        if not (self.folder / "experiment.json").exists() and self.folder.is_dir():
+            if strange := sorted(f.name for f in self.folder.iterdir() if f.name.strip(".").split(".")[0] not in BEGUN):
+                raise LabError(f"{self.folder} is no run's folder: it holds {strange[0]!r}; name another run")
         self.folder.mkdir(parents=True, exist_ok=True)
         self._lock = FileLock(self.folder / ".lock")
         try:

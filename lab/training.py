@@ -106,6 +106,7 @@ class Training:
         """Write a new run's description and first checkpoint; of an old one, forget the rows after its newest."""
         if not recorded:  # experiment.json comes last: with it, the folder is a run
             save_description(self.model.bert.config, self.run.folder / "encoder", self.tokenizer)
+            self.run.write_status("running", step=0, total=self.total)
             data = {"label": self.data.label, "kind": self.data.kind, "fingerprint": self.data.fingerprint}
             self.run.write_config({"experiment": json.loads(self.settings.to_json()), **more,
                                    "device": self.device.type, "data": data | about_data})
@@ -159,8 +160,7 @@ class Training:
 
     def _close_windows(self) -> list[dict]:
         """The windows' means as rows, and fresh windows."""
-        if bad := self.windows["batch"].not_finite():
-            raise self._not_finite(bad)
+        self._check_windows()
         rows = []
         for split, window in self.windows.items():
             rows += [self._row(split, task, metric, mean) for metric, task, mean in window.means()]
@@ -171,11 +171,14 @@ class Training:
         self.state |= {"window_tokens": 0, "window_seconds": 0.0}
         return rows
 
-    def _check_finite(self) -> None:
-        """Nothing that is not finite is ever saved: neither sums nor weights. LabError otherwise."""
+    def _check_windows(self) -> None:
         for window in self.windows.values():
             if bad := window.not_finite():
                 raise self._not_finite(bad)
+
+    def _check_finite(self) -> None:
+        """Nothing that is not finite is ever saved: neither sums nor weights. LabError otherwise."""
+        self._check_windows()
         if not torch.stack(torch._foreach_norm(list(self.model.parameters()))).isfinite().all():
             raise self._not_finite("a weight")
 

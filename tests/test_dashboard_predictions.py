@@ -104,7 +104,8 @@ def test_an_example_fills_both_sentences_and_says_what_to_watch(page, store):
     assert "only counts words" in words(at)
 
 
-@pytest.mark.parametrize("text", ["<script>alert(1)</script>", "[x](javascript:alert(1)) **b** $a$ :red[x]", "\x00\x1b[31m\x07",
+@pytest.mark.parametrize("text", ["<script>alert(1)</script>", "[x](javascript:alert(1)) **b** $a$ :red[x]",
+                                  "\x00\x1b[31m\x07",
                                   "x" * 10_000, "好" * 10_000, "\N{GRINNING FACE}" * 300, "   ", "", "=1+1|../..",
                                   "\u202e\u200b", "&lt;b&gt;"])
 def test_any_text_is_answered_or_refused_with_a_word(page, store, text):
@@ -150,7 +151,7 @@ def test_a_run_that_vanishes_is_left_out_and_new_weights_are_seen(page, store):
     assert shown(at)[0]["data"][0]["x"] != before
 
 
-def test_where_nothing_has_weights_a_click_trains_and_nothing_else_does(page, demo, monkeypatch, tiny_encoder, tiny_data):
+def test_where_nothing_has_weights_a_click_trains_and_nothing_else(page, demo, monkeypatch, tiny_encoder, tiny_data):
     monkeypatch.setenv("LAB_DATA", str(tiny_data))
     monkeypatch.setattr(demo, "COMMAND", (*demo.COMMAND[:-1], "--encoder", str(tiny_encoder), "--set", "epochs=1",
                                           "--set", "iterations=1", "--set", "device=cpu", "--run"))

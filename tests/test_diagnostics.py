@@ -119,3 +119,9 @@ def test_a_run_of_a_version_with_other_windows_is_refused_in_one_line(tiny, tiny
     monkeypatch.setattr(Window, "columns", [*Window.columns, ("new", "all")])
     with pytest.raises(lab.LabError, match="run old was begun with another version of the lab"):
         fit(tiny, data=tiny_data, run="old", resume=True, progress=False)
+
+
+def test_gradients_of_zero_have_a_cosine():
+    window = Window("cpu")
+    window.note_conflicts(torch.zeros(3, 3, dtype=torch.float64), ["sst", "qqp", "sts"])
+    assert window.not_finite() is None and {value for *_, value in window.means()} == {0.0}

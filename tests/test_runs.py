@@ -265,3 +265,13 @@ def test_a_checkpoint_of_another_shape_is_named(tiny, tiny_data, tiny_encoder):
     (run.folder / "encoder" / "config.json").write_text(json.dumps(config | {"intermediate_size": 48}))
     with pytest.raises(lab.LabError, match=r"checkpoint of another shape: bert\.layers\.0\.down\.weight"):
         run.model()
+
+
+def test_a_folder_of_other_things_is_neither_used_nor_deleted(tiny, tiny_data, tmp_path):
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter.txt").write_text("precious")
+    with pytest.raises(lab.LabError, match=r"it holds 'chapter.txt'; name another run"):
+        lab.fit(tiny, data=tiny_data, run=tmp_path / "thesis", progress=False)
+    with pytest.raises(lab.LabError, match="no such folder"):
+        lab.fit(dataclasses.replace(tiny, encoder="./nope"), data=tiny_data, run=tmp_path / "new", progress=False)
+    assert [f.name for f in sorted(tmp_path.rglob("*"))] == ["thesis", "chapter.txt"]

@@ -22,7 +22,7 @@ LOOK_EVERY = 3  # seconds between two looks at the store
 class Chosen(NamedTuple):
     """The runs that the sidebar leaves: alike in data, encoder and protocol."""
 
-    runs: pd.DataFrame  # as `lab.load_runs`
+    runs: pd.DataFrame  # as `lab.load_runs`, with the label of each run's line
     labels: list[str]  # of their lines, in the order of Table 1
 
 
@@ -55,8 +55,11 @@ def sidebar() -> None:
         _watch(id(runs))
 
 
-def chosen() -> Chosen:
-    """The runs that the sidebar leaves; stops the page with a word on what to do where there are none."""
+def chosen(every: bool = False) -> Chosen:
+    """The runs that the sidebar leaves; stops the page with a word on what to do where there are none.
+
+    every: all recipes that may stand beside them, whichever are chosen.
+    """
     runs = all_runs()
     about = runs.drop_duplicates("run").reset_index(drop=True)
     if about.empty:
@@ -64,12 +67,12 @@ def chosen() -> Chosen:
         st.stop()
     of = _groups(about)[st.session_state["from"]]
     of = of.assign(label=told_apart(of))
-    picked = st.session_state.get("recipe") or list(of["label"])
+    picked = (not every and st.session_state.get("recipe")) or list(of["label"])
     of = of[of["label"].isin(picked)]
     if of.empty:
         st.info("None of the chosen recipes is among these runs. Choose others on the left.")
         st.stop()
-    return Chosen(_part(runs, tuple(of["run"])), sorted(of["label"].unique(), key=rank))
+    return Chosen(_part(runs, tuple(of["run"]), tuple(of["label"])), sorted(of["label"].unique(), key=rank))
 
 
 def draw(figure: go.Figure, key: str, alt: str, table: pd.DataFrame | None = None) -> None:
@@ -94,9 +97,11 @@ def _groups(about: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 
 @st.cache_resource(max_entries=8, show_spinner=False, hash_funcs={pd.DataFrame: id})
-def _part(runs: pd.DataFrame, names: tuple[str, ...]) -> pd.DataFrame:
-    """The records of these runs; cached, since every page and every change of a choice asks for it."""
-    return runs if len(names) == runs["run"].nunique() else runs[runs["run"].isin(names)]
+def _part(runs: pd.DataFrame, names: tuple[str, ...], labels: tuple[str, ...]) -> pd.DataFrame:
+    """The records of these runs, labelled; cached, since every page and every change of a choice asks for it."""
+    part = runs if len(names) == runs["run"].nunique() else runs[runs["run"].isin(names)]
+    of = pd.Categorical(pd.Series(labels, index=list(names)).reindex(part["run"].cat.categories))
+    return part.assign(label=of.take(part["run"].cat.codes.to_numpy()))
 
 
 @st.fragment(run_every=LOOK_EVERY)

@@ -12,11 +12,13 @@ import json
 import textwrap
 from collections.abc import Mapping
 
+import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from lab.comparison import differing
+from lab.lines import band, behind, line, marker, over_seeds, seeds, smoothed
 from lab.looks import GRAY, LOOKS, Look, looks
 from lab.records import told_apart
 
@@ -51,56 +53,81 @@ def known(runs: pd.DataFrame) -> pd.DataFrame:
     return runs.assign(**missing)
 
 
-def curves(runs: pd.DataFrame, metric: str = "score", split: str = "dev", x: str = "epoch") -> go.Figure:
+def recorded(runs: pd.DataFrame) -> list[tuple[str, str]]:
+    """What `curves` can draw: each metric with its split; the scores, which come first, are one."""
+    found = runs[["metric", "split"]].drop_duplicates().astype(str).itertuples(index=False, name=None)
+    named = {("score" if metric in SCORES.values() else metric, split) for metric, split in found}
+    return sorted(named, key=lambda of: (of[0] != "score", of[1] != "dev", of))
+
+
+def curves(runs: pd.DataFrame, metric: str = "score", split: str = "dev", x: str = "epoch", *, smooth: float = 0,
+           each_seed: bool = False, log: bool = False) -> go.Figure:
     """Figures 1-3: a task a panel, a line a recipe, by epoch, step, updates or seconds.
 
-    metric: "score" (each task's own, and overall), or one as recorded, such as "loss" with split "batch".
+    metric: "score" (each task's own, and overall), or one as recorded, such as "loss" with split "batch". smooth: the
+    half-life of an exponential mean (see `lines.smoothed`), as a share of the longest line's x; what was recorded
+    stays, faint. each_seed: a thin line for each run. log: a logarithmic y axis.
     """
-    runs = _labelled(runs)
-    shown = _scores(runs) if metric == "score" else runs[runs["metric"] == metric]
-    shown = shown[shown["split"] == split]
+    shown = scores_on(runs, [split]) if metric == "score" else runs[_among(runs, "metric", [metric])
+                                                                  & _among(runs, "split", [split])]
+    shown, about = _labelled(shown, runs)
     if x in ("updates", "epoch"):
-        settings = {text: json.loads(text) for text in shown["settings"].unique()}
+        settings = {text: json.loads(text) for text in about["settings"].unique()}
         iterations = shown["settings"].map({text: of.get("iterations") for text, of in settings.items()})
         updates = shown["settings"].map({text: _steps_an_iteration(of) for text, of in settings.items()}).astype(float)
         epochs = shown["step"] / pd.to_numeric(iterations, errors="coerce")  # with its part, where rows lie within one
         shown = shown.assign(updates=shown["step"] * updates, epoch=epochs.fillna(shown["epoch"]))
-    shown = shown.assign(panel=shown["task"])
-    return _draw(shown, TASK_NAMES | PAIR_NAMES, f"{split} {metric} by {x}", runs, x=x, columns=2)
+    titles = TASK_NAMES | PAIR_NAMES | ({} if metric == "score" else {"all": f"all tasks: {metric}"})
+    return _draw(shown.assign(panel=shown["task"]), titles, f"{split} {metric} by {x}", about, x=x, columns=2,
+                 smooth=smooth, each_seed=each_seed, log=log)
 
 
 def overfit(runs: pd.DataFrame, name: str) -> go.Figure:
-    """Figure 4: train and dev scores of one recipe by epoch, a task a panel, and the epoch that was best on dev.
+    """Figure 4: train and dev scores of one recipe by epoch, a task a panel, the gap between them at the end, and the
+    epoch that was best on dev.
 
     name: as `records.told_apart` gives it. The best epoch is that of the line, the mean over seeds.
     """
-    runs = _labelled(runs)
-    look = looks(runs["label"].unique()).get(name, LOOKS["baseline"])
-    runs = runs[runs["label"] == name]
-    shown = _scores(runs[runs["split"].isin(["train", "dev"])])
-    shown = shown.assign(label=shown["split"], step=shown["epoch"], panel=shown["task"])
+    shown, about = _labelled(scores_on(runs, ["train", "dev"]), runs)
+    look = looks(about["label"].unique()).get(name, LOOKS["baseline"])
+    shown, about = shown[shown["label"] == name], about[about["label"] == name]
+    shown = shown.assign(label=shown["split"].astype(str), step=shown["epoch"], panel=shown["task"])
     train = look._replace(dash="dot", marker=f"{look.marker}-open")
-    figure = _draw(shown, TASK_NAMES, f"{name}: train and dev by epoch", runs, columns=4,
+    gaps = {task: f"{title}<br>gap at the end {gap:.3f}" for task, title in TASK_NAMES.items()
+            if (gap := _gap(shown[shown["task"] == task])) == gap}
+    figure = _draw(shown, TASK_NAMES | gaps, f"{name}: train and dev by epoch", about, columns=4,
                    drawn={"train": train, "dev": look})
-    dev = shown[(shown["split"] == "dev") & (shown["task"] == "all")].dropna(subset="epoch")
-    if len(dev):
-        scores = dev.groupby("epoch")["value"].agg(["mean", "count", "size"])
-        scores = scores["mean"].where(scores["count"] == scores["size"])
-        best = scores.index[-1] if scores.isna().all() else scores.idxmax()
+    best, _, _ = best_epoch(shown[(shown["split"] == "dev") & (shown["task"] == "all")])
+    if best == best:
         figure.add_vline(x=best, line={"color": GRAY, "dash": "dash", "width": 1})
         figure.add_scatter(x=[None], y=[None], mode="lines", line={"color": GRAY, "dash": "dash", "width": 1},
                            name=f"best on dev: epoch {best:g}")
     return figure
 
 
+def best_epoch(scores: pd.DataFrame) -> tuple[float, float, float]:
+    """The epoch at which the mean over seeds is highest (the last, where all are null), that mean, and the last one.
+
+    scores: the rows of one score of one recipe on one split. An epoch with a null seed has no mean.
+    """
+    of = scores.groupby("epoch")["value"].agg(["mean", "count", "size"])
+    means = of["mean"].where(of["count"] == of["size"])
+    if means.empty:
+        return (float("nan"),) * 3
+    best = means.index[-1] if means.isna().all() else means.idxmax()
+    return best, means[best], means.iloc[-1]
+
+
 def conflict(runs: pd.DataFrame) -> go.Figure:
     """The task gradients over training: their cosines, the share of iterations in which they conflict, their norms.
 
+    And what combining them (PCGrad, ...) changed: the update's cosine with their plain mean, and its length over that.
     Means over each epoch. Recipes that have no task gradients of their own are drawn from samples; their names say so.
     """
     panels = {f"{metric} {task}": f"{name}: {what}" for metric, what, names in (
         ("cosine", "cosine", PAIR_NAMES), ("conflict", "share in conflict", PAIR_NAMES),
-        ("grad_norm", "gradient norm", SHORT)) for task, name in names.items()}
+        ("grad_norm", "gradient norm", SHORT)) for task, name in names.items()} | {
+            "update_cosine all": "update and plain mean: cosine", "update_length all": "update and plain mean: lengths"}
     return _diagnostics(runs, panels, "task gradients by epoch", first="batch", tells="cosine")
 
 
@@ -122,15 +149,14 @@ def smart(runs: pd.DataFrame) -> go.Figure:
 
 def leaderboard(runs: pd.DataFrame) -> go.Figure:
     """Each recipe's score on all of dev at its last weights: a point a seed; from 3 seeds on mean and 95 % interval."""
-    runs = _labelled(runs)
-    shown = _scores(runs[runs["split"] == "dev_full"])
+    shown, about = _labelled(scores_on(runs, ["dev_full"]), runs)
     shown = shown[shown["step"] == shown.groupby("run")["step"].transform("max")]
     tasks = [task for task in TASK_NAMES if task in set(shown["task"])]
-    means = _over_seeds(shown, ["task", "label"], "step")
+    means = over_seeds(shown, ["task", "label"], "step")
     overall = means["mean"].xs("all") if "all" in tasks else means["mean"].groupby("label").mean()
     order = list(overall.sort_values(ascending=False, kind="stable").index)  # nulls last
-    figure = _panels([TASK_NAMES[task] for task in tasks], "all of dev, last epoch", runs, columns=4, legend=False)
-    drawn, traces = looks(runs["label"].unique()), []
+    figure = _panels([TASK_NAMES[task] for task in tasks], "all of dev, last epoch", about, columns=4, legend=False)
+    drawn, traces = looks(about["label"].unique()), []
     for (task, name), of in means.iterrows():
         points = shown[(shown["task"] == task) & (shown["label"] == name)]
         axis, look, y = tasks.index(task) + 1, drawn[name], _plain(name)
@@ -138,10 +164,10 @@ def leaderboard(runs: pd.DataFrame) -> go.Figure:
         if several:
             traces.append((axis, {
                 "x": [of["mean"]], "y": [y], "error_x": {"array": [of["high"] - of["mean"]], "color": look.colour},
-                "marker": _marker(look, 11), "hovertemplate": "mean %{x:.4f}, 95 % interval<extra></extra>"}))
+                "marker": marker(look, 11), "hovertemplate": "mean %{x:.4f}, 95 % interval<extra></extra>"}))
         traces.append((axis, {
             "x": list(points["value"]), "y": [y] * len(points), "customdata": [_plain(s) for s in points["seed"]],
-            "marker": {**_marker(look, 5 if several else 10), "opacity": 0.6 if several else 1},
+            "marker": {**marker(look, 5 if several else 10), "opacity": 0.6 if several else 1},
             "hovertemplate": "%{x:.4f}, seed %{customdata}<extra></extra>"}))
     figure.add_traces([trace | {"type": "scatter", "mode": "markers", "showlegend": False, "xaxis": f"x{axis}",
                                 "yaxis": f"y{axis}"} for axis, trace in traces])
@@ -154,102 +180,96 @@ def leaderboard(runs: pd.DataFrame) -> go.Figure:
 # ---- lines -------------------------------------------------------------------------------------------------------
 
 
-def _labelled(runs: pd.DataFrame) -> pd.DataFrame:
-    """The rows with the name of their line; of the same experiment run twice with one seed, only one run."""
+def _among(runs: pd.DataFrame, column: str, words: list[str]) -> np.ndarray:
+    """Which rows have one of these words; of a million categories, by their numbers."""
+    if not isinstance(runs[column].dtype, pd.CategoricalDtype):
+        return runs[column].isin(words).to_numpy()
+    return np.append(runs[column].cat.categories.isin(words), False)[runs[column].cat.codes]
+
+
+def scores_on(runs: pd.DataFrame, splits: list[str]) -> pd.DataFrame:
+    """The rows of the tasks' scores, and of overall, on these splits."""
+    part = runs[_among(runs, "split", splits)]
+    return part[part["metric"].astype(object) == part["task"].astype(object).map(SCORES)]
+
+
+def _labelled(shown: pd.DataFrame, runs: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The rows with the name of their line, and a row for each run; of one experiment run twice with one seed, one run.
+
+    A column "label" in `runs` is the name, where a page has named all of its lines before it chose some.
+    """
     about = known(runs.drop_duplicates("run").reset_index(drop=True))
-    twins = about.groupby("data")["fingerprint"].transform("nunique") > 1  # two folders of one name and size
+    twins = about.groupby("data", observed=True)["fingerprint"].transform("nunique") > 1  # two folders of one name
     told = about["data"].astype(str) + " " + about["fingerprint"].astype(str)
     about = about.assign(data=about["data"].where(~twins, told))
-    about = about.assign(label=told_apart(about), done=about["state"] != "done").sort_values(["done", "run"])
-    about = about.drop_duplicates(["label", "fingerprint", "seed"]).set_index("run")
-    runs = runs[runs["run"].isin(about.index)] if len(about) < runs["run"].nunique() else runs
-    return runs.assign(label=runs["run"].map(about["label"]))
+    about = about.assign(label=about["label"].astype(str) if "label" in about else told_apart(about))
+    about = about.assign(done=about["state"] != "done").sort_values(["done", "run"])
+    about = about.drop_duplicates(["label", "fingerprint", "seed"])
+    label = shown["run"].map(about.set_index("run")["label"])
+    return shown.assign(label=label)[label.notna()], about
 
 
 def _diagnostics(runs: pd.DataFrame, panels: Mapping[str, str], title: str, first: str, tells: str) -> go.Figure:
     """A panel for each "metric task", from the split `first` where a recipe has `tells` in it, else from the other."""
-    runs = _labelled(runs)
-    shown = runs[runs["split"].isin(["batch", "sampled"])]
-    keys = ["split", "metric", "task", "label", "run", "epoch"]
+    shown = runs[_among(runs, "metric", [panel.split()[0] for panel in panels])
+                 & _among(runs, "split", ["batch", "sampled"])]
+    keys = ["split", "metric", "task", "run", "epoch"]
     shown = shown.groupby(keys, observed=True)["value"].mean().reset_index()  # a window counts as one
-    shown = shown.assign(panel=shown["metric"].astype(str) + " " + shown["task"].astype(str))
+    shown, about = _labelled(shown.astype({key: object for key in keys[:4]}), runs)
+    shown = shown.assign(panel=shown["metric"] + " " + shown["task"])
     shown = shown[shown["panel"].isin(panels) & shown["label"].isin(shown.loc[shown["metric"] == tells, "label"])]
     has = set(shown.loc[(shown["split"] == first) & (shown["metric"] == tells), "label"])
     shown = shown[(shown["split"] == first) == shown["label"].isin(has)]
     suffixes = {label: " (sampled)" for label in shown.loc[shown["split"] == "sampled", "label"].unique()}
-    return _draw(shown.assign(step=shown["epoch"]), panels, title, runs, columns=3, suffixes=suffixes)
+    return _draw(shown.assign(step=shown["epoch"]), panels, title, about, columns=3, suffixes=suffixes)
 
 
-def _over_seeds(shown: pd.DataFrame, by: list[str], x: str) -> pd.DataFrame:
-    """x, mean, n seeds, and the band's low and high, for each group; a null seed is not averaged away."""
-    of = shown.groupby(by, sort=True).agg(x=(x, "mean"), mean=("value", "mean"), sd=("value", "std"),
-                                          low=("value", "min"), high=("value", "max"), n=("value", "count"),
-                                          size=("value", "size"))
-    of.loc[of["n"] < of["size"], ["mean", "low", "high"]] = float("nan")
-    of.loc[of["n"] < 2, ["low", "high"]] = float("nan")
-    if (of["n"] > 2).any():
-        from lab.significance import half_width  # scipy takes a while
-
-        half = half_width(of["sd"], of["n"])
-        of["low"] = of["low"].where(of["n"] < 3, of["mean"] - half)
-        of["high"] = of["high"].where(of["n"] < 3, of["mean"] + half)
-    return of
-
-
-def _draw(shown: pd.DataFrame, titles: Mapping[str, str], title: str, runs: pd.DataFrame, *, columns: int,
-          x: str = "epoch", drawn: Mapping[str, Look] | None = None,
-          suffixes: Mapping[str, str] | None = None) -> go.Figure:
+def _draw(shown: pd.DataFrame, titles: Mapping[str, str], title: str, about: pd.DataFrame, *, columns: int,
+          x: str = "epoch", drawn: Mapping[str, Look] | None = None, suffixes: Mapping[str, str] | None = None,
+          smooth: float = 0, each_seed: bool = False, log: bool = False) -> go.Figure:
     """A panel for each title whose key is in shown["panel"]; in it a line and a band for each label.
 
-    `runs` gives looks (or `drawn` does) and words.
+    `about`, a row a run, gives looks (or `drawn` does) and words.
     """
-    panels, of = set(shown["panel"]), _over_seeds(shown, ["panel", "label", "step"], x)
-    axes = {panel: str(i + 1) for i, panel in enumerate(panel for panel in titles if panel in panels)}
-    figure = _panels([titles[panel] for panel in axes], title, runs, columns)
-    drawn, words = drawn or looks(runs["label"].unique()), _differences(runs)
-    bands, lines, seen = [], [], set()
-    parts = {key: part for key, part in of.groupby(level=["panel", "label"])}
-    for panel, label in sorted(parts, key=lambda key: (int(axes.get(key[0], 0)), list(drawn).index(key[1]))):
-        if panel in axes:
-            part, look = parts[panel, label], drawn[label]
-            name = _plain(f"{label}{(suffixes or {}).get(label, '')}")
-            said = f"<b>{name}</b>" + (f"<br>{words[label]}" if words.get(label) else "")
-            both = {"type": "scatter", "xaxis": f"x{axes[panel]}", "yaxis": f"y{axes[panel]}", "name": name,
-                    "legendgroup": name}
-            bands += [both | _band(part, look)] if part["low"].notna().any() else []
-            lines.append(both | _line(part, look, said, x) | {"showlegend": label not in seen})
-            seen.add(label)
-    for band in bands:
-        band["opacity"] = max(0.05, 0.15 - len(seen) / 100)  # many of them would hide the lines
-    figure.add_traces([*bands, *lines])  # lines lie over all bands
+    shown = shown[_among(shown, "panel", list(titles))]
+    shown = shown.assign(panel=shown["panel"].astype(object), label=shown["label"].astype(object))
+    raw, along = {}, x
+    if half_life := smooth * shown[x].max() if len(shown) else 0:
+        raw = _parts(over_seeds(shown, ["panel", "label", "step"], x).reset_index())
+        series = shown.groupby(["panel", "run"], observed=True).ngroup().to_numpy()
+        shown = shown.assign(value=smoothed(*shown[[x, "value"]].to_numpy(float).T, series, half_life))
+        along = f"{x} (smoothed, half-life {half_life:.3g})"
+    axes = {panel: str(i + 1) for i, panel in enumerate(panel for panel in titles if panel in set(shown["panel"]))}
+    figure = _panels([titles[panel] for panel in axes], title, about, columns)
+    drawn, words = drawn or looks(about["label"].unique()), _differences(about)
+    bands, thin, lines, seen = [], [], [], set()
+    parts = _parts(over_seeds(shown, ["panel", "label", "step"], x).reset_index())
+    single = _parts(shown[[*dict.fromkeys(["panel", "label", "seed", "value", x])]]) if each_seed else {}
+    if log:
+        figure.update_yaxes(type="log")
+    for panel, label in sorted(parts, key=lambda key: (int(axes[key[0]]), list(drawn).index(key[1]))):
+        part, look = parts[panel, label], drawn[label]
+        if log:  # a band that reaches 0 goes down to the lowest point of the line
+            part = part.assign(low=part["low"].clip(lower=part["mean"].where(part["mean"] > 0).min()))
+        name = _plain(f"{label}{(suffixes or {}).get(label, '')}")
+        said = f"<b>{name}</b>" + (f"<br>{words[label]}" if words.get(label) else "")
+        both = {"type": "scatter", "xaxis": f"x{axes[panel]}", "yaxis": f"y{axes[panel]}", "name": name,
+                "legendgroup": name}
+        bands += [both | band(part, look)] if part["low"].notna().any() else []
+        thin += [both | behind(raw[panel, label], look)] if raw else []
+        thin += [both | seeds(single[panel, label], look, x)] if each_seed else []
+        lines.append(both | line(part, look, said, x) | {"showlegend": label not in seen})
+        seen.add(label)
+    for of in bands:
+        of["opacity"] = max(0.05, 0.15 - len(seen) / 100)  # many of them would hide the lines
+    figure.add_traces([*bands, *thin, *lines])  # lines lie over all bands
     for axis in list(axes.values())[-columns:]:  # under the last panel of each column
-        figure.layout[f"xaxis{axis}"].title = {"text": x, "standoff": 2}
+        figure.layout[f"xaxis{axis}"].title = {"text": along, "standoff": 2}
     return figure
 
 
-def _line(part: pd.DataFrame, look: Look, said: str, x: str) -> dict:
-    spread = [f"<br>{n} seeds, {'95 %' if n > 2 else 'from'} {low:.4g} to {high:.4g}" if low == low else ""
-              for n, low, high in zip(part["n"], part["low"], part["high"], strict=True)]
-    return {"x": part["x"].tolist(), "y": part["mean"].tolist(), "mode": "lines+markers", "marker": _marker(look, 7),
-            "line": {"color": look.colour, "dash": look.dash, "width": 2}, "meta": [said], "customdata": spread,
-            "hovertemplate": f"%{{meta[0]}}<br>{x} %{{x}}: %{{y:.4g}}%{{customdata}}<extra></extra>"}
-
-
-def _band(part: pd.DataFrame, look: Look) -> dict:
-    """One closed shape for each stretch without a gap."""
-    x, y = [], []
-    points = zip(part["x"], part["low"], part["high"], strict=True)
-    for gap, stretch in itertools.groupby(points, lambda point: point[1] != point[1]):
-        if not gap:
-            along, low, high = zip(*stretch, strict=True)
-            x += [*along, *reversed(along), None]
-            y += [*high, *reversed(low), None]
-    return {"x": x, "y": y, "fill": "toself", "fillcolor": look.colour, "mode": "lines", "line": {"width": 0},
-            "showlegend": False, "hoverinfo": "skip"}
-
-
-def _marker(look: Look, size: int) -> dict:
-    return {"symbol": look.marker, "size": size, "color": look.colour}
+def _parts(means: pd.DataFrame) -> dict[tuple[str, str], pd.DataFrame]:
+    return dict(iter(means.groupby(["panel", "label"])))
 
 
 def _panels(titles: list[str], title: str, runs: pd.DataFrame, columns: int, legend: bool = True) -> go.Figure:
@@ -278,8 +298,9 @@ def _differences(runs: pd.DataFrame) -> dict[str, str]:
             for i, label in enumerate(about["label"])}
 
 
-def _scores(runs: pd.DataFrame) -> pd.DataFrame:
-    return runs[runs["metric"] == runs["task"].map(SCORES)]
+def _gap(shown: pd.DataFrame) -> float:
+    """Train minus dev at the last epoch, means over seeds."""
+    return best_epoch(shown[shown["split"] == "train"])[2] - best_epoch(shown[shown["split"] == "dev"])[2]
 
 
 def _steps_an_iteration(settings: Mapping) -> int:

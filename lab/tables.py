@@ -8,7 +8,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from lab.data import checkout, no_formula
-from lab.figures import KEYS, days, known, made_from
+from lab.figures import KEYS, best_epoch, days, known, made_from, scores_on
 from lab.records import told_apart
 from lab.significance import compare, interval, power_line
 
@@ -81,6 +81,29 @@ def _final(runs: pd.DataFrame, split: str) -> pd.DataFrame:
 def paper_table(name: str) -> pd.DataFrame:
     """The paper's "table1" (dev) or "table2" (test), by recipe."""
     return pd.read_csv(checkout() / "data" / "paper" / f"{name}.csv", index_col="recipe")
+
+
+def overfitting(runs: pd.DataFrame) -> pd.DataFrame:
+    """What going on cost each recipe: a row a recipe, means over seeds, overall but for the tasks' gaps.
+
+    best_epoch, on dev; dev_best, dev_last, and cost, their difference; train_last; gap, train minus dev at the last
+    epoch, of overall and of each task. Scores on the part of train and dev that is scored after every epoch.
+    """
+    runs = scores_on(runs, ["train", "dev"])
+    labels = runs.drop_duplicates("run").set_index("run")
+    labels = labels["label"].astype(str) if "label" in labels else pd.Series(told_apart(labels), labels.index)
+    shown, rows = runs.assign(recipe=runs["run"].astype(object).map(labels)), []
+    for recipe, of in shown.groupby("recipe"):
+        found = {key: best_epoch(part) for key, part in of.groupby(["split", "task"], observed=True)}
+        last = {key: values[2] for key, values in found.items()}
+        best, at_best, at_last = found.get(("dev", "all"), (float("nan"),) * 3)
+        gaps = {task: last.get(("train", task), float("nan")) - last.get(("dev", task), float("nan"))
+                for task in ("all", "sst", "qqp", "sts")}
+        rows.append({"recipe": recipe, "seeds": of["seed"].nunique(), "best_epoch": best, "dev_best": at_best,
+                     "dev_last": at_last, "cost": at_best - at_last, "train_last": last.get(("train", "all")),
+                     "gap": gaps["all"], **{f"gap_{task}": gaps[task] for task in ("sst", "qqp", "sts")}})
+    return pd.DataFrame(rows, columns=["recipe", "seeds", "best_epoch", "dev_best", "dev_last", "cost", "train_last",
+                                       "gap", "gap_sst", "gap_qqp", "gap_sts"])
 
 
 def missing(table: pd.DataFrame) -> list[str]:

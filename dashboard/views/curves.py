@@ -1,5 +1,38 @@
-import streamlit as st
-from choices import chosen
+"""Figures 1-3: any metric over training."""
 
-chosen()
-st.title("curves")
+import streamlit as st
+from choices import chosen, plain
+from panels import draw_panels
+
+from lab import figures
+from lab.panels import numbers
+
+X = {"epoch": "epoch", "step": "iteration", "updates": "optimizer step", "seconds": "seconds"}
+
+of = chosen()
+st.title("Curves")
+st.write("A line is the mean over a recipe's seeds, the band around it how far seeds spread: a 95 % interval from 3 "
+         "seeds on, the range of 2, none for 1. Where bands overlap, the lines' order may be chance.")
+
+with st.container(horizontal=True, vertical_alignment="bottom"):
+    what = st.selectbox("What", figures.recorded(of.runs), key="what", bind="query-params",
+                        format_func=lambda found: f"{found[1]} {found[0]}", width=220)
+    x = st.segmented_control("By", list(X), default="epoch", required=True, key="by", bind="query-params")
+    smooth = st.select_slider(
+        "Smoothing", [0, 1, 2, 5, 10, 20], key="smooth", bind="query-params", width=180,
+        format_func=lambda share: f"{share} %" if share else "none",
+        help="The half-life of an exponential mean, as a share of the longest line: what lies that far back counts "
+             "half. A point weighs as much as the stretch that it stands for is long, so a line recorded more densely "
+             "is not smoothed less. What was recorded stays, faint.")
+    log = st.toggle("Log scale", key="log", bind="query-params")
+    each = st.toggle("Each seed", key="seeds", bind="query-params")
+if what is None:
+    st.info("Nothing is recorded yet. A run's first rows come after 25 iterations.")
+    st.stop()
+
+figure = figures.curves(of.runs, *what, x=x, smooth=smooth / 100, each_seed=each, log=log)
+st.caption(plain(figures.made_from(of.runs)))
+table = numbers(figure, x)
+if log and (table["mean"] <= 0).any():
+    st.caption(":material/info: A logarithmic scale cannot show values at or below 0: they are missing here.")
+draw_panels(figure, "curves", 2, table)

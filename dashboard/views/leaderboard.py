@@ -1,18 +1,101 @@
-"""Table 1 of the chosen runs."""
+"""Table 1 of the store, or Table 2; the rows chosen here are what the other pages show."""
 
+import pandas as pd
 import streamlit as st
-from choices import chosen, draw, plain
+from choices import chosen, plain
+from panels import draw_panels
 
 from lab import figures, tables
+from lab.records import told_apart
+from lab.runs import runs_in, shown_store
 
-of = chosen()
+SPLITS = {"dev": "Table 1: dev", "test": "Table 2: test"}
+
+
+def unfinished(runs: pd.DataFrame) -> None:
+    """Names the runs that are in no table yet, and how far they are."""
+    names = set(runs.loc[runs["state"] != "done", "run"].unique())
+    states = [(run.name, run.status) for run in runs_in(shown_store()[0]) if run.name in names]
+    if states:
+        words = [f"{name} ({s.get('state')}, {s.get('step') or 0} of {s.get('total') or '?'})" for name, s in states]
+        st.caption(f"Not finished, so not in the table: {plain(', '.join(words))}")
+
+
+def numbers(dev: pd.DataFrame, names: list[str], verdicts: pd.DataFrame) -> pd.DataFrame:
+    """A leaderboard with numbers that can be sorted; columns without any are left out."""
+    shown = pd.DataFrame({"recipe": names, "seeds": dev["seeds"].to_list()})
+    for score in ("overall", "sst", "qqp", "sts"):
+        shown[score] = dev[score].to_list()
+        shown[f"± {score}"] = (dev[f"{score}_high"] - dev[score]).to_list()
+        shown[f"{score}, paper"] = dev[f"paper_{score}"].to_list()
+        if score == "overall" and len(verdicts):
+            shown["verdict"] = shown["recipe"].map(verdicts.set_index("recipe")["verdict"]).fillna("reference")
+    for score in ("overall", "sst", "qqp", "sts"):
+        shown[f"{score}, best on dev"] = dev[f"best_{score}"].to_list()
+    shown["null seeds"] = dev["null_seeds"].where(dev["null_seeds"] > 0).to_list()
+    empty = [column for column in shown if shown[column].isna().all() and column not in tables.SCORES]
+    return shown.drop(columns=empty)
+
+
+def choose(labels: list[str]) -> None:
+    """The rows that were clicked become the sidebar's recipes; those that the filter hides stay as they were."""
+    rows = st.session_state["rows"]["selection"]["rows"]
+    hidden = [label for label in st.session_state.get("recipe", []) if label not in labels]
+    st.session_state["recipe"] = hidden + [labels[row] for row in rows if row < len(labels)]
+
+
+of = chosen(every=True)
 st.title("Leaderboard")
-for block in tables.blocks(of.runs):
-    st.caption(plain(block.made_from))
-    for note in block.notes:
-        st.caption(f":material/info: {plain(note)}")
-    draw(figures.leaderboard(of.runs), "board", "Scores of every recipe on all of dev, a point a seed")
-    table = tables.cells(block.dev)
-    table.columns = [" ".join(filter(None, column)) for column in table.columns]
-    st.dataframe(table, hide_index=True)
-    st.write(plain(block.said))
+st.write("Recipes by overall score on examples that no training saw. One run a recipe says little: the same recipe "
+         "with another seed moves as far as many recipes lie apart.")
+final = of.runs[of.runs["split"].isin(["dev_full", "test"]) & (of.runs["state"] == "done")]
+dev, test = tables.leaderboard(final), tables.leaderboard(final, "test")
+if dev.empty:
+    st.info("No run among these has finished yet: a run is scored on all of dev at its end.")
+    unfinished(of.runs)
+    st.stop()
+
+with st.container(horizontal=True, vertical_alignment="bottom"):
+    split = st.segmented_control("Table", list(SPLITS), format_func=SPLITS.get, default="dev", required=True,
+                                 key="table", bind="query-params") if len(test) else "dev"
+    names = told_apart(dev)
+    reference = st.selectbox("Verdicts against", names, names.index("baseline") if "baseline" in names else 0,
+                             key="ref", bind="query-params", width=260)
+    find = st.text_input("Filter", key="find", bind="query-params", placeholder="part of a name", width=200)
+
+verdicts, said = tables.verdicts(final, reference)
+board = dev if split == "dev" else test
+labels = dict(zip(told_apart(final), final["label"].astype(str), strict=True))
+shown = numbers(board, told_apart(board), verdicts)
+shown = shown[shown["recipe"].str.contains(find or "", case=False, regex=False)].reset_index(drop=True)
+here = [labels[name] for name in shown["recipe"]]
+picked = st.session_state.get("recipe") or []
+st.session_state["rows"] = {"selection": {"rows": [i for i, label in enumerate(here) if label in picked]}}
+scores = [column for column in shown if column not in ("recipe", "seeds", "verdict", "null seeds")]
+st.caption("Choose rows on their left: the other pages then show these recipes. A click on a heading sorts.")
+st.dataframe(shown, key="rows", hide_index=True, placeholder="n/a", on_select=lambda: choose(here),
+             column_config={c: st.column_config.NumberColumn(format="%.3f") for c in scores},
+             alt=f"{SPLITS[split]}: {shown['recipe'].iloc[0]} leads" if len(shown) else "No recipe of that name")
+if len(verdicts):
+    st.caption(f"Verdict: {plain(tables.VERDICTS.format(reference))}. {plain(said)}")
+elif said:
+    st.info(plain(said))
+st.caption(plain(figures.made_from(final)))
+notes = {note for block in tables.blocks(final) for note in block.notes}
+for note in [*sorted(notes), *(tables.test_notes(test) if split == "test" else [])]:
+    st.caption(f":material/info: {plain(note)}")
+unfinished(of.runs)
+if gone := tables.missing(dev):
+    st.caption("Recipes of Table 1 that are not here: " + ", ".join(map(plain, gone)))
+with st.container(horizontal=True):
+    st.download_button("CSV", tables.as_csv(final), "leaderboard.csv", "text/csv", on_click="ignore",
+                       icon=":material/download:")
+    st.download_button("Markdown", tables.as_markdown(final), "leaderboard.md", "text/markdown", on_click="ignore",
+                       icon=":material/download:")
+
+st.subheader("Every seed")
+figure = figures.leaderboard(final[final["label"].isin(picked)] if picked else final)
+draw_panels(figure, "board", 2)
+if len(verdicts):
+    with st.expander(f"The verdicts, {tables.VERDICTS.format(reference)}"):
+        st.dataframe(tables.verdict_cells(verdicts), key="verdicts", hide_index=True)

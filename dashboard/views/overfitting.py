@@ -1,5 +1,29 @@
-import streamlit as st
-from choices import chosen
+"""Figure 4: train beside dev, and what going on cost."""
 
-chosen()
-st.title("overfitting")
+import streamlit as st
+from choices import chosen, plain
+from panels import draw_panels
+
+from lab import figures, tables
+from lab.panels import numbers
+
+NAMES = {"recipe": "recipe", "seeds": "seeds", "best_epoch": "best epoch on dev", "dev_best": "dev there",
+         "dev_last": "dev at the end", "cost": "going on cost", "train_last": "train at the end", "gap": "gap",
+         "gap_sst": "gap SST", "gap_qqp": "gap QQP", "gap_sts": "gap STS"}
+
+of = chosen()
+st.title("Overfitting")
+st.write("Where the train line goes on rising and the dev line does not, the model learns its training sentences by "
+         "heart. The dashed line is the epoch that was best on dev, overall.")
+name = st.selectbox("Recipe", of.labels, key="shown", bind="query-params")
+figure = figures.overfit(of.runs, name)
+st.caption(plain(figures.made_from(of.runs[of.runs["label"] == name])))
+draw_panels(figure, "overfit", 2, numbers(figure, "epoch"))
+
+st.subheader("All chosen recipes")
+st.write("Overall score, means over seeds. Going on cost: dev at its best epoch minus dev at the end. Gap: train minus "
+         "dev at the end. The best epoch is picked on dev itself, so part of its lead is luck.")
+table = tables.overfitting(of.runs).rename(columns=NAMES)
+scores = {column: st.column_config.NumberColumn(format="%.3f") for column in list(NAMES.values())[3:]}
+st.dataframe(table, key="overfit-all", hide_index=True, placeholder="n/a", column_config=scores,
+             alt="What going on after the best epoch cost each recipe")

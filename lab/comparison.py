@@ -5,6 +5,7 @@
 It speaks of these two runs on new examples of the same kind. Whether a recipe is better, only seeds answer.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,6 +33,16 @@ def differing(settings: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
     return {key: of for key, of in values.items() if len(set(of)) > 1}
 
 
+def made_with(config: Mapping[str, Any]) -> dict[str, Any]:
+    """All in which two runs can differ, from their experiment.json: the settings, then versions, threads and so on."""
+    parts = {key: config.get(key) for key in ("versions", "data")}
+    parts = {key: of if isinstance(of, Mapping) else {} for key, of in parts.items()}
+    return dict(config["experiment"]) | {
+        **{f"version of {name}": value for name, value in parts["versions"].items()},
+        "threads": config.get("threads"), "device": config.get("device"), "revision": config.get("revision"),
+        "data": parts["data"].get("label"), "data fingerprint": parts["data"].get("fingerprint")}
+
+
 def _in_words(value: Any) -> str:
     if isinstance(value, Mapping):
         return ", ".join(f"{key} {_in_words(of)}" for key, of in value.items())
@@ -49,7 +60,7 @@ def predictions(run: str | Path | Run, task: str, data: Data | None, *, weights:
     """
     import pandas as pd
 
-    from lab.evaluate import COURSE_FILES, read_predictions
+    from lab.evaluate import CLASSES, COURSE_FILES, read_predictions
 
     run = Run.open(run, root)
     if task not in TASKS or weights not in ("best", "last"):
@@ -62,13 +73,16 @@ def predictions(run: str | Path | Run, task: str, data: Data | None, *, weights:
                        "has them in its folder") from None
     except ValueError:
         raise LabError(f"{file}: not in the layout of predictions, id and number a line") from None
+    legal = range(CLASSES[task]) if task in CLASSES else None
+    if bad := next((v for v in found.values() if not math.isfinite(v) or (legal and v not in legal)), None):
+        raise LabError(f"{file}: {bad:g} is no answer to {task}")
     table = pd.DataFrame({"id": list(found), "task": task, "label": float("nan"), "prediction": list(found.values())})
     if data is None:
         return table
     made_with = (run.config.get("data") or {}).get("fingerprint")
     if made_with != data.fingerprint:
         raise LabError(f"run {run.name} was made with data {made_with}, but {data.folder} holds {data.fingerprint}; "
-                       "name the run's own folder with --data")
+                       "name the run's own folder with --data or LAB_DATA")
     if (task, split) not in data.splits:
         raise LabError(f"{data.folder} has no {split} file for {task}")
     examples = {no_formula(example.id): example for example in data.splits[task, split].examples}
@@ -78,6 +92,53 @@ def predictions(run: str | Path | Run, task: str, data: Data | None, *, weights:
     texts = ["text"] if task == "sst" else ["text1", "text2"]
     return table.assign(label=[example.label for example in of],
                         **{name: [example.texts[i] for example in of] for i, name in enumerate(texts)})
+
+
+def probabilities(run: str | Path | Run, task: str, *, weights: str = "last", split: str = "dev",
+                  root: str | Path | None = None) -> "pd.DataFrame":
+    """The probability of each class (sst, qqp) behind a run's answers: columns id, p0, p1 and so on.
+
+    LabError: none there, as in runs of earlier versions, or damaged.
+    """
+    import numpy as np
+    import pandas as pd
+
+    from lab.evaluate import CLASSES, COURSE_FILES
+
+    run = Run.open(run, root)
+    file = run.folder / "predictions" / weights / f"{COURSE_FILES[task][0]}-{split}-probabilities.csv"
+    columns = {"id": str, **{f"p{c}": float for c in range(CLASSES[task])}}
+    try:
+        found = pd.read_csv(file, dtype=columns, usecols=list(columns), keep_default_na=False)
+    except OSError:
+        raise LabError(f"run {run.name} kept no {task} probabilities ({weights} weights): it was made by an earlier "
+                       "version, or has no predictions here") from None
+    except ValueError:
+        found = None
+    shares = None if found is None else found.drop(columns="id").to_numpy()
+    if shares is None or not (np.isfinite(shares).all() and (shares >= 0).all()
+                              and np.allclose(shares.sum(1), 1, atol=1e-3)):
+        raise LabError(f"{file}: not in the layout of probabilities, id and a share for each class a line")
+    return found[list(columns)].drop_duplicates("id")
+
+
+def ask_again(run: str | Path | Run, task: str, data: Data, *, weights: str = "last", rows: int | None = None,
+              root: str | Path | None = None) -> "pd.DataFrame":
+    """As `probabilities`, from the run's checkpoint: on all of dev, or on `rows` examples spread over it.
+
+    LabError: the run has no weights, or as in `predict`.
+    """
+    import pandas as pd
+
+    from lab.evaluate import predict
+
+    examples = data.splits[task, "dev"].examples
+    examples = examples[::max(1, len(examples) // (rows or len(examples)))][:rows]
+    found = predict(Run.open(run, root), task, [e.texts[0] if task == "sst" else e.texts for e in examples],
+                    weights=weights)
+    if task == "qqp":
+        found = pd.DataFrame({"p0": 1 - found["probability"], "p1": found["probability"]})
+    return pd.DataFrame({"id": [no_formula(e.id) for e in examples]}).join(found.filter(regex=r"^p\d$"))
 
 
 def paired_predictions(a: str | Path | Run, b: str | Path | Run, task: str, data: Data | None, *,
@@ -126,6 +187,56 @@ def compare_runs(a: str | Path | Run, b: str | Path | Run, *, data: Data | str |
     table = pd.DataFrame(rows, columns=["task", "metric", "test", "examples", "a", "b", "difference", "low", "high",
                                         "only_a", "only_b", "p", "verdict"])
     return table.astype({"a": float, "b": float, "only_a": "Int64", "only_b": "Int64"})
+
+
+def compare_recipes(runs: "pd.DataFrame", a: str, b: str) -> "pd.DataFrame":
+    """Recipe a against b over the seeds that both have, on all of dev at the last epoch: a row a task, and overall.
+
+    runs: finished ones, as `lab.load_runs` gives them, alike in data, encoder and protocol, with their `told_apart`
+    names as a column label. Columns: task, metric, seeds, difference, a minus b, low, high, p, verdict: see
+    `significance.compare`, whose comparisons are here one a task.
+    """
+    import pandas as pd
+
+    from lab.figures import SCORES
+    from lab.significance import compare
+
+    of = runs[(runs["split"] == "dev_full") & (runs["state"] == "done") & runs["label"].isin([a, b])]
+    of = of[of["step"] == of.groupby("run", observed=True)["step"].transform("max")]
+    rows = []
+    for task, metric in SCORES.items():
+        part = of[(of["task"] == task) & (of["metric"] == metric)].sort_values("run")
+        table = part.drop_duplicates(["label", "seed"])[["label", "seed", "value"]].rename(columns={"label": "recipe"})
+        table = table.assign(recipe=table["recipe"].astype(str))
+        if set(table["recipe"]) == {a, b} and a != b:
+            found = compare(table, b).set_index("recipe").loc[a]
+            rows.append({"task": task, "metric": metric, "seeds": int(found["used"]),
+                         **found[["difference", "low", "high", "p", "verdict"]]})
+    return pd.DataFrame(rows, columns=["task", "metric", "seeds", "difference", "low", "high", "p", "verdict"])
+
+
+def bootstrap_recipes(pairs: Sequence[tuple], data: Data, *, weights: str = "last",
+                      root: str | Path | None = None) -> "pd.DataFrame":
+    """The same by the paired bootstrap, over examples and seeds: a row a task, with the columns of `compare_recipes`.
+
+    pairs: (a run of a, the run of b with the same seed). LabError: see `predictions`.
+    """
+    import numpy as np
+    import pandas as pd
+
+    from lab.evaluate import METRICS
+    from lab.significance import paired_bootstrap
+
+    rows = []
+    for task in TASKS:
+        tables = [paired_predictions(a, b, task, data, weights=weights, root=root).set_index("id") for a, b in pairs]
+        shared = pd.concat([table["label"] for table in tables], axis=1, join="inner").iloc[:, 0]
+        labels = shared.to_numpy()
+        sides = [np.stack([table.loc[shared.index, f"prediction_{side}"] for table in tables]) for side in "ab"]
+        found = paired_bootstrap(*sides, labels, "pearson") if task == "sts" else paired_bootstrap(
+            *(side == labels for side in sides))
+        rows.append({"task": task, "metric": METRICS[task], "seeds": len(tables), **found._asdict()})
+    return pd.DataFrame(rows)[["task", "metric", "seeds", "difference", "low", "high", "p", "verdict"]]
 
 
 def as_text(a: str | Path | Run, b: str | Path | Run, data: Data, weights: str = "last",

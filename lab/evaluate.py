@@ -3,6 +3,7 @@
 SST and QQP are judged by accuracy, STS by Pearson's r, all three by the paper's overall score (section 5.2).
 """
 
+import csv
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from lab.runs import Run
 
+CLASSES = {"sst": 5, "qqp": 2}
 METRICS = {"sst": "accuracy", "qqp": "accuracy", "sts": "pearson"}
 # The course's names: task -> (file, header of the predictions).
 COURSE_FILES = {"sst": ("sst", "Predicted_Sentiment"), "qqp": ("para", "Predicted_Is_Paraphrase"),
@@ -76,9 +78,15 @@ def evaluate(model: MultitaskModel, rows: Mapping[str, Rows],
     The scores have each task's own metric and mean loss, and under "all" the overall score where all tasks are there.
     Rows without labels have predictions and no score.
     """
+    return scored(model, rows, logits(model, rows, tick))
+
+
+def scored(model: MultitaskModel, rows: Mapping[str, Rows],
+           answers: Mapping[str, torch.Tensor]) -> tuple[dict[str, dict], dict[str, np.ndarray]]:
+    """The same from what `logits` gave."""
     scores: dict[str, dict] = {}
     predictions = {}
-    for task, answer in logits(model, rows, tick).items():
+    for task, answer in answers.items():
         head, part = model.heads[task], rows[task]
         labels = torch.from_numpy(part.labels).to(answer.device)
         predictions[task] = head.predict(answer).cpu().numpy()
@@ -104,6 +112,25 @@ def write_predictions(folder: Path, split: str, rows: Mapping[str, Rows],
             file.write(f"id \t {header} \n")
             for row, value in zip(rows[task].ids, values, strict=True):
                 file.write(f"{no_formula(row)} , {int(value) if task == 'sst' else float(value)} \n")
+
+
+def write_probabilities(folder: Path, split: str, rows: Mapping[str, Rows],
+                        answers: Mapping[str, torch.Tensor]) -> None:
+    """Beside the predictions, what they were chosen from: `<folder>/{sst,para}-<split>-probabilities.csv`.
+
+    answers: as `logits` gave them. Columns id, p0, p1 and so on, the probability of each class; sts has none.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for task in answers.keys() & CLASSES.keys():
+        answer = answers[task].cpu().double()
+        p1 = answer.sigmoid()
+        shares = answer.softmax(-1) if task == "sst" else torch.stack([1 - p1, p1], -1)  # (B, C)
+        with open(folder / f"{COURSE_FILES[task][0]}-{split}-probabilities.csv", "w", encoding="utf-8",
+                  newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(["id", *(f"p{c}" for c in range(CLASSES[task]))])
+            writer.writerows([no_formula(row), *(f"{p:.6g}" for p in share)]
+                             for row, share in zip(rows[task].ids, shares.tolist(), strict=True))
 
 
 def read_predictions(file: Path) -> dict[str, float]:

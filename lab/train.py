@@ -18,7 +18,7 @@ from lab import checkpoints
 from lab.batches import SAMPLERS, Batch, Rows, pack
 from lab.data import TASKS, Data, load_data
 from lab.diagnostics import Window, sample
-from lab.evaluate import evaluate, shown, write_predictions
+from lab.evaluate import logits, scored, shown, write_predictions, write_probabilities
 from lab.experiment import Experiment
 from lab.gradients import COMBINERS, combine, gramian
 from lab.machine import autocast
@@ -185,10 +185,12 @@ class Fit(Session):
 
     # ---- measurements --------------------------------------------------------------------------------------------
 
-    def _score(self, split: str, rows: dict[str, Rows], step: int | None = None) -> tuple[list[dict], dict]:
+    def _score(self, split: str, rows: dict[str, Rows], step: int | None = None) -> tuple[list[dict], dict, dict]:
+        """Metric rows, predictions and the logits that they were chosen from."""
         began = time.perf_counter()
         with autocast(self.experiment.precision, self.device):
-            scores, predictions = evaluate(self.model, rows, self._heartbeat)
+            answers = logits(self.model, rows, self._heartbeat)
+            scores, predictions = scored(self.model, rows, answers)
         spent = time.perf_counter() - began
         self.state["seconds"] += spent
         self.state["scoring"] += spent
@@ -196,7 +198,7 @@ class Fit(Session):
                 for task, of in scores.items() for metric, value in of.items()]
         if bad := next((row for row in made if row["value"] is not None and not math.isfinite(row["value"])), None):
             raise self._not_finite(f"{bad['task']} {bad['metric']} on {split}")
-        return made, predictions
+        return made, predictions, answers
 
     def _score_epoch(self) -> list[dict]:
         """Train and dev after an epoch; remembers the epoch that is best on dev overall."""
@@ -216,9 +218,11 @@ class Fit(Session):
                 parts = {t: self.rows[t, split].some(self.experiment.eval_rows, EVAL_SEED)
                          for t in TASKS if (t, split) in self.rows}
                 if parts:
-                    made, predictions = self._score("dev_full" if split == "dev" else split, parts, step)
+                    made, predictions, answers = self._score("dev_full" if split == "dev" else split, parts, step)
                     rows += made
-                    write_predictions(self.run.folder / "predictions" / name, split, parts, predictions)
+                    folder = self.run.folder / "predictions" / name
+                    write_predictions(folder, split, parts, predictions)
+                    write_probabilities(folder, split, parts, answers)
         if best == last:
             shutil.copytree(self.run.folder / "predictions" / "last", self.run.folder / "predictions" / "best",
                             dirs_exist_ok=True)

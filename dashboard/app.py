@@ -1,7 +1,9 @@
 """The dashboard: streamlit run dashboard/app.py. One line a page here, one file a page in views/."""
 
 import streamlit as st
-from choices import sidebar
+from choices import plain, sidebar
+
+from lab import LabError
 
 st.set_page_config(page_title="minBERT lab", page_icon=":material/experiment:", layout="wide")
 page = st.navigation([
@@ -14,4 +16,7 @@ page = st.navigation([
     st.Page("views/compare.py", title="Compare", icon=":material/difference:"),
 ])
 sidebar()
-page.run()
+try:
+    page.run()
+except LabError as error:
+    st.error(plain(error))

@@ -107,7 +107,9 @@ class Run:
     def status(self) -> dict[str, Any]:
         """status.json, its "state" being running, done, failed or stopped (no heartbeat, and no end)."""
         status = _read_json(self.folder / "status.json")
-        if status.get("state") == "running" and time.time() - float(status.get("heartbeat") or 0) > STALE_AFTER:
+        beat = status.get("heartbeat")
+        alive = isinstance(beat, int | float) and beat >= time.time() - STALE_AFTER
+        if status.get("state") == "running" and not alive:
             status["state"] = "stopped"
         return status
 
@@ -121,7 +123,7 @@ class Run:
         for line in text.split("\n")[:-1]:
             try:
                 row = json.loads(line)
-            except ValueError:
+            except (ValueError, RecursionError):
                 continue
             if isinstance(row, dict):
                 rows.append(row)
@@ -266,7 +268,7 @@ def _provenance() -> dict[str, Any]:
 def _read_json(path: Path) -> dict[str, Any]:
     try:
         entries = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return entries if isinstance(entries, dict) else {}
 

@@ -89,7 +89,8 @@ def test_the_band_is_the_interval_from_three_seeds_the_range_of_two_and_nothing_
 
     assert band(1) is None
     two, (_, low, high) = band(2), interval(values)
-    assert list(two.x)[:4] == [1, 2, 2, 1] and np.isnan(two.x[4]) and list(two.y)[:4] == pytest.approx([0.4, 0.6, 0.5, 0.4])
+    assert list(two.x)[:4] == [1, 2, 2, 1] and np.isnan(two.x[4])
+    assert list(two.y)[:4] == pytest.approx([0.4, 0.6, 0.5, 0.4])
     assert list(band(3).y)[1:3] == pytest.approx([high, low]) and band(3).showlegend is False
 
 

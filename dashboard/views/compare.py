@@ -107,8 +107,8 @@ else:
     over = compare_recipes(records.assign(label=records["run"].astype(str).map(labels)), *recipes)
     lines.append(over.assign(what=over["task"].map(WORDS) + f", {len(shared)} seeds"))
     st.dataframe(words(over), hide_index=True, key="seeds")
-    st.caption(plain(f"{recipes[0]} minus {recipes[1]}, paired by seed (Student's t), on all of dev, last weights. Whatever the runs "
-                     "above show, this is what holds for a new seed."))
+    st.caption(plain(f"{recipes[0]} minus {recipes[1]}, paired by seed (Student's t), on all of dev, last weights. "
+                     "Whatever the runs above show, this is what holds for a new seed."))
     try:
         both = tested([(opened(seeds[0][seed]), opened(seeds[1][seed])) for seed in shared], one=False)
         lines.append(both.assign(what=both["task"].map(SHORT) + ", seeds and examples"))

@@ -210,7 +210,10 @@ def _labelled(shown: pd.DataFrame, runs: pd.DataFrame) -> tuple[pd.DataFrame, pd
 
 
 def _diagnostics(runs: pd.DataFrame, panels: Mapping[str, str], title: str, first: str, tells: str) -> go.Figure:
-    """A panel for each "metric task", from the split `first` where a recipe has `tells` in it, else from the other."""
+    """A panel for each "metric task", from the split `first` where a recipe has `tells` in it, else from the other.
+
+    What a recipe has in one split alone is from that one.
+    """
     shown = runs[_among(runs, "metric", [panel.split()[0] for panel in panels])
                  & _among(runs, "split", ["batch", "sampled"])]
     keys = ["split", "metric", "task", "run", "epoch"]
@@ -219,7 +222,8 @@ def _diagnostics(runs: pd.DataFrame, panels: Mapping[str, str], title: str, firs
     shown = shown.assign(panel=shown["metric"] + " " + shown["task"])
     shown = shown[shown["panel"].isin(panels) & shown["label"].isin(shown.loc[shown["metric"] == tells, "label"])]
     has = set(shown.loc[(shown["split"] == first) & (shown["metric"] == tells), "label"])
-    shown = shown[(shown["split"] == first) == shown["label"].isin(has)]
+    wanted = (shown["split"] == first) == shown["label"].isin(has)
+    shown = shown[wanted | ~wanted.groupby([shown["label"], shown["panel"]]).transform("any")]
     suffixes = {label: " (sampled)" for label in shown.loc[shown["split"] == "sampled", "label"].unique()}
     return _draw(shown.assign(step=shown["epoch"]), panels, title, about, columns=3, suffixes=suffixes)
 

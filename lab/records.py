@@ -22,7 +22,7 @@ from lab.errors import LabError
 ABOUT = ("run", "name", "protocol", "encoder", "settings", "departs", "data", "fingerprint", "started", "state")
 TEXTS, NUMBERS = ("split", "task", "metric"), ("step", "epoch", "value", "seconds")
 COLUMNS = ["run", "name", "seed", *ABOUT[2:], "shipped", "step", "epoch", *TEXTS, "value", "seconds"]
-ADDED = {"pair": "siamese", "samples": 20}  # settings that older records lack, as those runs had them
+ADDED = {"pair": "siamese", "samples": 20}  # settings that older records lack, so that they stand beside newer ones
 TAIL = 200  # bytes before the place read up to, by which a file that was cut and written anew is known
 PIECE = 1 << 23  # bytes of rows that are parsed at once
 FLAT = re.compile(rb"(?:\{[^][{}\n]*\}\n)+")  # lines of one object each, in which nothing is nested
@@ -89,8 +89,8 @@ class Store:
     def _joined(self) -> pd.DataFrame:
         records = list(self._runs.values())
         lengths = [len(r.values["step"]) for r in records]
-        columns: dict[str, Any] = {"seed": np.repeat(np.array([r.about["seed"] for r in records], float), lengths),
-                                   "shipped": self.folder == runs.shipped_root()}
+        columns: dict[str, Any] = {"seed": np.repeat(_seeds(records), lengths),
+                                   "shipped": self.folder.resolve() == runs.shipped_root().resolve()}
         for name in ABOUT:
             codes, words = pd.factorize(np.array([r.about[name] for r in records], dtype=object), sort=True)
             columns[name] = pd.Categorical.from_codes(np.repeat(codes, lengths), words, ordered=True)
@@ -209,7 +209,7 @@ def _about(run: runs.Run) -> dict[str, Any]:
     data = data if isinstance(data, dict) else {}
     departs = departs if isinstance(departs, list) else []
     return {"run": _text(run.name), **{key: _text(settings.get(key)) for key in ("name", "protocol", "encoder")},
-            "seed": _number(settings.get("seed")), "departs": ", ".join(map(_text, departs)),
+            "seed": settings.get("seed"), "departs": ", ".join(map(_text, departs)),
             "settings": json.dumps({k: v for k, v in settings.items() if k != "seed"}, sort_keys=True),
             "data": _text(data.get("label")), "fingerprint": _text(data.get("fingerprint")),
             "started": _text(config.get("started")), "state": ""}
@@ -233,6 +233,14 @@ def _text(value: object) -> str:
     bad = "\N{REPLACEMENT CHARACTER}"
     value = value if len(value) <= LONGEST else value[: LONGEST - 3] + "..."
     return value if value.isprintable() else "".join(c if c.isprintable() else bad for c in value)
+
+
+def _seeds(records: list["_Records"]) -> np.ndarray:
+    """Whole numbers; with nan for what is none, where there is such a one."""
+    seeds = [r.about["seed"] for r in records]
+    if all(type(seed) is int and abs(seed) < 2**63 for seed in seeds):
+        return np.array(seeds, np.int64)
+    return np.array([_number(seed) for seed in seeds], float)
 
 
 def _number(value: object) -> float:

@@ -67,7 +67,8 @@ def predictions(run: str | Path | Run, task: str, data: Data | None, *, weights:
         raise LabError(f"task {task!r}, weights {weights!r}: valid are {', '.join(TASKS)}, and best or last")
     file = run.folder / "predictions" / weights / f"{COURSE_FILES[task][0]}-{split}-output.csv"
     try:
-        found = read_predictions(file)
+        if not (found := read_predictions(file)):
+            raise ValueError
     except OSError:
         raise LabError(f"run {run.name} has no {task} predictions on {split} here ({weights} weights); a finished run "
                        "has them in its folder") from None

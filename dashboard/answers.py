@@ -51,7 +51,7 @@ def stamps(folder: Path, pattern: str) -> tuple:
     for file in sorted(folder.glob(pattern)):
         with contextlib.suppress(OSError):  # gone while we looked
             stat = file.stat()
-            found.append((file.name, stat.st_mtime_ns, stat.st_size))
+            found.append((str(file), stat.st_mtime_ns, stat.st_size))
     return tuple(found)
 
 
@@ -78,8 +78,7 @@ def examples(run: Run, task: str, weights: str, data: Data | None, again: bool =
 
     again: compute what was not kept from the checkpoint. LabError: no predictions.
     """
-    place = run.folder / "predictions" / weights
-    return _examples(str(run.folder), task, weights, data, again, stamps(place, "*-dev-*.csv"))
+    return _examples(str(run.folder), task, weights, data, again, stamps(run.folder, f"p*/{weights}/*-dev-*.csv"))
 
 
 def scores(of: Chosen, names: list[str], weights: str = "last") -> pd.DataFrame:

@@ -107,7 +107,7 @@ def probabilities(run: str | Path | Run, task: str, *, weights: str = "last", sp
     from lab.evaluate import CLASSES, COURSE_FILES
 
     run = Run.open(run, root)
-    file = run.folder / "predictions" / weights / f"{COURSE_FILES[task][0]}-{split}-probabilities.csv"
+    file = run.folder / "probabilities" / weights / f"{COURSE_FILES[task][0]}-{split}-probabilities.csv"
     columns = {"id": str, **{f"p{c}": float for c in range(CLASSES[task])}}
     try:
         found = pd.read_csv(file, dtype=columns, usecols=list(columns), keep_default_na=False)

@@ -8,7 +8,6 @@ import pytest
 from helpers import records, trained
 
 import lab
-
 from lab.comparison import (
     as_text,
     ask_again,
@@ -170,7 +169,8 @@ def test_probabilities_are_read_or_one_line_says_why_not(made, tmp_path):
     run = made("a", answers(made, 0, 0))
     with pytest.raises(lab.LabError, match="kept no qqp probabilities"):
         probabilities(run, "qqp")
-    file = tmp_path / "runs" / "a" / "predictions" / "last" / "para-dev-probabilities.csv"
+    file = tmp_path / "runs" / "a" / "probabilities" / "last" / "para-dev-probabilities.csv"
+    file.parent.mkdir(parents=True)
     file.write_text("id,p0,p1\nNA,0.25,0.75\n")
     assert probabilities(run, "qqp").to_dict("list") == {"id": ["NA"], "p0": [0.25], "p1": [0.75]}
     for damaged in ("", "id,p0\nx,1\n", "id,p0,p1\nx,0.25,0.5\n", "id,p0,p1\nx,1.5,-0.5\n", "id,p0,p1\nx,.5\n",

@@ -61,7 +61,9 @@ def make(data):
                     shares = np.full(many, (1 - sure - i / 1000) / (many - 1))
                     shares[int(value)] = sure + i / 1000
                     rows.append(e.id + "," + ",".join(map(str, shares)))
-                Path(f"{place}-dev-probabilities.csv").write_text("\n".join(rows) + "\n")
+                (folder / "probabilities" / "last").mkdir(parents=True, exist_ok=True)
+                file = folder / "probabilities" / "last" / f"{stem}-dev-probabilities.csv"
+                file.write_text("\n".join(rows) + "\n")
         return folder
     return made
 
@@ -178,7 +180,8 @@ def test_damaged_files_and_strange_ids_are_a_line(page, make):
         for name in ("mistakes", "compare"):
             assert "sst-dev-output.csv" in words(page(name)).replace("\\", "")
     file.write_text(whole)
-    (folder / "predictions" / "last" / "sst-dev-probabilities.csv").write_text("id,p0\n,,,")
+    (folder / "probabilities" / "last").mkdir(parents=True)
+    (folder / "probabilities" / "last" / "sst-dev-probabilities.csv").write_text("id,p0\n,,,")
     assert "not in the layout of probabilities" in words(page("mistakes")).replace("\\", "")
 
 

@@ -10,20 +10,27 @@ from choices import Chosen, plain
 from lab.comparison import ask_again, predictions, probabilities
 from lab.data import Data, checkout, find_data, load_data
 from lab.errors import LabError
-from lab.figures import SCORES, SHORT
+from lab.figures import SCORES, SHORT, made_from
 from lab.looks import rank
-from lab.records import told_apart
 from lab.runs import Run, shown_store
+from lab.tables import NOTES
 
 AGAIN = 1000  # examples of QQP whose probabilities are computed from a checkpoint: all of dev would take minutes
 
 
 def runs_of(of: Chosen) -> pd.DataFrame:
     """The chosen runs, a row a run by its name: seed, state and the label of its recipe; in the order of Table 1."""
-    about = of.runs.drop_duplicates("run").reset_index(drop=True)
-    about = about.assign(run=about["run"].astype(str), label=told_apart(about))
+    about = of.runs.drop_duplicates("run").astype({"run": str, "label": str})
     about = about.assign(rank=about["label"].map(rank)).sort_values(["rank", "seed", "run"])
     return about.set_index("run")[["label", "seed", "state"]]
+
+
+def say_what(of: Chosen, names: list[str]) -> None:
+    """What pictures of these runs are made from, and what must be known of such."""
+    runs = of.runs[of.runs["run"].isin(names)]
+    st.caption(plain(made_from(runs)))
+    for note in {*runs["data"].unique(), *runs["protocol"].unique()} & {"sample", "smoke"}:
+        st.caption(f":material/info: {plain(NOTES[note])}")
 
 
 def opened(name: str) -> Run:
@@ -44,7 +51,7 @@ def stamps(folder: Path, pattern: str) -> tuple:
     for file in sorted(folder.glob(pattern)):
         with contextlib.suppress(OSError):  # gone while we looked
             stat = file.stat()
-            found.append((file.name, stat.st_mtime_ns, stat.st_size))
+            found.append((str(file), stat.st_mtime_ns, stat.st_size))
     return tuple(found)
 
 
@@ -71,8 +78,7 @@ def examples(run: Run, task: str, weights: str, data: Data | None, again: bool =
 
     again: compute what was not kept from the checkpoint. LabError: no predictions.
     """
-    place = run.folder / "predictions" / weights
-    return _examples(str(run.folder), task, weights, data, again, stamps(place, "*-dev-*.csv"))
+    return _examples(str(run.folder), task, weights, data, again, stamps(run.folder, f"p*/{weights}/*-dev-*.csv"))
 
 
 def scores(of: Chosen, names: list[str], weights: str = "last") -> pd.DataFrame:

@@ -67,7 +67,8 @@ def predictions(run: str | Path | Run, task: str, data: Data | None, *, weights:
         raise LabError(f"task {task!r}, weights {weights!r}: valid are {', '.join(TASKS)}, and best or last")
     file = run.folder / "predictions" / weights / f"{COURSE_FILES[task][0]}-{split}-output.csv"
     try:
-        found = read_predictions(file)
+        if not (found := read_predictions(file)):
+            raise ValueError
     except OSError:
         raise LabError(f"run {run.name} has no {task} predictions on {split} here ({weights} weights); a finished run "
                        "has them in its folder") from None
@@ -106,7 +107,7 @@ def probabilities(run: str | Path | Run, task: str, *, weights: str = "last", sp
     from lab.evaluate import CLASSES, COURSE_FILES
 
     run = Run.open(run, root)
-    file = run.folder / "predictions" / weights / f"{COURSE_FILES[task][0]}-{split}-probabilities.csv"
+    file = run.folder / "probabilities" / weights / f"{COURSE_FILES[task][0]}-{split}-probabilities.csv"
     columns = {"id": str, **{f"p{c}": float for c in range(CLASSES[task])}}
     try:
         found = pd.read_csv(file, dtype=columns, usecols=list(columns), keep_default_na=False)

@@ -116,7 +116,7 @@ def write_predictions(folder: Path, split: str, rows: Mapping[str, Rows],
 
 def write_probabilities(folder: Path, split: str, rows: Mapping[str, Rows],
                         answers: Mapping[str, torch.Tensor]) -> None:
-    """Beside the predictions, what they were chosen from: `<folder>/{sst,para}-<split>-probabilities.csv`.
+    """What the predictions were chosen from: `<folder>/{sst,para}-<split>-probabilities.csv`.
 
     answers: as `logits` gave them. Columns id, p0, p1 and so on, the probability of each class; sts has none.
     """

@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 from numpy.typing import ArrayLike
 
 from lab.figures import TASK_NAMES, _plain
-from lab.looks import BLUE, GRAY, RED
+from lab.looks import BLUE, GRAY, RED, SKY
 
 CLASS_NAMES = {"sst": ("0 negative", "1 somewhat negative", "2 neutral", "3 somewhat positive", "4 positive"),
                "qqp": ("0 no paraphrase", "1 paraphrase")}
@@ -46,7 +46,8 @@ def confusion(answers: pd.DataFrame, task: str, made_from: str = "") -> go.Figur
     names = [name.replace(" ", "<br>", 1).replace("somewhat ", "somewhat<br>") for name in counts]
     figure = go.Figure(go.Heatmap(
         z=shares, x=names, y=names, text=texts, texttemplate="%{text}", zmin=0, zmax=1, showscale=False, xgap=1, ygap=1,
-        colorscale=[(0, "#EAF3FA"), (1, BLUE)], hovertemplate="gold %{y}<br>answer %{x}<br>%{text}<extra></extra>"))
+        colorscale=[(0, "#F2F8FC"), (1, SKY)], textfont={"color": "#111111"},  # dark on every share
+        hovertemplate="gold %{y}<br>answer %{x}<br>%{text}<extra></extra>"))
     figure.update_yaxes(title="gold", autorange="reversed", showgrid=False, tickangle=0)
     figure.update_xaxes(title="answer", showgrid=False, tickangle=0)
     return _titled(figure, f"{TASK_NAMES[task]}: gold and answer", made_from, 420)
@@ -129,9 +130,9 @@ def correlation(answers: pd.DataFrame) -> tuple[float, float, float]:
     return float(r(*sides)), float(low), float(high)
 
 
-def scatter(answers: pd.DataFrame, made_from: str = "") -> go.Figure:
-    """STS: gold against prediction, a point a pair, and Pearson's r in the title."""
-    r, low, high = correlation(answers)
+def scatter(answers: pd.DataFrame, found: tuple[float, float, float], made_from: str = "") -> go.Figure:
+    """STS: gold against prediction, a point a pair, and what `correlation` found in the title."""
+    r, low, high = found
     of = f"r {r:.3f} ({low:.3f} to {high:.3f})" if r == r else "no r, as a side is constant"
     figure = go.Figure([
         _diagonal(5),

@@ -5,6 +5,7 @@
     status.json       running, done or failed, and a heartbeat; replaced whole
     checkpoints/<step>/   weights, optimizer, random state; written beside, fsynced, then renamed
     predictions/      in the course's CSV layout
+    probabilities/    what they were chosen from: a share for each class
     encoder/          config and tokenizer, so that the weights can be used without any other file
 
 No pickle anywhere. A reader never sees half a row and never needs torch.

@@ -220,12 +220,10 @@ class Fit(Session):
                 if parts:
                     made, predictions, answers = self._score("dev_full" if split == "dev" else split, parts, step)
                     rows += made
-                    folder = self.run.folder / "predictions" / name
-                    write_predictions(folder, split, parts, predictions)
-                    write_probabilities(folder, split, parts, answers)
-        if best == last:
-            shutil.copytree(self.run.folder / "predictions" / "last", self.run.folder / "predictions" / "best",
-                            dirs_exist_ok=True)
+                    write_predictions(self.run.folder / "predictions" / name, split, parts, predictions)
+                    write_probabilities(self.run.folder / "probabilities" / name, split, parts, answers)
+        for folder in ("predictions", "probabilities") if best == last else ():
+            shutil.copytree(self.run.folder / folder / "last", self.run.folder / folder / "best", dirs_exist_ok=True)
         return rows
 
 

@@ -3,12 +3,23 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
+from helpers import records, trained
 
 import lab
-from lab.comparison import as_text, differing, predictions
+from lab.comparison import (
+    as_text,
+    ask_again,
+    bootstrap_recipes,
+    compare_recipes,
+    differing,
+    made_with,
+    predictions,
+    probabilities,
+)
 from lab.evaluate import COURSE_FILES, pearson
-from lab.significance import mcnemar, paired_bootstrap
+from lab.significance import compare, mcnemar, paired_bootstrap
 
 
 @pytest.fixture
@@ -135,3 +146,77 @@ def test_the_text_says_what_was_compared_and_what_it_is_about(made):
     assert "pcgrad, sum" in differ and "lr" not in differ and "seed" not in differ
     assert "McNemar, exact" in text and "better" in text and "only seeds" in text
     assert "the same experiment twice" in as_text(a, a, made.data)
+
+
+def test_an_answer_that_the_task_does_not_have_is_one_line(made):
+    for task, value in (("sst", 5), ("sst", "nan"), ("qqp", 0.5), ("sts", "inf")):
+        found = answers(made, 0, 0) | {task: [value]}
+        with pytest.raises(lab.LabError, match=f"is no answer to {task}"):
+            predictions(made(f"{task}-{value}", found), task, made.data)
+
+
+def test_what_runs_were_made_with_differs_too():
+    base = {"experiment": {"name": "gse", "lr": 1e-4}, "versions": {"torch": "2.13"}, "threads": 2, "revision": "aaa",
+            "device": "cpu", "data": {"label": "sample", "fingerprint": "f"}}
+    other = base | {"versions": {"torch": "2.14"}, "threads": 4, "revision": "bbb"}
+    assert differing([made_with(base), made_with(other)]) == {
+        "version of torch": ["2.13", "2.14"], "threads": ["2", "4"], "revision": ["aaa", "bbb"]}
+    damaged = made_with({"experiment": {"name": "gse"}, "versions": 3, "data": None})
+    assert differing([made_with(base), damaged])["device"] == ["cpu", "none"]
+
+
+def test_probabilities_are_read_or_one_line_says_why_not(made, tmp_path):
+    run = made("a", answers(made, 0, 0))
+    with pytest.raises(lab.LabError, match="kept no qqp probabilities"):
+        probabilities(run, "qqp")
+    file = tmp_path / "runs" / "a" / "probabilities" / "last" / "para-dev-probabilities.csv"
+    file.parent.mkdir(parents=True)
+    file.write_text("id,p0,p1\nNA,0.25,0.75\n")
+    assert probabilities(run, "qqp").to_dict("list") == {"id": ["NA"], "p0": [0.25], "p1": [0.75]}
+    for damaged in ("", "id,p0\nx,1\n", "id,p0,p1\nx,0.25,0.5\n", "id,p0,p1\nx,1.5,-0.5\n", "id,p0,p1\nx,.5\n",
+                    "id,p0,p1\nx,half,half\n", "id,p0,p1\na,0,1,2,3\nb,1\n"):
+        file.write_text(damaged)
+        with pytest.raises(lab.LabError, match="not in the layout of probabilities"):
+            probabilities(run, "qqp")
+
+
+def test_a_finished_run_keeps_its_probabilities_and_its_checkpoint_gives_the_same(tiny, tiny_data):
+    data = lab.load_data(tiny_data)
+    run, _ = trained(tiny, data)
+    for task, rows in (("sst", None), ("qqp", 7)):
+        kept, found = probabilities(run, task, weights="best"), predictions(run, task, data, weights="best")
+        assert list(kept["id"]) == list(found["id"])
+        assert list(kept.drop(columns="id").to_numpy().argmax(1)) == list(found["prediction"])
+        again = ask_again(run, task, data, weights="best", rows=rows).set_index("id")
+        assert len(again) == (rows or len(kept))
+        np.testing.assert_allclose(again, kept.set_index("id").loc[again.index], atol=1e-4)
+
+
+def test_recipes_are_compared_over_the_seeds_that_both_have():
+    values = {"baseline": {1: .50, 2: .52, 3: .51, 4: .9}, "gse": {1: .60, 2: .61, 3: .63}}
+    runs = [records(name, seed, overall=value) for name, of in values.items() for seed, value in of.items()]
+    runs = pd.concat(part.assign(label=part["name"]) for part in [*runs, records("gse", 4, state="running")])
+    found = compare_recipes(runs, "gse", "baseline").set_index("task")
+    assert list(found.index) == ["sst", "qqp", "sts", "all"] and set(found["seeds"]) == {3}
+    table = pd.DataFrame({"recipe": ["baseline"] * 3 + ["gse"] * 3, "seed": [1, 2, 3] * 2,
+                          "value": [.50, .52, .51, .60, .61, .63]})
+    of = compare(table, "baseline").set_index("recipe").loc["gse"]
+    assert list(found.loc["all", ["difference", "low", "high", "p"]]) == pytest.approx(
+        list(of[["difference", "low", "high", "p"]]))
+    assert found.loc["all", "verdict"] == "better"
+    assert compare_recipes(runs, "gse", "gse").empty and compare_recipes(runs, "gse", "smart").empty
+    two = compare_recipes(runs[runs["seed"] < 3], "gse", "baseline")
+    assert two["verdict"].str.contains("too few seeds").all() and two["low"].isna().all()
+
+
+def test_the_bootstrap_of_recipes_is_over_seeds_and_examples(made):
+    good, bad = answers(made, 2, 0.1), answers(made, 12, 3)
+    short = {task: values[:20] for task, values in good.items()}
+    pairs = [(made("a1", good), made("b1", bad)), (made("a2", short), made("b2", bad))]
+    found = bootstrap_recipes(pairs, made.data).set_index("task")
+    assert list(found.index) == ["sst", "qqp", "sts"] and set(found["seeds"]) == {2}
+    label = labels(made, "sst")[:20]
+    boot = paired_bootstrap(*(np.stack([side["sst"][:20] == label] * 2) for side in (good, bad)))
+    assert tuple(found.loc["sst", ["difference", "low", "high", "p", "verdict"]]) == (*boot[:4], boot.verdict)
+    assert found.loc["sts", "difference"] == pytest.approx(
+        pearson(good["sts"][:20], labels(made, "sts")[:20]) - pearson(bad["sts"][:20], labels(made, "sts")[:20]))

@@ -9,7 +9,15 @@ import torch
 
 import lab
 from lab.batches import pack, prepare
-from lab.evaluate import evaluate, logits, pearson, read_predictions, write_predictions
+from lab.evaluate import (
+    evaluate,
+    logits,
+    pearson,
+    read_predictions,
+    scored,
+    write_predictions,
+    write_probabilities,
+)
 from lab.tables import paper_table
 from lab.tasks import MultitaskModel
 from lab.weights import load_encoder
@@ -110,6 +118,25 @@ def test_an_id_that_a_spreadsheet_would_run_is_escaped(model, tiny_data, tmp_pat
     rows.ids[0] = "=HYPERLINK(1)"
     write_predictions(tmp_path, "dev", {"sst": rows}, {"sst": np.array([2])})
     assert "\n'=HYPERLINK(1) , 2 \n" in (tmp_path / "sst-dev-output.csv").read_text()
+
+
+def test_probabilities_stand_beside_the_predictions_that_they_led_to(model, tiny_data, tmp_path):
+    model, tokenizer = model
+    rows = prepare(lab.load_data(tiny_data), tokenizer)
+    dev = {t: rows[t, "dev"] for t in ("sst", "qqp", "sts")}
+    dev["sst"].ids[0] = "=HYPERLINK(1)"
+    answers = logits(model, dev)
+    _, predictions = scored(model, dev, answers)
+    write_probabilities(tmp_path, "dev", dev, answers)
+    assert {file.name for file in tmp_path.iterdir()} == {"sst-dev-probabilities.csv", "para-dev-probabilities.csv"}
+    p1 = answers["qqp"].sigmoid()
+    for task, file, shares in (("sst", "sst", answers["sst"].softmax(1)),
+                               ("qqp", "para", torch.stack([1 - p1, p1], 1))):
+        table = pd.read_csv(tmp_path / f"{file}-dev-probabilities.csv", index_col="id")
+        assert list(table) == [f"p{c}" for c in range(shares.shape[1])] and list(table.index) == [
+            "'=HYPERLINK(1)" if i.startswith("=") else i for i in dev[task].ids]
+        np.testing.assert_allclose(table, shares, atol=1e-5)
+        np.testing.assert_array_equal(table.to_numpy().argmax(1), predictions[task])
 
 
 def test_predict_answers_every_task(model):

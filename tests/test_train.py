@@ -101,6 +101,8 @@ def test_best_and_last_are_both_scored_on_all_of_dev(tiny, tiny_data):
     for name in ("best", "last"):
         files = sorted(f.name for f in (training.run.folder / "predictions" / name).iterdir())
         assert files == ["para-dev-output.csv", "sst-dev-output.csv", "sts-dev-output.csv"]
+        files = sorted(f.name for f in (training.run.folder / "probabilities" / name).iterdir())
+        assert files == ["para-dev-probabilities.csv", "sst-dev-probabilities.csv"]
     # .model holds the last weights when all is done
     step_16 = lab.predict(training.run, "sst", ["good", "bad film"], weights="last")
     direct = lab.predict(training.model, "sst", ["good", "bad film"], tokenizer=training.tokenizer)
@@ -110,16 +112,16 @@ def test_best_and_last_are_both_scored_on_all_of_dev(tiny, tiny_data):
 def test_a_null_score_never_beats_a_number(tiny, tiny_data, monkeypatch):
     import lab.train
 
-    real, calls = lab.train.evaluate, []
+    real, calls = lab.train.scored, []
 
-    def constant_first(model, rows, tick):
-        scores, predictions = real(model, rows, tick)
+    def constant_first(model, rows, answers):
+        scores, predictions = real(model, rows, answers)
         calls.append(1)
         if len(calls) in (2, 6):  # dev of epochs 1 and 3
             scores["sts"]["pearson"] = scores["all"]["overall"] = None
         return scores, predictions
 
-    monkeypatch.setattr(lab.train, "evaluate", constant_first)
+    monkeypatch.setattr(lab.train, "scored", constant_first)
     training, rows = run(tiny, tiny_data)
     assert [r["value"] for r in rows if r["split"] == "dev" and r["task"] == "all"][0::2] == [None, None]
     assert training.run.status["best"]["step"] == 8

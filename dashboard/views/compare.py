@@ -2,7 +2,7 @@
 
 import pandas as pd
 import streamlit as st
-from answers import data_of, excuse, has_predictions, opened, runs_of, scores, stamps
+from answers import data_of, excuse, has_predictions, opened, runs_of, say_what, scores, stamps
 from choices import chosen, draw, plain
 
 from lab import mistakes
@@ -61,6 +61,7 @@ b = right.selectbox("b", others, index=others.index(best), key="cb", bind="query
 weights = st.segmented_control("Weights", ["last", "best"], default="last", required=True, key="cw",
                                bind="query-params", help="After the last epoch, or the one that was best on dev")
 
+say_what(of, [a, b])
 st.subheader("What differs")
 try:
     pair = opened(a), opened(b)
@@ -102,13 +103,11 @@ if len(shared) < 2:
            f"No verdict: {recipes[0]} and {recipes[1]} share {len(shared)} finished seeds, and it takes 3; "
            "`lab ablate ... --seeds 3` makes them.")
 else:
-    labels = runs["label"]
-    records = of.runs[of.runs["run"].isin(labels.index[labels.isin(recipes)])]
-    over = compare_recipes(records.assign(label=records["run"].astype(str).map(labels)), *recipes)
+    over = compare_recipes(of.runs, *recipes)
     lines.append(over.assign(what=over["task"].map(WORDS) + f", {len(shared)} seeds"))
     st.dataframe(words(over), hide_index=True, key="seeds")
-    st.caption(plain(f"{recipes[0]} minus {recipes[1]}, paired by seed (Student's t), on all of dev, last weights. "
-                     "Whatever the runs above show, this is what holds for a new seed."))
+    st.caption(plain(f"{recipes[0]} minus {recipes[1]}, paired by seed (Student's t), on all of dev, last weights: "
+                     "whatever the runs above show, this is what holds for a new seed."))
     try:
         both = tested([(opened(seeds[0][seed]), opened(seeds[1][seed])) for seed in shared], one=False)
         lines.append(both.assign(what=both["task"].map(SHORT) + ", seeds and examples"))

@@ -2,7 +2,7 @@
 
 import pandas as pd
 import streamlit as st
-from answers import data_of, examples, excuse, has_predictions, opened, runs_of, scores
+from answers import data_of, examples, excuse, has_predictions, opened, runs_of, say_what, scores
 from choices import chosen, draw
 
 from lab import mistakes
@@ -17,9 +17,9 @@ def pictures(side: str, number: int, table: pd.DataFrame, why: str, places: list
     made_from = f"{side} · dev, {len(table):,} examples · {weights} weights"
     if task == "sts":
         with places[number]:
-            r, low, high = mistakes.correlation(table)
-            draw(mistakes.scatter(table, made_from), f"scatter{number}", f"Gold similarity against the answers of "
-                 f"{side}: Pearson r {r:.3f} ({low:.3f} to {high:.3f})", table[["id", "label", "prediction"]])
+            r, low, high = found = mistakes.correlation(table)
+            draw(mistakes.scatter(table, found, made_from), f"scatter{number}", f"Gold similarity against the answers "
+                 f"of {side}: Pearson r {r:.3f} ({low:.3f} to {high:.3f})", table[["id", "label", "prediction"]])
         return
     with places[0]:
         counts, right = mistakes.confusion_table(table, task), (table["label"] == table["prediction"]).mean()
@@ -76,6 +76,7 @@ for line in dict.fromkeys(filter(None, lines)):
 if not tables:
     st.stop()
 
+say_what(of, list(tables))
 labelled = {side: of_run for side, of_run in tables.items() if of_run[0]["label"].notna().any()}
 places = st.columns(2)
 for number, side in enumerate(labelled):

@@ -87,7 +87,7 @@ def line(part: pd.DataFrame, look: Look, said: str, x: str) -> dict:
 def behind(part: pd.DataFrame, look: Look) -> dict:
     """Where a line is smoothed: what was recorded, faint, of a part of `over_seeds`."""
     along, mean = part[["x", "mean"]].to_numpy(float)[thinned(part["mean"].to_numpy(), MOST)].T
-    return {"x": along, "y": mean, "mode": "lines", "showlegend": False, "opacity": 0.35, "hoverinfo": "skip",
+    return {"x": along, "y": mean, "mode": "lines", "showlegend": False, "opacity": 0.2, "hoverinfo": "skip",
             "line": {"color": look.colour, "width": 1}}
 
 

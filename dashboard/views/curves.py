@@ -16,16 +16,16 @@ st.write("A line is the mean over a recipe's seeds, the band around it how far s
 
 with st.container(horizontal=True, vertical_alignment="bottom"):
     what = st.selectbox("What", figures.recorded(of.runs), key="what", bind="query-params",
-                        format_func=lambda found: f"{found[1]} {found[0]}", width=220)
+                        format_func=lambda found: f"{found[1]} {found[0]}", width=190)
     x = st.segmented_control("By", list(X), default="epoch", required=True, key="by", bind="query-params")
     smooth = st.select_slider(
-        "Smoothing", [0, 1, 2, 5, 10, 20], key="smooth", bind="query-params", width=180,
+        "Smoothing", [0, 1, 2, 5, 10, 20], key="smooth", bind="query-params", width=140,
         format_func=lambda share: f"{share} %" if share else "none",
         help="The half-life of an exponential mean, as a share of the longest line: what lies that far back counts "
              "half. A point weighs as much as the stretch that it stands for is long, so a line recorded more densely "
              "is not smoothed less. What was recorded stays, faint.")
-    log = st.toggle("Log scale", key="log", bind="query-params")
-    each = st.toggle("Each seed", key="seeds", bind="query-params")
+    log = st.toggle("Log", key="log", bind="query-params", help="A logarithmic y axis")
+    each = st.toggle("Seeds", key="seeds", bind="query-params", help="A thin line for each seed")
 if what is None:
     st.info("Nothing is recorded yet. A run's first rows come after 25 iterations.")
     st.stop()

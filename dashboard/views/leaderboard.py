@@ -29,7 +29,7 @@ def numbers(dev: pd.DataFrame, names: list[str], verdicts: pd.DataFrame) -> pd.D
         shown[f"± {score}"] = (dev[f"{score}_high"] - dev[score]).to_list()
         shown[f"{score}, paper"] = dev[f"paper_{score}"].to_list()
         if score == "overall" and len(verdicts):
-            shown["verdict"] = shown["recipe"].map(verdicts.set_index("recipe")["verdict"]).fillna("reference")
+            shown["verdict"] = shown["recipe"].map(verdicts.set_index("recipe")["verdict"]).replace("", "reference")
     for score in ("overall", "sst", "qqp", "sts"):
         shown[f"{score}, best on dev"] = dev[f"best_{score}"].to_list()
     shown["null seeds"] = dev["null_seeds"].where(dev["null_seeds"] > 0).to_list()

@@ -71,32 +71,30 @@ def heatmap(seen: Seen, layer: int, head: int | None = None) -> go.Figure:
     weights, words = seen.weights(layer, head)[:SHOWN, :SHOWN], seen.tokens[:SHOWN]
     of = "mean of heads" if head is None else f"head {head}"
     places, words = list(range(len(words))), [escape(word, quote=False) for word in words]  # a token may be any text
-    figure = go.Figure(go.Heatmap(
+    heat = go.Heatmap(
         z=weights.round(4).tolist(), x=places, y=places, zmin=0, zmax=max(0.01, float(weights.max())), xgap=1, ygap=1,
         colorscale="Cividis", customdata=[[f"{a} → {b}" for b in words] for a in words],
         hovertemplate="%{customdata}: %{z:.3f}<extra></extra>",
-        colorbar={"thickness": 10, "tickformat": ".2f", "outlinewidth": 0}))
+        colorbar={"thickness": 10, "tickformat": ".2f", "outlinewidth": 0})
     ticks = {"tickvals": places, "ticktext": words, "showgrid": False, "zeroline": False, "tickfont": {"size": 11}}
-    figure.update_layout(
-        template="plotly_white", height=max(320, 130 + 20 * len(words)), margin={"t": 40, "l": 10, "r": 10, "b": 10},
+    return go.Figure(heat, dict(
+        template="none", height=max(320, 130 + 20 * len(words)), margin={"t": 40, "l": 10, "r": 10, "b": 10},
         title={"text": f"Attention, layer {layer}, {of}", "font": {"size": 14}},
         xaxis=ticks | {"tickangle": -60, "automargin": True, "title": {"text": "looked at"}},
-        yaxis=ticks | {"autorange": "reversed", "automargin": True, "title": {"text": "looks"}})
-    return figure
+        yaxis=ticks | {"autorange": "reversed", "automargin": True, "title": {"text": "looks"}}))
 
 
 def bars(answers: "pd.DataFrame") -> go.Figure:
     """The five classes' probabilities of one or two sentences, as `lab.predict` answers "sst": a bar a class."""
     from lab.evaluate import SENTIMENTS
 
-    figure = go.Figure([go.Bar(
+    drawn = [go.Bar(
         y=list(SENTIMENTS), x=[float(row[f"p{c}"]) for c in range(5)], orientation="h", name=f"sentence {i + 1}",
         marker_color=(BLUE, ORANGE)[i % 2], texttemplate="%{x:.0%}", textposition="outside", cliponaxis=False,
-        hovertemplate="%{y}: %{x:.1%}<extra></extra>") for i, (_, row) in enumerate(answers.iterrows())])
-    figure.update_layout(
-        template="plotly_white", barmode="group", height=150 + 70 * len(answers), showlegend=len(answers) > 1,
+        hovertemplate="%{y}: %{x:.1%}<extra></extra>") for i, (_, row) in enumerate(answers.iterrows())]
+    return go.Figure(drawn, dict(
+        template="none", barmode="group", height=150 + 70 * len(answers), showlegend=len(answers) > 1,
         margin={"t": 40, "l": 10, "r": 40, "b": 10}, title={"text": "SST: sentiment", "font": {"size": 14}},
         legend={"orientation": "h", "y": -0.15}, xaxis={"range": [0, 1], "tickformat": ".0%", "showgrid": False},
-        yaxis={"automargin": True, "autorange": "reversed"})
-    return figure
+        yaxis={"automargin": True, "autorange": "reversed"}))
 

@@ -4,6 +4,7 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import streamlit as st
@@ -104,10 +105,9 @@ def test_an_example_fills_both_sentences_and_says_what_to_watch(page, store):
     assert "only counts words" in words(at)
 
 
-@pytest.mark.parametrize("text", ["<script>alert(1)</script>", "[x](javascript:alert(1)) **b** $a$ :red[x]",
-                                  "\x00\x1b[31m\x07",
-                                  "x" * 10_000, "好" * 10_000, "\N{GRINNING FACE}" * 300, "   ", "", "=1+1|../..",
-                                  "\u202e\u200b", "&lt;b&gt;"])
+@pytest.mark.parametrize("text", ["<script>alert(1)</script>", "[x](javascript:alert(1)) **b** $a$ :red[x]", "   ", "",
+                                  "\x00\x1b[31m\x07", "\x00", "word " * 2000, "\N{CJK UNIFIED IDEOGRAPH-597D}" * 10_000,
+                                  "\N{GRINNING FACE}" * 300])
 def test_any_text_is_answered_or_refused_with_a_word(page, store, text):
     at = page(**{"say": text, "and": text, "live": "two", "beside": "one"})
     if not text.strip():
@@ -139,19 +139,17 @@ def test_a_damaged_run_is_one_line_and_the_other_still_answers(page, store, harm
     assert len(at.error) == 1 and "\n" not in at.error[0].value and len(at.metric) == 2
 
 
-def test_a_run_that_vanishes_is_left_out_and_new_weights_are_seen(page, store):
+def test_a_run_whose_weights_vanish_gives_way_to_another(page, store):
     at = page(say="Good.", live="one")
     before = shown(at)[0]["data"][0]["x"]
     for folder in (store / "one" / "checkpoints").iterdir():
-        twin = store / "two" / "checkpoints"
         shutil.rmtree(folder)
-    assert twin.exists()
     at.run()
     assert not at.exception and at.selectbox(key="live").value == "two"
     assert shown(at)[0]["data"][0]["x"] != before
 
 
-def test_where_nothing_has_weights_a_click_trains_and_nothing_else(page, demo, monkeypatch, tiny_encoder, tiny_data):
+def test_where_nothing_has_weights_a_click_and_nothing_else_trains(page, demo, monkeypatch, tiny_encoder, tiny_data):
     monkeypatch.setenv("LAB_DATA", str(tiny_data))
     monkeypatch.setattr(demo, "COMMAND", (*demo.COMMAND[:-1], "--encoder", str(tiny_encoder), "--set", "epochs=1",
                                           "--set", "iterations=1", "--set", "device=cpu", "--run"))
@@ -177,7 +175,7 @@ def test_a_training_that_fails_says_why_and_may_be_tried_again(page, demo, monke
     assert "nowhere" in at.error[0].value and at.button[0].label == "Train a small model"
 
 
-def test_a_stopped_demo_is_resumed_and_a_failed_one_left(page, demo, store):
+def test_a_stopped_demo_is_resumed_and_a_failed_one_left(page, demo, monkeypatch, store):
     asked = []
 
     class Process:
@@ -187,13 +185,11 @@ def test_a_stopped_demo_is_resumed_and_a_failed_one_left(page, demo, store):
         def poll(self):
             return 1
 
-    demo.subprocess = type("", (), {"Popen": Process, "DEVNULL": None, "STDOUT": None})
+    monkeypatch.setattr(demo, "subprocess", SimpleNamespace(Popen=Process, DEVNULL=None, STDOUT=None))
     shutil.copytree(store / "one", store / "demo")
     (store / "demo" / "status.json").write_text('{"state": "stopped"}')
-    page()
     demo.start()
     demo.start()
-    import subprocess
-    demo.subprocess = subprocess
+    assert demo.under_way() is None and "exit code 1" in demo.why_not()
     assert asked[0][0] == "demo" and asked[0][-1] == "--resume"
     assert asked[1][0] == "demo-2" and "--resume" not in asked[1]

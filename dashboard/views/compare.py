@@ -27,6 +27,10 @@ def tests(folders: list[tuple[str, str]], weights: str, data: Data, stamps: list
 
 def tested(pairs: list[tuple[Run, Run]], one: bool) -> pd.DataFrame:
     """The same, or LabError where predictions or data are not there."""
+    for run in (run for pair in pairs for run in pair):
+        if not stamps(run.folder, f"predictions/{weights}/*-dev-output.csv"):
+            raise LabError(f"No paired tests: run {run.name} has no predictions here ({weights} weights); a finished "
+                           "run has them in its folder")
     data, line = data_of(pairs[0][0])
     if data is None:
         raise LabError(line)
@@ -81,7 +85,7 @@ st.dataframe(table.assign(**{"a minus b": table["a"] - table["b"]}).round(4), hi
 st.caption("Accuracy of SST and QQP, Pearson's r of STS: on all of dev where a run is finished, else after its newest "
            "epoch.")
 
-picture, lines = st.container(), []
+picture, lines, said = st.container(), [], ""
 st.subheader("These two runs")
 try:
     found = tested([pair], one=True)
@@ -91,7 +95,8 @@ try:
     st.caption("a minus b on the same examples; better, worse: a is. This is about these two runs on new examples of "
                "the same kind, not about their recipes: only seeds answer that. Five tests, each on its own.")
 except LabError as error:
-    excuse(error)
+    said = str(error)
+    excuse(said)
 
 st.subheader("Their recipes, over seeds")
 recipes = runs["label"][a], runs["label"][b]
@@ -114,7 +119,8 @@ else:
         st.dataframe(words(both), hide_index=True, key="both")
         st.caption("The paired bootstrap over seeds and examples: what holds for a new seed and new examples.")
     except LabError as error:
-        excuse(error)
+        if str(error) != said:
+            excuse(error)
 
 if lines := [part for part in lines if len(part)]:
     shown = pd.concat(lines, ignore_index=True)

@@ -58,3 +58,23 @@ def records(name="baseline", seed=1, data="SST 8544", overall=0.5, best=None, st
     return pd.DataFrame([{**about, "step": step, "epoch": -(-step // 47), "split": split, "task": task,
                           "metric": metric, "value": value, "seconds": 1.0}
                          for step, split, task, metric, value in [*rows, *more]])
+
+
+def stored(store, frame, status=None):
+    """The folder of one made-up run (`records`) in a store, as a training leaves it."""
+    about, folder = frame.iloc[0], store / frame.iloc[0]["run"]
+    folder.mkdir(parents=True)
+    experiment = json.loads(about["settings"]) | {key: about[key] for key in ("protocol", "encoder")}
+    config = {"format": 1, "experiment": experiment | {"seed": int(about["seed"])}, "departs": [],
+              "data": {"label": about["data"], "fingerprint": about["fingerprint"]}, "started": about["started"]}
+    (folder / "experiment.json").write_text(json.dumps(config))
+    (folder / "status.json").write_text(json.dumps(status or {"state": about["state"]}))
+    added(folder, frame)
+    return folder
+
+
+def added(folder, frame):
+    """Append the rows of a frame to a run's."""
+    rows = frame[["step", "epoch", "split", "task", "metric", "value", "seconds"]].to_dict("records")
+    with open(folder / "metrics.jsonl", "a") as file:
+        file.write("".join(json.dumps(row) + "\n" for row in rows))

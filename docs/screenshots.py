@@ -22,16 +22,18 @@ FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-backgroun
 
 def main() -> None:
     """Start the dashboard, take the pictures, stop it."""
+    chromium = shutil.which("chromium") or sys.exit("no Chromium here: apt-get install chromium")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     server = subprocess.Popen(
-        [sys.executable, "-m", "streamlit", "run", str(HERE.parent / "dashboard" / "app.py"), "--server.port", str(port),
-         "--server.headless", "true"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+        [sys.executable, "-m", "streamlit", "run", str(HERE.parent / "dashboard" / "app.py"),
+         "--server.port", str(port), "--server.headless", "true"],
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
     try:
         next(line for line in server.stdout if f":{port}" in line)
         with sync_playwright() as playwright:
-            browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
+            browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
             for name, (page_name, width, height, theme) in PICTURES.items():
                 page = browser.new_context(viewport={"width": width, "height": height}, color_scheme=theme).new_page()
                 page.goto(f"http://127.0.0.1:{port}/{page_name}")
@@ -42,6 +44,7 @@ def main() -> None:
             browser.close()
     finally:
         server.terminate()
+        server.wait(10)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from choices import plain, sidebar
 
 from lab import LabError
 
-st.set_page_config(page_title="minBERT lab", page_icon=":material/experiment:", layout="wide")
+st.set_page_config(page_title="minBERT lab", page_icon="🧪", layout="wide")
 page = st.navigation([
     st.Page("views/leaderboard.py", title="Leaderboard", icon=":material/leaderboard:", default=True),
     st.Page("views/curves.py", title="Curves", icon=":material/show_chart:"),

@@ -26,7 +26,8 @@ def main() -> None:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     server = subprocess.Popen(
-        [sys.executable, "-m", "streamlit", "run", str(HERE.parent / "dashboard" / "app.py"), "--server.port", str(port),
+        [sys.executable, "-m", "streamlit", "run", str(HERE.parent / "dashboard" / "app.py"),
+         "--server.port", str(port),
          "--server.headless", "true"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
     try:
         next(line for line in server.stdout if f":{port}" in line)

@@ -92,7 +92,7 @@ def _offer() -> None:
             st.error(f"The last training ended early: {plain(why)}")
         st.write("Or train a small one here, on the data at hand: a minute or two on an idle machine. It is enough to "
                  "see how everything works; what it answers is hardly better than chance.")
-        st.button("Train a small model", on_click=demo.start, type="primary", icon=":material/model_training:")
+        st.button("Train a small model", on_click=demo.start, icon=":material/model_training:")
     st.stop()
 
 

@@ -5,6 +5,7 @@ from choices import plain, sidebar
 
 from lab import LabError
 
+# a page icon of the material kind would be asked of another host; an emoji is drawn by the browser
 st.set_page_config(page_title="minBERT lab", page_icon="🧪", layout="wide")
 page = st.navigation([
     st.Page("views/leaderboard.py", title="Leaderboard", icon=":material/leaderboard:", default=True),

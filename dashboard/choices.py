@@ -13,6 +13,7 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from lab import tables
+from lab.data import checkout
 from lab.looks import rank
 from lab.records import Store, told_apart
 from lab.runs import shown_store
@@ -70,7 +71,8 @@ def sidebar() -> None:
                            placeholder="all")
         st.session_state["drawn-anew"] = True
         _watch(look.seen)
-        st.caption(f"Run store: {plain(folder)}")
+        own = folder.is_relative_to(checkout())
+        st.caption(f"Run store: {plain(folder.relative_to(checkout()) if own else folder)}")
 
 
 def chosen(every: bool = False) -> Chosen:

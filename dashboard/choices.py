@@ -71,8 +71,8 @@ def sidebar() -> None:
                            placeholder="all")
         st.session_state["drawn-anew"] = True
         _watch(look.seen)
-        inside = folder.is_relative_to(checkout())
-        st.caption(f"Run store: {plain(folder.relative_to(checkout()) if inside else folder)}")
+        own = folder.is_relative_to(checkout())
+        st.caption(f"Run store: {plain(folder.relative_to(checkout()) if own else folder)}")
 
 
 def chosen(every: bool = False) -> Chosen:

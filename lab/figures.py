@@ -249,8 +249,7 @@ def _draw(shown: pd.DataFrame, titles: Mapping[str, str], title: str, about: pd.
     bands, thin, lines, seen = [], [], [], set()
     parts = _parts(over_seeds(shown, ["panel", "label", "step"], x).reset_index())
     single = _parts(shown[[*dict.fromkeys(["panel", "label", "seed", "value", x])]]) if each_seed else {}
-    if log:
-        figure.update_yaxes(type="log")
+    figure.update_yaxes(type="log" if log else "linear")
     for panel, label in sorted(parts, key=lambda key: (int(axes[key[0]]), list(drawn).index(key[1]))):
         part, look = parts[panel, label], drawn[label]
         if log:  # a band that reaches 0 goes down to the lowest point of the line
@@ -272,8 +271,10 @@ def _draw(shown: pd.DataFrame, titles: Mapping[str, str], title: str, about: pd.
     return figure
 
 
-def _parts(means: pd.DataFrame) -> dict[tuple[str, str], pd.DataFrame]:
-    return dict(iter(means.groupby(["panel", "label"])))
+def _parts(table: pd.DataFrame) -> dict[tuple[str, str], pd.DataFrame]:
+    """The rows of each panel and label, numbers alone: slices of texts take long."""
+    numbers = [column for column in table if column not in ("panel", "label")]
+    return dict(iter(table.groupby(["panel", "label"])[numbers]))
 
 
 def _panels(titles: list[str], title: str, runs: pd.DataFrame, columns: int, legend: bool = True) -> go.Figure:

@@ -45,7 +45,7 @@ def legend(figure: go.Figure) -> go.Figure:
         [{**{k: of[k] for k in keep if k in of}, "x": [None], "y": [None], "showlegend": True} for of in names],
         {"template": "plotly_white", "height": 10 + 19 * rows, "margin": {"t": 4, "l": 4, "r": 4, "b": 4},
          "xaxis": {"visible": False, "fixedrange": True}, "yaxis": {"visible": False, "fixedrange": True},
-         "legend": {"orientation": "h", "x": 0, "y": 1, "itemclick": False, "itemdoubleclick": False}})
+         "legend": {"orientation": "h", "x": 0, "y": 1, "maxheight": 1, "itemclick": False, "itemdoubleclick": False}})
 
 
 def said(panel: go.Figure) -> str:

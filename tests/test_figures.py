@@ -80,6 +80,20 @@ def test_curves_by_updates_and_within_an_epoch():
     assert found[0] == pytest.approx([25 / 47, 50 / 47, 2])
 
 
+def test_curves_smooth_thin_and_show_each_seed():
+    steps = range(1, 1001)
+    runs = pd.concat([records(seed=seed, more=[(step, "batch", "sst", "loss", 9.0 if step == 777 else seed + step % 2)
+                                               for step in steps]) for seed in (1, 2)])
+    plain = figures.curves(runs, "loss", "batch", "step").data[-1]
+    assert len(plain.x) <= 403 and max(plain.y) == 9
+    figure = figures.curves(runs, "loss", "batch", "step", smooth=0.1, each_seed=True, log=True)
+    _, behind, seeds, line = figure.data
+    assert max(behind.y) == 9 and np.ptp(line.y[50:]) < 0.5 < np.ptp(behind.y) and figure.layout.yaxis.type == "log"
+    assert set(seeds.customdata[~np.isnan(seeds.customdata)]) == {1, 2} and np.isnan(seeds.y).sum() == 2
+    assert figure.layout.xaxis.title.text == "step (smoothed, half-life 100)"
+    assert ("loss", "batch") in figures.recorded(runs) and figures.recorded(runs)[0] == ("score", "dev")
+
+
 def test_the_band_is_the_interval_from_three_seeds_the_range_of_two_and_nothing_for_one():
     values = [0.5, 0.6, 0.9]
 

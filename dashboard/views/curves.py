@@ -7,8 +7,6 @@ from panels import draw_panels
 from lab import figures
 from lab.panels import numbers
 
-X = {"epoch": "epoch", "step": "iteration", "updates": "optimizer step", "seconds": "seconds"}
-
 of = chosen()
 st.title("Curves")
 st.write("A line is the mean over a recipe's seeds, the band around it how far seeds spread: a 95 % interval from 3 "
@@ -16,10 +14,11 @@ st.write("A line is the mean over a recipe's seeds, the band around it how far s
 
 with st.container(horizontal=True, vertical_alignment="bottom"):
     what = st.selectbox("What", figures.recorded(of.runs), key="what", bind="query-params",
-                        format_func=lambda found: f"{found[1]} {found[0]}", width=190)
-    x = st.segmented_control("By", list(X), default="epoch", required=True, key="by", bind="query-params")
+                        format_func=lambda found: f"{found[1]} {found[0]}", width=180)
+    x = st.segmented_control("By", ["epoch", "step", "updates", "seconds"], default="epoch", required=True, key="by",
+                             bind="query-params")
     smooth = st.select_slider(
-        "Smoothing", [0, 1, 2, 5, 10, 20], key="smooth", bind="query-params", width=140,
+        "Smoothing", [0, 1, 2, 5, 10, 20], key="smooth", bind="query-params", width=110,
         format_func=lambda share: f"{share} %" if share else "none",
         help="The half-life of an exponential mean, as a share of the longest line: what lies that far back counts "
              "half. A point weighs as much as the stretch that it stands for is long, so a line recorded more densely "

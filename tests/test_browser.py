@@ -241,6 +241,14 @@ def test_a_run_that_trains_moves_by_itself_and_choices_stay(visit, store):
     expect(recipes(page)).to_contain_text("gse")
 
 
+def test_tables_can_be_taken_along(visit):
+    page = visit()
+    for name, begin in (("CSV", "table,name,settings"), ("Markdown", "# minBERT lab")):
+        with page.expect_download() as download:
+            page.get_by_test_id("stDownloadButton").get_by_role("button", name=name).click()
+        assert Path(download.value.path()).read_text().startswith(begin)
+
+
 def test_runs_that_ended_early_or_cannot_be_read_are_named(visit):
     page = visit()
     told = page.get_by_test_id("stSidebar")

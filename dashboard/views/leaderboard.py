@@ -88,10 +88,10 @@ unfinished(of.runs)
 if gone := tables.missing(dev):
     st.caption("Recipes of Table 1 that are not here: " + ", ".join(map(plain, gone)))
 with st.container(horizontal=True):
-    st.download_button("CSV", tables.as_csv(final), "leaderboard.csv", "text/csv", on_click="ignore",
+    st.download_button("CSV", lambda: tables.as_csv(final), "leaderboard.csv", "text/csv", on_click="ignore",
                        icon=":material/download:")
-    st.download_button("Markdown", tables.as_markdown(final), "leaderboard.md", "text/markdown", on_click="ignore",
-                       icon=":material/download:")
+    st.download_button("Markdown", lambda: tables.as_markdown(final), "leaderboard.md", "text/markdown",
+                       on_click="ignore", icon=":material/download:")
 
 st.subheader("Every seed")
 figure = figures.leaderboard(final[final["label"].isin(picked)] if picked else final)

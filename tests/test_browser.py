@@ -92,6 +92,7 @@ def server(store, tmp_path_factory):
             pytest.fail("the dashboard did not start:\n" + "".join(said))
         threading.Thread(target=said.extend, args=(process.stdout,), daemon=True).start()
         yield port, said
+        assert process.poll() is None, f"it ended by itself: {process.returncode}\n" + "".join(said)
     finally:
         process.terminate()
         try:

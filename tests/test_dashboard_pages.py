@@ -90,7 +90,11 @@ def test_table_2_stands_in_the_place_of_table_1(tmp_path, open_page):
 def test_recipes_chosen_on_the_left_are_chosen_rows_and_the_other_pages_runs(store, open_page):
     app = open_page("leaderboard", recipe="gse")
     assert list(app.dataframe[0].value["recipe"]) == ["gse", "baseline"]  # all, to choose more from
-    assert app.session_state["rows"]["selection"]["rows"] == [0]
+    assert app.session_state["rows-1"]["selection"]["rows"] == [0]
+    app.multiselect(key="recipe").set_value(["baseline"]).run()
+    assert app.session_state["rows-2"]["selection"]["rows"] == [1]  # another table than before
+    app.run()
+    assert app.session_state["rows-2"]["selection"]["rows"] == [1] and "rows-3" not in app.session_state
     assert set(open_page("curves", recipe="gse").dataframe[0].value["line"]) == {"gse"}
 
 

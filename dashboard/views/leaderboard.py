@@ -37,11 +37,12 @@ def numbers(dev: pd.DataFrame, names: list[str], verdicts: pd.DataFrame) -> pd.D
     return shown.drop(columns=empty)
 
 
-def choose(labels: list[str]) -> None:
+def choose(labels: list[str], number: int) -> None:
     """The rows that were clicked become the sidebar's recipes; those that the filter hides stay as they were."""
-    rows = st.session_state["rows"]["selection"]["rows"]
+    rows = st.session_state[f"rows-{number}"]["selection"]["rows"]
     hidden = [label for label in st.session_state.get("recipe", []) if label not in labels]
     st.session_state["recipe"] = hidden + [labels[row] for row in rows if row < len(labels)]
+    st.session_state["board"] = number, labels, set(st.session_state["recipe"])
 
 
 of = chosen(every=True)
@@ -70,10 +71,15 @@ shown = numbers(board, told_apart(board), verdicts)
 shown = shown[shown["recipe"].str.contains(find or "", case=False, regex=False)].reset_index(drop=True)
 here = [labels[name] for name in shown["recipe"]]
 picked = st.session_state.get("recipe") or []
-st.session_state["rows"] = {"selection": {"rows": [i for i, label in enumerate(here) if label in picked]}}
+# Where rows or recipes were changed elsewhere, this is another table: the browser still tells the old one's rows for a
+# moment, and they would undo the choice.
+number, *drawn = st.session_state.get("board", (0,))
+number += drawn != [here, set(picked)]
+st.session_state["board"] = number, here, set(picked)
 scores = [column for column in shown if column not in ("recipe", "seeds", "verdict", "null seeds")]
 st.caption("Choose rows on their left: the other pages then show these recipes. A click on a heading sorts.")
-st.dataframe(shown, key="rows", hide_index=True, placeholder="n/a", on_select=lambda: choose(here),
+st.dataframe(shown, key=f"rows-{number}", hide_index=True, placeholder="n/a", on_select=lambda: choose(here, number),
+             selection_default={"selection": {"rows": [i for i, label in enumerate(here) if label in picked]}},
              column_config={c: st.column_config.NumberColumn(format="%.3f") for c in scores},
              alt=f"{SPLITS[split]}: {shown['recipe'].iloc[0]} leads" if len(shown) else "No recipe of that name")
 if len(verdicts):

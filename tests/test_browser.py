@@ -119,7 +119,7 @@ def visit(server, browser):
     def visit(path="", width=1300, height=900, scheme="light"):
         context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
         contexts.append(context)
-        context.set_default_timeout(30_000)
+        context.set_default_timeout(120_000)  # a busy machine is no fault
         context.on("request", lambda request: asked.append(request.url))
         page = context.new_page()
         page.on("websocket", lambda socket: asked.append(socket.url))
@@ -134,7 +134,7 @@ def visit(server, browser):
     assert asked and not elsewhere, elsewhere
 
 
-expect.set_options(timeout=30_000)
+expect.set_options(timeout=120_000)
 
 
 def ready(page):

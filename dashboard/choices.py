@@ -97,7 +97,6 @@ def chosen(every: bool = False) -> Chosen:
 
 def draw(figure: go.Figure, key: str, alt: str, table: pd.DataFrame | None = None) -> None:
     """A picture with words for those who do not see it, and the numbers behind it."""
-    figure.update_layout(uirevision=key)  # what one zoomed stays so while a run goes on
     st.plotly_chart(figure, key=key, alt=alt, config={"displaylogo": False, "showSendToCloud": False})
     if table is not None:
         with st.expander("The numbers behind this picture"):

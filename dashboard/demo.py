@@ -51,7 +51,7 @@ def start() -> None:
                 [sys.executable, "-P", "-c", "from lab.cli import main; main()", *COMMAND, run.name, "--runs",
                  str(run.folder.parent), *resume],
                 stdin=subprocess.DEVNULL, stdout=demo.output, stderr=subprocess.STDOUT,
-                env={"OMP_NUM_THREADS": "2"} | os.environ)  # other trainings may want the rest of the cores
+                env={"OMP_NUM_THREADS": "1"} | os.environ)  # two threads beside another training are slower than one
         except OSError as error:
             demo.process, demo.failed[run.name] = None, str(error)
 

@@ -137,9 +137,13 @@ def blocks(runs: pd.DataFrame) -> Iterator[Block]:
     runs = known(runs[runs["state"] == "done"])
     for key, dev in leaderboard(runs).groupby(ALIKE, sort=False):
         of = runs[(runs[ALIKE] == list(key)).all(axis=1)]
-        found = {*dev["protocol"], *dev["encoder"], *(["sample"] if key[0] == "sample" else [])}
-        notes = [note for name, note in NOTES.items() if name in found]
-        yield Block(made_from(of), of, dev, leaderboard(of, "test"), *verdicts(of), notes)
+        yield Block(made_from(of), of, dev, leaderboard(of, "test"), *verdicts(of), notes(dev))
+
+
+def notes(dev: pd.DataFrame) -> list[str]:
+    """What a reader must know about the rows of Table 1."""
+    found = {*dev["protocol"], *dev["encoder"], *(["sample"] if "sample" in set(dev["data"]) else [])}
+    return [note for name, note in NOTES.items() if name in found]
 
 
 def cells(table: pd.DataFrame, spread: Sequence[str] = SCORES) -> pd.DataFrame:

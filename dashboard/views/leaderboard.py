@@ -87,8 +87,7 @@ if len(verdicts):
 elif said:
     st.info(plain(said))
 st.caption(plain(figures.made_from(final)))
-notes = {note for block in tables.blocks(final) for note in block.notes}
-for note in [*sorted(notes), *(tables.test_notes(test) if split == "test" else [])]:
+for note in [*tables.notes(dev), *(tables.test_notes(test) if split == "test" else [])]:
     st.caption(f":material/info: {plain(note)}")
 unfinished(of.runs)
 if gone := tables.missing(dev):

@@ -242,6 +242,15 @@ def test_a_run_that_trains_moves_by_itself_and_choices_stay(visit, store):
     expect(recipes(page)).to_contain_text("gse")
 
 
+def test_a_click_on_a_row_of_the_leaderboard_is_what_the_other_pages_show(visit):
+    page = visit()
+    page.locator(".dvn-scroller").first.click(position={"x": 17, "y": 52})
+    expect(recipes(page)).to_contain_text("gse")  # the best row
+    expect(recipes(page)).not_to_contain_text("baseline")
+    ready(go(page, "curves"))
+    assert address(page)["recipe"] == ["gse"]
+
+
 def test_tables_can_be_taken_along(visit):
     page = visit()
     for name, begin in (("CSV", "table,name,settings"), ("Markdown", "# minBERT lab")):

@@ -2,7 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
-.PHONY: lab test dashboard bench picture screenshots clean
+.PHONY: lab test dashboard notebooks outputs bench picture screenshots clean
 lab: .venv/.installed
 	$(BIN)/lab ablate quick
 	$(BIN)/lab report
@@ -19,6 +19,16 @@ test: .venv/.installed
 
 dashboard: .venv/.installed
 	$(BIN)/streamlit run dashboard/app.py
+
+# JupyterLab on the notebooks, on 127.0.0.1, asking no other machine for news.
+notebooks: .venv/.installed
+	$(BIN)/jupyter lab notebooks/00_start.ipynb --ServerApp.ip=127.0.0.1 --LabApp.news_url=None \
+	  --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate
+
+# The outputs that the notebooks are committed with: each run from top to bottom at full scale; needs Chromium.
+outputs: .venv/.installed
+	$(BIN)/python -m pip install --quiet -e '.[outputs]'
+	$(BIN)/python notebooks/execute.py
 
 bench: .venv/.installed
 	$(BIN)/lab bench

@@ -1,0 +1,72 @@
+"""Run notebooks from top to bottom, each in a fresh kernel.   python notebooks/execute.py [NAME.ipynb ...]
+
+`make outputs` writes the outputs into the notebooks: at full scale, in a run store of their own, a static picture beside
+each plotly figure for readers without JavaScript, and no widget. The tests run the same at a small scale.
+"""
+
+import base64
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+
+HERE = Path(__file__).resolve().parent
+NOTEBOOKS = sorted(HERE.glob("[0-9][0-9]_*.ipynb"))
+PLOTLY = "application/vnd.plotly.v1+json"
+SECONDS = 1200  # the longest that a cell may take
+
+
+def execute(path: Path, scale: str, store: Path) -> nbformat.NotebookNode:
+    """The notebook with its outputs. scale: "small" or "full"; store: the folder for its runs.
+
+    nbclient.exceptions.CellExecutionError: a cell failed, and how.
+    """
+    notebook = nbformat.read(path, as_version=4)
+    environment = os.environ | {"LAB_NOTEBOOKS": scale, "LAB_RUNS": str(store), "TQDM_DISABLE": "1"}
+    NotebookClient(notebook, timeout=SECONDS, kernel_name="python3", record_timing=False,
+                   resources={"metadata": {"path": str(path.parent)}}).execute(env=environment)
+    notebook.metadata = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+                         "language_info": {"name": "python"}}
+    return notebook
+
+
+def figures(notebook: nbformat.NotebookNode) -> list[dict]:
+    """The outputs that hold a plotly figure, by their kinds of content."""
+    outputs = (output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs)
+    return [output.data for output in outputs if PLOTLY in output.get("data", {})]
+
+
+def add_pictures(notebook: nbformat.NotebookNode) -> None:
+    """A PNG beside every plotly figure."""
+    import plotly.graph_objects as go
+    import plotly.io
+
+    drawn = figures(notebook)
+    made = [go.Figure({key: of[PLOTLY][key] for key in ("data", "layout")}) for of in drawn]
+    with tempfile.TemporaryDirectory() as folder:
+        files = [Path(folder) / f"{number}.png" for number in range(len(drawn))]
+        if files:
+            plotly.io.write_images(made, files, width=[figure.layout.width or 900 for figure in made],
+                                   height=[figure.layout.height or 450 for figure in made])
+        for of, file in zip(drawn, files, strict=True):
+            of["image/png"] = base64.b64encode(file.read_bytes()).decode()
+
+
+def main(paths: list[Path]) -> None:
+    """Execute notebooks at full scale and write them back, outputs and all."""
+    for path in paths:
+        began = time.monotonic()
+        with tempfile.TemporaryDirectory() as folder:
+            notebook = execute(path, "full", Path(folder))
+        spent = time.monotonic() - began
+        add_pictures(notebook)
+        path.write_text(nbformat.writes(notebook) + "\n", encoding="utf-8")
+        print(f"{path.name}: {spent:.0f} s, {path.stat().st_size / 1000:.0f} kB", flush=True)
+
+
+if __name__ == "__main__":
+    main([Path(name).resolve() for name in sys.argv[1:]] or NOTEBOOKS)

@@ -22,6 +22,7 @@ from lab.errors import LabError
 from lab.exercises import EXERCISES
 from lab.experiment import PROTOCOLS, RECIPES, Experiment, nearest
 from lab.looks import COLOURS
+from lab.missteps import MISSTEPS
 
 SCALE = "LAB_NOTEBOOKS"  # "small": the tests' scale; "full": as one works, without widgets; unset: as one works
 # What an experiment is at the tests' scale, at most.
@@ -119,7 +120,7 @@ def check(name: str, mine: Callable) -> Checked:
         lines.append(f"{'✗' if fault else '✓'} {about}")
         why = why or (fault and f"{fault}\n(the case “{about}”: {_arguments(exercise.right, given)})")
     if why:
-        why = next((words for words, wrong in exercise.wrong.items() if _like(wrong, exercise, answers)), why)
+        why = next((words for words, wrong in MISSTEPS[name].items() if _like(wrong, exercise, answers)), why)
     result = Checked("\n".join([f"{name}: {'all right' if not why else 'not yet'}", *lines, *([why] if why else [])]))
     result.passed = not why
     result.page = "<pre>" + html.escape(str(result)) + "</pre>"

@@ -1,7 +1,7 @@
 """Run notebooks from top to bottom, each in a fresh kernel.   python notebooks/execute.py [NAME.ipynb ...]
 
-`make outputs` writes the outputs into the notebooks: at full scale, in a run store of their own, a static picture beside
-each plotly figure for readers without JavaScript, and no widget. The tests run the same at a small scale.
+`make outputs` writes the outputs into the notebooks: at full scale, in a run store of their own, a static picture
+beside each plotly figure for readers without JavaScript, and no widget. The tests run the same at a small scale.
 """
 
 import base64

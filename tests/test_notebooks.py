@@ -1,4 +1,4 @@
-"""Every notebook runs from top to bottom in a fresh kernel, says nothing unasked, and is committed readable anywhere."""
+"""Every notebook runs from top to bottom in a fresh kernel, says nothing unasked, and is committed readable."""
 
 import re
 import sys

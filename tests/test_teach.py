@@ -9,8 +9,9 @@ import torch
 import lab
 from lab import teach
 from lab.exercises import EXERCISES
+from lab.missteps import MISSTEPS
 
-MISTAKES = [(name, words) for name, exercise in EXERCISES.items() for words in exercise.wrong]
+MISTAKES = [(name, words) for name in EXERCISES for words in MISSTEPS[name]]
 
 
 @pytest.mark.parametrize("name", EXERCISES)
@@ -21,13 +22,13 @@ def test_the_right_answer_is_right(name):
 
 @pytest.mark.parametrize(("name", "words"), MISTAKES)
 def test_a_typical_mistake_is_told_in_its_own_words(name, words):
-    found = teach.check(name, EXERCISES[name].wrong[words])
+    found = teach.check(name, MISSTEPS[name][words])
     assert not found and words in found and "✗" in found
 
 
 def test_every_exercise_knows_three_mistakes_and_keeps_its_cases():
     for name, exercise in EXERCISES.items():
-        assert len(exercise.wrong) >= 3, name
+        assert len(MISSTEPS[name]) >= 3, name
         before = repr(exercise.cases)
         teach.check(name, exercise.right)
         assert repr(exercise.cases) == before

@@ -303,13 +303,11 @@ def _differences(runs: pd.DataFrame) -> dict[str, str]:
             for i, label in enumerate(about["label"])}
 
 
-def _gap(shown: pd.DataFrame) -> float:
-    """Train minus dev at the last epoch, means over seeds."""
+def _gap(shown: pd.DataFrame) -> float:  # train minus dev at the last epoch, means over seeds
     return best_epoch(shown[shown["split"] == "train"])[2] - best_epoch(shown[shown["split"] == "dev"])[2]
 
 
-def _steps_an_iteration(settings: Mapping) -> int:
-    """Optimizer steps in one iteration: three for `separate`, else one an update."""
+def _steps_an_iteration(settings: Mapping) -> int:  # three for `separate`, else one an update
     return sum(3 if update == "separate" else 1 for update in settings.get("updates") or ["sum"])
 
 
@@ -318,6 +316,5 @@ def _range(values: pd.Series, to: str = "-") -> str:
     return f"{low}" if low == high else f"{low}{to}{high}"
 
 
-def _plain(text: str) -> str:
-    """Names and labels come from files: nothing in them may act as HTML."""
+def _plain(text: str) -> str:  # names and labels come from files: nothing in them may act as HTML
     return str(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -52,9 +52,10 @@ def shown_store(root: str | Path | None = None) -> tuple[Path, str | None]:
         return own, None
     made = [_read_json(run.folder / "experiment.json") for run in shipped]
     days, recipes = zip(*[(str(e.get("started"))[:10], e.get("experiment", {}).get("name")) for e in made], strict=True)
-    seeds = max(map(recipes.count, recipes))
-    return shipped_root(), ("no runs of your own yet: these are the records that ship with the lab, made from "
-                            f"{min(days)} to {max(days)}, {seeds} seed{'s at most' * (seeds > 1)} a recipe")
+    seeds, first, last = max(map(recipes.count, recipes)), min(days), max(days)
+    when = f"on {first}" if first == last else f"from {first} to {last}"
+    return shipped_root(), (f"no runs of your own yet: these are the records that ship with the lab, made {when}, "
+                            f"{seeds} seed{'s at most' * (seeds > 1)} a recipe")
 
 
 def checked_name(name: str) -> str:

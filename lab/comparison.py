@@ -70,9 +70,9 @@ def predictions(run: str | Path | Run, task: str, data: Data | None, *, weights:
         if not (found := read_predictions(file)):
             raise ValueError
     except OSError:
-        raise LabError(f"run {run.name} has no {task} predictions on {split} here ({weights} weights): a run of your own "
-                       "has them once it is finished, records that ship with the lab are without; `lab train baseline` "
-                       "makes one that has them") from None
+        raise LabError(f"run {run.name} has no {task} predictions on {split} here ({weights} weights): a run of your "
+                       "own has them once it is finished, records that ship with the lab are without; "
+                       "`lab train baseline` makes one that has them") from None
     except ValueError:
         raise LabError(f"{file}: not in the layout of predictions, id and number a line") from None
     legal = range(CLASSES[task]) if task in CLASSES else None

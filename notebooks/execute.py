@@ -16,7 +16,7 @@ from nbclient import NotebookClient
 
 HERE = Path(__file__).resolve().parent
 NOTEBOOKS = sorted(HERE.glob("[0-9][0-9]_*.ipynb"))
-PLOTLY = "application/vnd.plotly.v1+json"
+PLOTLY, WIDGET = "application/vnd.plotly.v1+json", "application/vnd.jupyter.widget-view+json"
 SECONDS = 1200  # the longest that a cell may take
 
 
@@ -29,6 +29,9 @@ def execute(path: Path, scale: str, store: Path) -> nbformat.NotebookNode:
     environment = os.environ | {"LAB_NOTEBOOKS": scale, "LAB_RUNS": str(store), "TQDM_DISABLE": "1"}
     NotebookClient(notebook, timeout=SECONDS, kernel_name="python3", record_timing=False,
                    resources={"metadata": {"path": str(path.parent)}}).execute(env=environment)
+    for cell in notebook.cells:  # progress bars: their widgets end with the kernel
+        if cell.cell_type == "code":
+            cell.outputs = [output for output in cell.outputs if WIDGET not in output.get("data", {})]
     notebook.metadata = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
                          "language_info": {"name": "python"}}
     return notebook

@@ -20,10 +20,12 @@ test: .venv/.installed
 dashboard: .venv/.installed
 	$(BIN)/streamlit run dashboard/app.py
 
-# JupyterLab on the notebooks, on 127.0.0.1, asking no other machine for news.
-notebooks: .venv/.installed
-	$(BIN)/jupyter lab notebooks/00_start.ipynb --ServerApp.ip=127.0.0.1 --LabApp.news_url=None \
-	  --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate
+# JupyterLab on the notebooks, on 127.0.0.1; its plugin that asks other machines for news and versions is switched off.
+notebooks: .venv/etc/jupyter/labconfig/page_config.json
+	$(BIN)/jupyter lab notebooks/00_start.ipynb --ServerApp.ip=127.0.0.1
+
+.venv/etc/jupyter/labconfig/page_config.json: .venv/.installed
+	$(BIN)/jupyter labextension disable --level=sys_prefix @jupyterlab/apputils-extension:announcements
 
 # The outputs that the notebooks are committed with: each run from top to bottom at full scale; needs Chromium.
 outputs: .venv/.installed

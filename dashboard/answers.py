@@ -91,7 +91,8 @@ def scores(of: Chosen, names: list[str], weights: str = "last") -> pd.DataFrame:
         mine = (whole if len(whole) else mine).sort_values("step").drop_duplicates("task", keep=keep)
         found[name] = mine.set_index(mine["task"].astype(str))["value"]
     words = SHORT | {"all": "overall"}
-    return pd.DataFrame(found).reindex(list(words)).rename(index=words).rename_axis("task").reset_index()
+    # no run can have a name with a space, so the first column has one
+    return pd.DataFrame(found).reindex(list(words)).rename(index=words).rename_axis("score of").reset_index()
 
 
 @st.cache_resource(max_entries=2, show_spinner="Reading the texts ...")

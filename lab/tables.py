@@ -23,7 +23,7 @@ NOTES = {"sample": "made from the bundled sample: no number here says anything a
                    "pooler is weak, so rows with cls pooling are handicapped"}
 TEST_NOTES = {"b59f4013d8a2": "the QQP test rows that go with this data are not the course's: QQP and overall stand on "
                               "other rows than the paper's"}  # by the data's fingerprint
-LEGEND = ("sst, qqp: accuracy; sts: Pearson r. Last epoch: nothing was selected on it; it ranks. Best on dev: as the "
+LEGEND = ("sst, qqp: accuracy; sts: Pearson r; overall: (sst + qqp + (sts + 1) / 2) / 3. Last epoch: nothing was selected on it; it ranks. Best on dev: as the "
           "paper reports, whose numbers (bert-base, one run a recipe) are of that epoch. Means over seeds; ±: a 95 % "
           "interval over seeds, from 3 seeds on; below, points only.")
 
@@ -128,7 +128,7 @@ def verdicts(runs: pd.DataFrame, reference: str = "baseline") -> tuple[pd.DataFr
         return none, f"no verdict: no recipe here is called {reference} alone, to compare the others with"
     found = compare(table, reference)
     if not found["low"].notna().any():
-        return none, f"no verdict against {reference} below 3 seeds a recipe; `lab ablate ... --seeds 5` makes more"
+        return none, f"no verdict against {reference} below 3 seeds a recipe; lab ablate with --seeds 5 makes more"
     return found, power_line(table, reference)
 
 

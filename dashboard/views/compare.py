@@ -29,8 +29,8 @@ def tested(pairs: list[tuple[Run, Run]], one: bool) -> pd.DataFrame:
     """The same, or LabError where predictions or data are not there."""
     for run in (run for pair in pairs for run in pair):
         if not stamps(run.folder, f"predictions/{weights}/*-dev-output.csv"):
-            raise LabError(f"No paired tests: run {run.name} has no predictions here ({weights} weights); a finished "
-                           "run has them in its folder")
+            raise LabError(f"No paired tests: run {run.name} has no predictions here ({weights} weights): a run of "
+                           "your own has them once it is finished, records that ship with the lab are without")
     data, line = data_of(pairs[0][0])
     if data is None:
         raise LabError(line)
@@ -54,7 +54,7 @@ st.write("Two runs, example by example. Ask first what differs in their settings
 runs = runs_of(of)
 names = list(runs.index)
 if len(names) < 2:
-    excuse("It takes two runs that may be compared; `lab ablate quick` makes five.")
+    excuse("It takes two runs that may be compared; lab ablate quick makes five.")
     st.stop()
 left, right = st.columns(2)
 ready = [i for i, name in enumerate(names) if has_predictions(name)] or [0]
@@ -69,7 +69,8 @@ say_what(of, [a, b])
 st.subheader("What differs")
 try:
     pair = opened(a), opened(b)
-    differ = differing([made_with(run.config) for run in pair])
+    differ = {setting: values for setting, values in differing([made_with(run.config) for run in pair]).items()
+              if setting != "name"}  # which says nothing
 except LabError as error:
     excuse(error)
     st.stop()
@@ -83,14 +84,14 @@ st.subheader("Scores")
 table = scores(of, [a, b], weights).rename(columns={a: "a", b: "b"})
 st.dataframe(table.assign(**{"a minus b": table["a"] - table["b"]}).round(4), hide_index=True, key="scores")
 st.caption("Accuracy of SST and QQP, Pearson's r of STS: on all of dev where a run is finished, else after its newest "
-           "epoch.")
+           "epoch. Overall: (SST + QQP + (STS + 1) / 2) / 3.")
 
 picture, lines, said = st.container(), [], ""
 st.subheader("These two runs")
 try:
     found = tested([pair], one=True)
     boot = found[found["test"] == "paired bootstrap"]
-    lines.append(boot.assign(what=boot["task"].map(SHORT) + ", these runs"))
+    lines.append(boot.assign(what=boot["task"].map(SHORT) + f", these runs, {weights} weights"))
     st.dataframe(words(found), hide_index=True, key="tests")
     st.caption("a minus b on the same examples; better, worse: a is. This is about these two runs on new examples of "
                "the same kind, not about their recipes: only seeds answer that. Five tests, each on its own.")
@@ -103,19 +104,19 @@ recipes = runs["label"][a], runs["label"][b]
 done = runs[runs["state"] == "done"].reset_index().drop_duplicates(["label", "seed"]).set_index("label")
 seeds = [done.loc[done.index == label].set_index("seed")["run"] for label in recipes]
 shared = sorted(set(seeds[0].index) & set(seeds[1].index)) if recipes[0] != recipes[1] else []
-if len(shared) < 2:
+if len(shared) < 3:
     excuse("One recipe, two seeds: what differs is chance." if recipes[0] == recipes[1] else
-           f"No verdict: {recipes[0]} and {recipes[1]} share {len(shared)} finished seeds, and it takes 3; "
-           "`lab ablate ... --seeds 3` makes them.")
+           f"No verdict: {recipes[0]} and {recipes[1]} have {len(shared)} finished seeds in common, and it "
+           "takes 3; lab ablate with --seeds 3 makes them.")
 else:
     over = compare_recipes(of.runs, *recipes)
-    lines.append(over.assign(what=over["task"].map(WORDS) + f", {len(shared)} seeds"))
+    lines.append(over.assign(what=over["task"].map(WORDS) + f", recipes, {len(shared)} seeds, last weights"))
     st.dataframe(words(over), hide_index=True, key="seeds")
     st.caption(plain(f"{recipes[0]} minus {recipes[1]}, paired by seed (Student's t), on all of dev, last weights: "
                      "whatever the runs above show, this is what holds for a new seed."))
     try:
         both = tested([(opened(seeds[0][seed]), opened(seeds[1][seed])) for seed in shared], one=False)
-        lines.append(both.assign(what=both["task"].map(SHORT) + ", seeds and examples"))
+        lines.append(both.assign(what=both["task"].map(SHORT) + f", recipes, seeds and examples, {weights} weights"))
         st.dataframe(words(both), hide_index=True, key="both")
         st.caption("The paired bootstrap over seeds and examples: what holds for a new seed and new examples.")
     except LabError as error:
@@ -126,6 +127,6 @@ if lines := [part for part in lines if len(part)]:
     shown = pd.concat(lines, ignore_index=True)
     sizes = ", ".join(f"{row.what} {row.difference:+.3f}" for row in shown.itertuples())
     with picture:
-        draw(mistakes.forest(shown, f"a: {a} · b: {b} · dev, {weights} weights"), "forest",
+        draw(mistakes.forest(shown, f"a: {a} · b: {b} · recipes: theirs · dev"), "forest",
              f"Score differences, a minus b, with 95 % intervals: {sizes}",
              words(shown)[["what", "difference", "low", "high"]])

@@ -31,6 +31,9 @@ if what is None:
 
 figure = figures.curves(of.runs, *what, x=x, smooth=smooth / 100, each_seed=each, log=log)
 st.caption(plain(figures.made_from(of.runs)))
+if what[0] == "score":
+    st.caption("Scored after each epoch, on a part of QQP; the leaderboard has all of dev. A gap: no value, as where a "
+               "model answers the same to every pair, which has no Pearson's r.")
 table = numbers(figure, x)
 if log and (table["mean"] <= 0).any():
     st.caption(":material/info: A logarithmic scale cannot show values at or below 0: they are missing here.")

@@ -87,6 +87,7 @@ if len(verdicts):
 elif said:
     st.info(plain(said))
 st.caption(plain(figures.made_from(final)))
+st.caption(plain(tables.LEGEND))
 for note in [*tables.notes(dev), *(tables.test_notes(test) if split == "test" else [])]:
     st.caption(f":material/info: {plain(note)}")
 unfinished(of.runs)

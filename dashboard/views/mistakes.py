@@ -3,7 +3,7 @@
 import pandas as pd
 import streamlit as st
 from answers import data_of, examples, excuse, has_predictions, opened, runs_of, say_what, scores
-from choices import chosen, draw
+from choices import chosen, draw, plain
 
 from lab import mistakes
 from lab.errors import LabError
@@ -57,6 +57,7 @@ again = task != "sts" and st.toggle(
     "Compute missing probabilities from the checkpoint", key="mc", bind="query-params",
     help="For runs that kept none: it takes some seconds, or a minute; of QQP, 1,000 examples")
 
+say_what(of, [name] if second == "none" else [name, second])
 tables: dict[str, tuple[pd.DataFrame, str]] = {}
 lines = []  # each said once
 for side in [name] if second == "none" else [name, second]:
@@ -76,7 +77,6 @@ for line in dict.fromkeys(filter(None, lines)):
 if not tables:
     st.stop()
 
-say_what(of, list(tables))
 labelled = {side: of_run for side, of_run in tables.items() if of_run[0]["label"].notna().any()}
 places = st.columns(2)
 for number, side in enumerate(labelled):
@@ -100,10 +100,13 @@ page = st.pagination(max(1, -(-len(table) // PAGE)), key="mp", bind="query-param
 st.caption(f"{len(table):,} examples, " + (
     "the farthest off first; more than 1 point off is a mistake, more than 1 point apart a disagreement."
     if task == "sts" else "the surest answers first." if table["confidence"].notna().any() else "in the file's order."))
-answers, sure = ([c for c in table if c.startswith(what)] for what in ("answer", "confidence"))
+answers, sure = ([c for c in table if c.startswith(what) and table[c].notna().any()]
+                 for what in ("answer", "confidence"))
 part = table.iloc[(page - 1) * PAGE: page * PAGE].rename(columns={"label": "gold"})
 if task != "sts":
     words = dict(enumerate(mistakes.CLASS_NAMES[task]))
     part = part.assign(**{c: part[c].map(words) for c in ["gold", *answers]})
-columns = [*(c for c in part if c.startswith("text")), *["gold"] * gold, *answers, *sure * (task != "sts"), "id"]
+columns = [*["gold"] * gold, *answers, *sure * (task != "sts"), *(c for c in part if c.startswith("text")), "id"]
+if len(tables) == 2:
+    st.caption(plain(f"answer: {name}; answer 2: {second}"))
 st.dataframe(part[columns].round(3), hide_index=True, key="examples", alt="Examples with gold labels and answers")

@@ -18,6 +18,7 @@ st.write("Where the train line goes on rising and the dev line does not, the mod
 name = st.selectbox("Recipe", of.labels, key="shown", bind="query-params")
 figure = figures.overfit(of.runs, name)
 st.caption(plain(figures.made_from(of.runs[of.runs["label"] == name])))
+st.caption("Scored after each epoch, on a part of train and of QQP's dev; the leaderboard has all of dev.")
 draw_panels(figure, "overfit", 2, numbers(figure, "epoch"))
 
 st.subheader("All chosen recipes")

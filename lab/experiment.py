@@ -9,6 +9,7 @@ import difflib
 import json
 import types
 import typing
+from collections import ChainMap
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Self
@@ -184,7 +185,7 @@ CHOICES: dict[str, Iterable[str]] = {
     "pooling": POOLINGS,
     "pair": ("siamese", "cross"),
     "sts_head": STS_HEADS,
-    "updates": ("separate", *COMBINERS),
+    "updates": ChainMap(COMBINERS, {"separate": None}),  # what is added to COMBINERS is valid at once
     "sampling": SAMPLERS,
     "precision": ("fp32", "bf16"),
     "device": ("auto", "cpu", "cuda", "mps"),

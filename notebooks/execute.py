@@ -17,6 +17,7 @@ from nbclient import NotebookClient
 HERE = Path(__file__).resolve().parent
 NOTEBOOKS = sorted(HERE.glob("[0-9][0-9]_*.ipynb"))
 PLOTLY, WIDGET = "application/vnd.plotly.v1+json", "application/vnd.jupyter.widget-view+json"
+COLOURS = 48  # of a picture
 SECONDS = 1200  # the longest that a cell may take
 
 
@@ -44,18 +45,20 @@ def figures(notebook: nbformat.NotebookNode) -> list[dict]:
 
 
 def add_pictures(notebook: nbformat.NotebookNode) -> None:
-    """A PNG beside every plotly figure."""
+    """A PNG beside every plotly figure, of few colours, for it is committed."""
     import plotly.graph_objects as go
     import plotly.io
+    from PIL import Image
 
     drawn = figures(notebook)
     made = [go.Figure({key: of[PLOTLY][key] for key in ("data", "layout")}) for of in drawn]
     with tempfile.TemporaryDirectory() as folder:
         files = [Path(folder) / f"{number}.png" for number in range(len(drawn))]
         if files:
-            plotly.io.write_images(made, files, width=[figure.layout.width or 900 for figure in made],
+            plotly.io.write_images(made, files, width=[figure.layout.width or 800 for figure in made],
                                    height=[figure.layout.height or 450 for figure in made])
         for of, file in zip(drawn, files, strict=True):
+            Image.open(file).convert("RGB").quantize(COLOURS).save(file, optimize=True)
             of["image/png"] = base64.b64encode(file.read_bytes()).decode()
 
 

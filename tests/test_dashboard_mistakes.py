@@ -100,8 +100,8 @@ def drawn(at):
     return {figure["layout"]["title"]["text"]: figure for figure in found}
 
 
-TABLES = {"examples": {"answer", "id"}, "of the run": {"task", "gse-1"}, "settings": {"setting", "a", "b"},
-          "differences": {"task", "a", "b", "a minus b"}, "tests": {"task", "only_a"}, "seeds": {"task", "seeds"}}
+TABLES = {"examples": {"answer", "id"}, "of the run": {"score of", "gse-1"}, "settings": {"setting", "a", "b"},
+          "differences": {"score of", "a", "b", "a minus b"}, "tests": {"task", "only_a"}, "seeds": {"task", "seeds"}}
 
 
 def table(at, name, number=0):
@@ -117,7 +117,7 @@ def test_mistakes_are_counted_and_shown_with_their_texts(page, make):
     assert next(title for title in found if title.startswith("Calibration: error"))
     assert "Expected calibration error" in words(at)
     shown = table(at, "examples")
-    assert list(shown) == ["text", "gold", "answer", "confidence", "id"] and len(shown) == 6
+    assert list(shown) == ["gold", "answer", "confidence", "text", "id"] and len(shown) == 6
     assert list(shown["confidence"]) == sorted(shown["confidence"], reverse=True)
     assert shown.iloc[-1]["text"] == HOSTILE and HOSTILE not in words(at)  # in the table, where it is text
     at.segmented_control(key="ms").set_value("all")
@@ -132,7 +132,7 @@ def test_choices_come_from_the_address(page, make):
     at = page("mistakes", mr="gse-1", m2="baseline-1", mt="QQP", ms="disagreements", mg="1 paraphrase")
     assert at.selectbox(key="mr").value == "gse-1"
     shown = table(at, "examples")
-    assert list(shown) == ["text1", "text2", "gold", "answer", "answer 2", "confidence", "confidence 2", "id"]
+    assert list(shown) == ["gold", "answer", "answer 2", "text1", "text2", "id"]
     assert set(shown["gold"]) <= {"1 paraphrase"} and (shown["answer"] != shown["answer 2"]).all()
     bad = page("mistakes", mr="../../etc", mt="<b>", mp="99", mg="x")
     assert bad.selectbox(key="mr").value in ("gse-1", "baseline-1") and len(table(bad, "examples"))
@@ -150,7 +150,7 @@ def test_without_the_runs_data_there_are_ids_alone(page, make, tmp_path, monkeyp
     monkeypatch.setenv("LAB_DATA", str(tmp_path / "nowhere"))
     at = page("mistakes", m2="gse-1", ms="disagreements")
     assert "LAB\\_DATA names" in words(at) and not drawn(at)
-    assert list(table(at, "examples")) == ["answer", "answer 2", "confidence", "confidence 2", "id"]
+    assert list(table(at, "examples")) == ["answer", "answer 2", "id"]
     assert len(table(at, "examples")) == 3
     assert "LAB\\_DATA names" in words(page("compare"))
 
@@ -174,7 +174,7 @@ def test_damaged_files_and_strange_ids_are_a_line(page, make):
     whole = file.read_text()
     file.write_text(whole + "nobody , 3 \n")
     at = page("mistakes")
-    assert "is none of the 24" in words(at) and list(table(at, "examples")) == ["answer", "confidence", "id"]
+    assert "is none of the 24" in words(at) and list(table(at, "examples")) == ["answer", "id"]
     for damaged in (whole + "half a li", "", "id \t x \na , nan \n", "\0"):
         file.write_text(damaged)
         for name in ("mistakes", "compare"):
@@ -203,7 +203,7 @@ def test_compare_shows_what_differs_and_the_paired_tests(page, make):
     make(wrong=2, updates=["pcgrad"]), make("gse", wrong=20, lr=1e-4)
     at = page("compare", ca="baseline-1", cb="gse-1")
     differ = table(at, "settings").set_index("setting")
-    assert set(differ.index) == {"name", "updates", "lr"} and list(differ.loc["updates"]) == ["pcgrad", "sum"]
+    assert set(differ.index) == {"updates", "lr"} and list(differ.loc["updates"]) == ["pcgrad", "sum"]
     tests = table(at, "tests")
     assert len(tests) == 5 and tests.iloc[0]["verdict"] == "better" and tests.iloc[0]["only_a"] == "18"
     assert "only seeds answer that" in words(at) and "it takes 3" in words(at)

@@ -24,8 +24,8 @@ NOTES = {"sample": "made from the bundled sample: no number here says anything a
 TEST_NOTES = {"b59f4013d8a2": "the QQP test rows that go with this data are not the course's: QQP and overall stand on "
                               "other rows than the paper's"}  # by the data's fingerprint
 LEGEND = ("sst, qqp: accuracy; sts: Pearson r; overall: (sst + qqp + (sts + 1) / 2) / 3. Last epoch: nothing was "
-          "selected on it; it ranks. Best on dev: as the paper reports, whose numbers (bert-base, one run a recipe) are "
-          "of that epoch. Means over seeds; ±: a 95 % interval over seeds, from 3 seeds on; below, points only.")
+          "selected on it; it ranks. Best on dev: as the paper reports, whose numbers (bert-base, one run a recipe) "
+          "are of that epoch. Means over seeds; ±: a 95 % interval over seeds, from 3 seeds on; below, points only.")
 
 
 class Block(NamedTuple):

@@ -55,7 +55,7 @@ def add_pictures(notebook: nbformat.NotebookNode) -> None:
     with tempfile.TemporaryDirectory() as folder:
         files = [Path(folder) / f"{number}.png" for number in range(len(drawn))]
         if files:
-            plotly.io.write_images(made, files, width=[figure.layout.width or 800 for figure in made],
+            plotly.io.write_images(made, files, width=[figure.layout.width or 900 for figure in made],
                                    height=[figure.layout.height or 450 for figure in made])
         for of, file in zip(drawn, files, strict=True):
             Image.open(file).convert("RGB").quantize(COLOURS).save(file, optimize=True)

@@ -78,7 +78,7 @@ if differ:
     st.dataframe(pd.DataFrame(differ, index=["a", "b"]).T.rename_axis("setting").reset_index(), hide_index=True,
                  key="settings")
 else:
-    st.write("Nothing: the same experiment twice.")
+    st.write("Nothing: the same experiment twice, or under two names.")
 
 st.subheader("Scores")
 table = scores(of, [a, b], weights).rename(columns={a: "a", b: "b"})

@@ -67,7 +67,7 @@ def main(paths: list[Path]) -> None:
     for path in paths:
         began = time.monotonic()
         with tempfile.TemporaryDirectory() as folder:
-            notebook = execute(path, "full", Path(folder))
+            notebook = execute(path, "full", Path(folder) / "runs")
         spent = time.monotonic() - began
         add_pictures(notebook)
         path.write_text(nbformat.writes(notebook) + "\n", encoding="utf-8")

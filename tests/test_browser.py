@@ -221,7 +221,7 @@ def test_a_run_that_trains_moves_by_itself_and_choices_stay(visit, store):
     page.evaluate("window.__same = 1")
     expect(page.get_by_text("smart-1: 47 of 94").first).to_be_visible()
 
-    rows, folder = records("smart", 1, overall=0.9).query("step == 94"), store / "smart-1"
+    rows, folder = records("smart", 1, overall=0.4).query("step == 94"), store / "smart-1"
     added(folder, rows)
     (folder / "status.json").write_text(json.dumps({"state": "running", "heartbeat": time.time() + 3600, "step": 94,
                                                     "total": 94}))
@@ -245,7 +245,7 @@ def test_a_run_that_trains_moves_by_itself_and_choices_stay(visit, store):
 def test_a_click_on_a_row_of_the_leaderboard_is_what_the_other_pages_show(visit):
     page = visit()
     page.locator(".dvn-scroller").first.click(position={"x": 17, "y": 52})
-    expect(recipes(page)).to_contain_text("gse")  # the best row
+    expect(recipes(page)).to_contain_text("gse")  # the best row, whichever tests ran before
     expect(recipes(page)).not_to_contain_text("baseline")
     ready(go(page, "curves"))
     assert address(page)["recipe"] == ["gse"]

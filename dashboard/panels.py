@@ -1,19 +1,35 @@
 """A picture's panels beside each other, below each other on a narrow screen, under one legend."""
 
+from urllib.parse import quote
+
 import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 from choices import draw
 
-from lab.panels import legend, panels, said
+from lab.looks import MARKERS
+from lab.panels import panels, said
+
+# A legend's lines, 30 wide, as plotly draws them: a marker is a path around (0, 0), a dash lengths on and off.
+SHAPES = dict(zip(MARKERS, (
+    "M-4 0a4 4 0 1 0 8 0a4 4 0 1 0-8 0z", "M-4-4h8v8h-8z", "M0-5L5 0L0 5L-5 0z", "M0-5L5 4H-5z", "M0 5L5-4H-5z",
+    "M-5-3L-3-5L0-2L3-5L5-3L2 0L5 3L3 5L0 2L-3 5L-5 3L-2 0z", "M-1.5-5h3v3.5h3.5v3h-3.5v3.5h-3v-3.5h-3.5v-3h3.5z",
+    "M0-5.5L1.3-1.8H5.2L2.1.6L3.3 4.4L0 2.1L-3.3 4.4L-2.1.6L-5.2-1.8H-1.3z", "M0-5.5L4.5 2.7H-4.5zM0 5.5L-4.5-2.7H4.5z",
+    "M-5-4V4L5-4V4z", "M-4-5H4L-4 5H4z", "M-5 0L4-5V5z", "M5 0L-4-5V5z"), strict=True))
+DASHES = {"dash": "7 4", "dot": "2 3", "dashdot": "7 3 2 3", "longdash": "11 4"}
+LEGEND = ("<div role=list aria-label=Legend style='display:flex; flex-wrap:wrap; gap:.2rem 1.2rem; font-size:.9rem'>"
+          "{}</div>")
+SAMPLE = ("<svg xmlns='http://www.w3.org/2000/svg' width='30' height='12' viewBox='-15 -6 30 12'>"
+          "<path d='M-15 0H15' stroke='{colour}' stroke-width='2' stroke-dasharray='{dash}'/>"
+          "<path d='{shape}' fill='{fill}' stroke='{colour}'/></svg>")
+ENTRY = "<span role=listitem style='white-space:nowrap'><img alt='' src=\"data:image/svg+xml,{}\"> {}</span>"
 
 
 def draw_panels(figure: go.Figure, key: str, columns: int, table: pd.DataFrame | None = None) -> None:
     """Every panel with its own words for those who do not see it; `table`, the numbers behind them all."""
     found = panels(figure)
-    if any(trace.showlegend is not False for trace in figure.data):
-        draw(legend(figure), f"{key}-legend", "Legend: " + ", ".join(
-            dict.fromkeys(str(trace.name) for trace in figure.data if trace.name)))
+    if entries := "".join(_entry(trace) for trace in figure.data if trace.name and trace.showlegend is not False):
+        st.html(LEGEND.format(entries))
     for first in range(0, len(found), columns):
         for place, panel in zip(st.columns(columns), found[first : first + columns], strict=False):
             with place:
@@ -21,3 +37,12 @@ def draw_panels(figure: go.Figure, key: str, columns: int, table: pd.DataFrame |
     if table is not None:
         with st.expander("The numbers behind these pictures"):
             st.dataframe(table, key=f"{key}-numbers", hide_index=True, placeholder="n/a")
+
+
+def _entry(trace: go.Scatter) -> str:
+    """A line's look and name; the name of a trace is escaped already, for plotly reads HTML in it too."""
+    symbol, colour = trace.marker.symbol or "", trace.line.color
+    sample = SAMPLE.format(colour=colour, dash=DASHES.get(trace.line.dash, "none"),
+                           shape=SHAPES.get(symbol.removesuffix("-open"), ""),
+                           fill="none" if symbol.endswith("-open") else colour)
+    return ENTRY.format(quote(sample), trace.name)

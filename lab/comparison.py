@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from lab.data import TASKS, Data, load_data, no_formula
 from lab.errors import LabError
-from lab.runs import Run
+from lab.runs import ADDED, Run
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,7 +37,7 @@ def made_with(config: Mapping[str, Any]) -> dict[str, Any]:
     """All in which two runs can differ, from their experiment.json: the settings, then versions, threads and so on."""
     parts = {key: config.get(key) for key in ("versions", "data")}
     parts = {key: of if isinstance(of, Mapping) else {} for key, of in parts.items()}
-    return dict(config["experiment"]) | {
+    return ADDED | dict(config["experiment"]) | {
         **{f"version of {name}": value for name, value in parts["versions"].items()},
         "threads": config.get("threads"), "device": config.get("device"), "revision": config.get("revision"),
         "data": parts["data"].get("label"), "data fingerprint": parts["data"].get("fingerprint")}
@@ -249,7 +249,7 @@ def as_text(a: str | Path | Run, b: str | Path | Run, data: Data, weights: str =
     runs = [Run.open(run, root) for run in (a, b)]
     tests = compare_runs(*runs, data=data, weights=weights)
     configs = [run.config for run in runs]
-    differ = differing([config["experiment"] for config in configs])
+    differ = differing([ADDED | config["experiment"] for config in configs])
     wide = pd.DataFrame(differ, index=["a", "b"]).T.to_string() if differ else "none: the same experiment twice"
     numbers = {c: tests[c].map("{:.4f}".format) for c in ("a", "b", "difference", "low", "high")}
     shown = tests.assign(**numbers, p=tests["p"].map("{:.3g}".format)).astype(object).replace("nan", "n/a")

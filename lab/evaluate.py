@@ -39,9 +39,10 @@ def overall_score(sst: float | None, qqp: float | None, sts: float | None) -> fl
 
 def pearson(predictions: np.ndarray, scores: np.ndarray) -> float | None:
     """Pearson's r in float64; None where a side is constant or not finite, for then there is no correlation."""
-    x, y = (np.asarray(side, dtype=np.float64) - np.mean(side, dtype=np.float64) for side in (predictions, scores))
+    sides = [np.asarray(side, dtype=np.float64) for side in (predictions, scores)]
+    x, y = (side - side.mean() for side in sides)
     norms = np.linalg.norm(x) * np.linalg.norm(y)
-    constant = any(np.ptp(side) == 0 for side in (predictions, scores))
+    constant = any(np.ptp(side) == 0 for side in sides)
     r = float(x @ y / norms) if norms > 0 and not constant else math.nan
     return r if math.isfinite(r) else None
 

@@ -307,7 +307,7 @@ def _gap(shown: pd.DataFrame) -> float:  # train minus dev at the last epoch, me
     return best_epoch(shown[shown["split"] == "train"])[2] - best_epoch(shown[shown["split"] == "dev"])[2]
 
 
-def _steps_an_iteration(settings: Mapping) -> int:  # three for `separate`, else one an update
+def _steps_an_iteration(settings: Mapping) -> int:  # `separate`: a step for each of its three batches
     return sum(3 if update == "separate" else 1 for update in settings.get("updates") or ["sum"])
 
 

@@ -66,14 +66,17 @@ def see(model: "MultitaskModel", tokenizer: object, texts: Sequence[str]) -> lis
     return seen
 
 
-def heatmap(seen: Seen, layer: int, head: int | None = None) -> go.Figure:
-    """Attention as token x token: a row a token that looks, a column a token that it looks at."""
+def heatmap(seen: Seen, layer: int, head: int | None = None, most: float = 0) -> go.Figure:
+    """Attention as token x token: a row a token that looks, a column a token that it looks at.
+
+    most: the weight at which the colours end at least, so that pictures beside each other have one scale.
+    """
     weights, words = seen.weights(layer, head)[:SHOWN, :SHOWN], seen.tokens[:SHOWN]
     of = "mean of heads" if head is None else f"head {head}"
     places, words = list(range(len(words))), [escape(word, quote=False) for word in words]  # a token may be any text
     heat = go.Heatmap(
-        z=weights.round(4).tolist(), x=places, y=places, zmin=0, zmax=max(0.01, float(weights.max())), xgap=1, ygap=1,
-        colorscale="Cividis", customdata=[[f"{a} → {b}" for b in words] for a in words],
+        z=weights.round(4).tolist(), x=places, y=places, zmin=0, zmax=max(0.01, most, float(weights.max())), xgap=1,
+        ygap=1, colorscale="Cividis", customdata=[[f"{a} → {b}" for b in words] for a in words],
         hovertemplate="%{customdata}: %{z:.3f}<extra></extra>",
         colorbar={"thickness": 10, "tickformat": ".2f", "outlinewidth": 0})
     ticks = {"tickvals": places, "ticktext": words, "showgrid": False, "zeroline": False, "tickfont": {"size": 11}}

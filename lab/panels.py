@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 
 
 def panels(figure: go.Figure, height: int = 300) -> list[go.Figure]:
-    """Each panel of a picture from `lab.figures` as a figure of its own, without a legend; see `legend`.
+    """Each panel of a picture from `lab.figures` as a figure of its own, without a legend.
 
     Axes that match in the picture span the same range.
     """
@@ -30,22 +30,9 @@ def panels(figure: go.Figure, height: int = 300) -> list[go.Figure]:
             [{k: v for k, v in trace.items() if k not in ("xaxis", "yaxis")} for trace in mine],
             {"template": "plotly_white", "title": {"text": title["text"], "font": {"size": 15}}, "shapes": lines,
              "height": layout["height"] if y.get("type") == "category" else height, "showlegend": False,
-             "xaxis": {**x, "title": below}, "yaxis": {**y, "showticklabels": True},
-             "margin": {"t": 55, "l": 10, "r": 10, "b": 40}}))
+             "xaxis": {**x, "title": {**below, "standoff": 18}}, "yaxis": {**y, "showticklabels": True},
+             "margin": {"t": 55, "l": 10, "r": 10, "b": 55}}))
     return found
-
-
-def legend(figure: go.Figure) -> go.Figure:
-    """The legend of a picture alone, each line once."""
-    names = [trace.to_plotly_json() for trace in figure.data if trace.name and trace.showlegend is not False]
-    keep = ("type", "name", "mode", "line", "marker")
-    longest = max((len(of["name"]) for of in names), default=0)
-    rows = math.ceil(len(names) / (2 if longest < 19 else 1))  # as on a screen of 400 pixels
-    return go.Figure(
-        [{**{k: of[k] for k in keep if k in of}, "x": [None], "y": [None], "showlegend": True} for of in names],
-        {"template": "plotly_white", "height": 10 + 19 * rows, "margin": {"t": 4, "l": 4, "r": 4, "b": 4},
-         "xaxis": {"visible": False, "fixedrange": True}, "yaxis": {"visible": False, "fixedrange": True},
-         "legend": {"orientation": "h", "x": 0, "y": 1, "maxheight": 1, "itemclick": False, "itemdoubleclick": False}})
 
 
 def said(panel: go.Figure) -> str:

@@ -22,7 +22,6 @@ from lab.errors import LabError
 ABOUT = ("run", "name", "protocol", "encoder", "settings", "departs", "data", "fingerprint", "started", "state")
 TEXTS, NUMBERS = ("split", "task", "metric"), ("step", "epoch", "value", "seconds")
 COLUMNS = ["run", "name", "seed", *ABOUT[2:], "shipped", "step", "epoch", *TEXTS, "value", "seconds"]
-ADDED = {"pair": "siamese", "samples": 20}  # settings that older records lack, so that they stand beside newer ones
 TAIL = 200  # bytes before the place read up to, by which a file that was cut and written anew is known
 PIECE = 1 << 23  # bytes of rows that are parsed at once
 FLAT = re.compile(rb"(?:\{[^][{}\n]*\}\n)+")  # lines of one object each, in which nothing is nested
@@ -205,7 +204,7 @@ def _about(run: runs.Run) -> dict[str, Any]:
     if config.get("format", runs.FORMAT) != runs.FORMAT:
         raise LabError(f"its records have format {_text(config['format'])}, and this lab reads {runs.FORMAT}: "
                        "another version of the lab wrote it")
-    settings, data, departs = ADDED | _safe(config["experiment"]), config.get("data"), config.get("departs")
+    settings, data, departs = runs.ADDED | _safe(config["experiment"]), config.get("data"), config.get("departs")
     data = data if isinstance(data, dict) else {}
     departs = departs if isinstance(departs, list) else []
     return {"run": _text(run.name), **{key: _text(settings.get(key)) for key in ("name", "protocol", "encoder")},

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 STALE_AFTER = 120  # seconds without a heartbeat after which a "running" run is taken for stopped
 FORMAT = 1
+ADDED = {"pair": "siamese", "samples": 20}  # settings that older records lack, so that they stand beside newer ones
 BEGUN = {"lock", "encoder", "experiment", "status", "metrics", "checkpoints"}  # what a run that never began may leave
 PRETRAINED = "pretrained"  # the folder of a store in which further pretraining keeps its runs
 

@@ -100,10 +100,11 @@ class Fit(Session):
         e = self.experiment
         self.model.train()
         for update in e.updates:
-            if update == "separate":  # a step a task, each gradient at the weights just moved
+            if update == "separate":  # a step a batch, each gradient at the weights just moved
                 for task, part in rows.items():
-                    self._gradient([{task: part}], task)
-                    self._take_step()
+                    for first in range(0, len(part), e.batch_size):
+                        self._gradient([{task: part.take(np.arange(first, first + e.batch_size))}], task)
+                        self._take_step()
             elif update == "sum":  # one step on the sum of the losses
                 # In one pass; but with SMART's three graphs a pass, one task after the other bounds the memory.
                 self._gradient([{task: part} for task, part in rows.items()] if e.smart else [rows], "all")

@@ -155,6 +155,11 @@ def test_an_answer_that_the_task_does_not_have_is_one_line(made):
             predictions(made(f"{task}-{value}", found), task, made.data)
 
 
+def test_a_setting_that_an_older_record_lacks_is_no_difference():
+    older, newer = {"name": "gse"}, {"name": "gse", "pair": "siamese", "samples": 20}
+    assert differing([made_with({"experiment": older}), made_with({"experiment": newer})]) == {}
+
+
 def test_what_runs_were_made_with_differs_too():
     base = {"experiment": {"name": "gse", "lr": 1e-4}, "versions": {"torch": "2.13"}, "threads": 2, "revision": "aaa",
             "device": "cpu", "data": {"label": "sample", "fingerprint": "f"}}

@@ -71,7 +71,7 @@ def shown(at):
 
 
 def test_one_sentence_is_answered_by_the_best_checkpoint_and_its_tokens_are_shown(page, store):
-    at = page(say="Unbelievably good!", live="one")
+    at = page(say="Unbelievably good!", live="one", saved="best")
     model, tokenizer = Run.open("one").model("best")
     expected = lab.predict(model, "sst", ["Unbelievably good!"], tokenizer=tokenizer)
     bars, heat = shown(at)
@@ -87,7 +87,7 @@ def test_one_sentence_is_answered_by_the_best_checkpoint_and_its_tokens_are_show
 def test_a_pair_is_answered_by_two_runs_side_by_side(page, store):
     pair = ("How far is it?", "What is the distance?")
     at = page(**{"say": pair[0], "and": pair[1], "live": "one", "beside": "two", "layer": "1", "head": "head 3",
-                 "of": "sentence 2", "saved": "last"})
+                 "of": "sentence 2"})
     expected = []
     for run in ("one", "two"):
         expected += [f"{lab.predict(run, 'qqp', [pair], weights='last')['probability'][0]:.0%}",
@@ -96,6 +96,7 @@ def test_a_pair_is_answered_by_two_runs_side_by_side(page, store):
     assert [part.value for part in at.code] == ["[CLS] what is the distance ? [SEP]",
                                                 "[CLS] how far is it ? [SEP] what is the distance ? [SEP]"]
     assert [figure["layout"]["title"]["text"] for figure in shown(at)[2:]] == ["Attention, layer 1, head 3"] * 2
+    assert len({figure["data"][0]["zmax"] for figure in shown(at)[2:]}) == 1  # one scale of colours
 
 
 def test_an_example_fills_both_sentences_and_says_what_to_watch(page, store):

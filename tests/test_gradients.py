@@ -429,3 +429,12 @@ def test_updates_act_on_the_tasks_present(tiny, tiny_data, sampling):
     list(training)
     drawn = training.state["drawn"]
     assert sum(drawn.values()) == 36 and training.run.status["state"] == "done"
+
+
+@pytest.mark.parametrize("sampling", ["parallel", "proportional", "annealed"])
+def test_separate_takes_a_step_a_batch_whatever_is_drawn(tiny, tiny_data, sampling):
+    """So lines by updates may be compared: `figures.curves(x="updates")` counts three an iteration."""
+    training = fit(dataclasses.replace(tiny, sampling=sampling, updates=("separate",), epochs=1, iterations=6),
+                   data=tiny_data, progress=False)
+    list(training)
+    assert max(state["step"] for state in training.optimizer.state.values()) == 18

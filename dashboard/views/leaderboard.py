@@ -99,9 +99,9 @@ with st.container(horizontal=True):
     st.download_button("Markdown", lambda: tables.as_markdown(final), "leaderboard.md", "text/markdown",
                        on_click="ignore", icon=":material/download:")
 
-st.subheader("Every seed")
-figure = figures.leaderboard(final[final["label"].isin(picked)] if picked else final)
-draw_panels(figure, "board", 2)
+if left := set(picked) & set(here) or set(here):
+    st.subheader("Every seed")
+    draw_panels(figures.leaderboard(final[final["label"].isin(left)]), "board", 2)
 if len(verdicts):
     with st.expander(f"The verdicts, {tables.VERDICTS.format(reference)}"):
         st.dataframe(tables.verdict_cells(verdicts), key="verdicts", hide_index=True)

@@ -101,8 +101,8 @@ def _texts() -> list[str]:
     with st.container(horizontal=True):
         for name, (first, second, _) in EXAMPLES.items():
             st.button(name, on_click=st.session_state.update, args=({"say": first, "and": second},))
-    typed = [st.text_input("Sentence", EXAMPLES["Negation"][0], 10_000, key="say", bind="query-params"),
-             st.text_input("A second one, for paraphrase and similarity", "", 10_000, key="and", bind="query-params")]
+    typed = [st.text_input("Sentence", EXAMPLES["Negation"][0], key="say", bind="query-params"),
+             st.text_input("A second one, for paraphrase and similarity", key="and", bind="query-params")]
     typed = [(text or "").encode("utf-8", "replace").decode() for text in typed]
     if any(len(text) > LONGEST for text in typed):
         st.caption(f"Only the first {LONGEST} characters of a sentence are read.")
@@ -140,8 +140,11 @@ def _answers(found: dict, side: str, head: str) -> None:
             st.metric(f"STS: similarity ({scale})", f"{score:.2f}")
 
 
-def _looks(seen: list[live.Seen], which: int, layer: int, head: str, side: str) -> None:
-    part = seen[min(which, len(seen) - 1)]
+def _number(head: str) -> int | None:
+    return None if head == MEAN else int(head.split()[1])
+
+
+def _looks(part: live.Seen, layer: int, head: str, most: float, side: str) -> None:
     st.code(" ".join(part.tokens), language=None, wrap_lines=True)
     notes = [f"{len(part.tokens)} tokens"]
     notes += [f"{part.cut} more than the encoder has places for are cut off"] * (part.cut > 0)
@@ -149,11 +152,10 @@ def _looks(seen: list[live.Seen], which: int, layer: int, head: str, side: str) 
         "[UNK]" in part.tokens)
     notes += [f"the picture shows the first {live.SHOWN}"] * (len(part.tokens) > live.SHOWN)
     st.caption(plain("; ".join(notes)))
-    number = None if head == MEAN else int(head.split()[1])
-    weights = part.weights(layer, number)
+    weights = part.weights(layer, _number(head))
     table = pd.DataFrame({"token": part.tokens, "id": part.ids, "segment": part.segments,
                           "looks most at": [part.tokens[j] for j in weights.argmax(1)], "with weight": weights.max(1)})
-    draw(live.heatmap(part, layer, number), f"live-map-{side}",
+    draw(live.heatmap(part, layer, _number(head), most), f"live-map-{side}",
          f"Attention of each of {len(part.tokens)} tokens to each, layer {layer}, {head}; the table below says where "
          "each looks most", table)
 
@@ -171,8 +173,8 @@ left, middle, right = st.columns(3)
 first = left.selectbox("Run", list(runs), key="live", bind="query-params")
 second = middle.selectbox("Beside it", [name for name in runs if name != first], index=None, key="beside",
                           bind="query-params", placeholder="no other run")
-weights = right.segmented_control("Weights", ["best", "last"], default="best", required=True, key="saved",
-                                  bind="query-params", help="best on dev, or those of the last epoch")
+weights = right.segmented_control("Weights", ["last", "best"], default="last", required=True, key="saved",
+                                  bind="query-params", help="After the last epoch, or the one that was best on dev")
 shown = [name for name in (first, second) if name]
 found = {name: _ask(runs[name], weights, texts) for name in shown}
 for side, column in zip(shown, st.columns(len(shown)), strict=True):
@@ -200,8 +202,10 @@ if found:
         options = ["sentence 1", "sentence 2"]
         which = options.index(right.segmented_control("Of", options, default=options[0], required=True, key="of",
                                                       bind="query-params"))
-    for side, column in zip(found, st.columns(len(found)), strict=True):
+    parts = {side: of["seen"][min(which, len(of["seen"]) - 1)] for side, of in found.items()}
+    most = max(float(part.weights(layer, _number(head)).max()) for part in parts.values())  # one scale for both
+    for side, column in zip(parts, st.columns(len(parts)), strict=True):
         with column:
-            if len(found) > 1:
+            if len(parts) > 1:
                 st.caption(plain(side))
-            _looks(found[side]["seen"], which, layer, head, "ab"[shown.index(side)])
+            _looks(parts[side], layer, head, most, "ab"[shown.index(side)])

@@ -101,7 +101,9 @@ def _texts() -> list[str]:
     with st.container(horizontal=True):
         for name, (first, second, _) in EXAMPLES.items():
             st.button(name, on_click=st.session_state.update, args=({"say": first, "and": second},))
-    typed = [st.text_input("Sentence", EXAMPLES["Negation"][0], key="say", bind="query-params"),
+    if "say" not in st.session_state and "say" not in st.query_params:
+        st.session_state["say"] = EXAMPLES["Negation"][0]
+    typed = [st.text_input("Sentence", key="say", bind="query-params"),
              st.text_input("A second one, for paraphrase and similarity", key="and", bind="query-params")]
     typed = [(text or "").encode("utf-8", "replace").decode() for text in typed]
     if any(len(text) > LONGEST for text in typed):
@@ -120,7 +122,7 @@ def _made(about: pd.Series, step: int, weights: str) -> None:
     """Which checkpoint it is that answers."""
     settings = json.loads(about["settings"])
     epoch = step / max(1, settings.get("iterations") or 1)
-    st.caption(plain(f"{about['name']}{' with another ' + about['departs'] if about['departs'] else ''} · encoder: "
+    st.caption(plain(f"{about['name']}{', changed in ' + about['departs'] if about['departs'] else ''} · encoder: "
                      f"{about['encoder']} · protocol: {about['protocol']} · data: {about['data']} · seed: "
                      f"{about['seed']:.0f} · {weights} weights: epoch {epoch:.3g} of {settings.get('epochs')}, "
                      f"iteration {step}"))

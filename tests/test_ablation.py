@@ -116,6 +116,8 @@ def test_no_worker_outlives_its_parent(end, workers, tiny_encoder, tiny_data):
                "--set", "iterations=5", "--set", "epochs=300", "--set", "device=cpu", "--protocol", "smoke"]
     parent = subprocess.Popen([sys.executable, "-c", "from lab.cli import main; main()", *map(str, command)],
                               env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}, start_new_session=True,
+                              # a test run begun in the background of a script ignores it, and so would its children
+                              preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     deadline = threading.Timer(300, parent.kill)
     deadline.start()

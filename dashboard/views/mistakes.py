@@ -50,6 +50,7 @@ first = next((i for i, name in enumerate(names) if has_predictions(name)), 0)
 name = left.selectbox("Run", names, index=first, key="mr", bind="query-params")
 second = right.selectbox("Second run", ["none", *(other for other in names if other != name)], key="m2",
                          bind="query-params")
+left, right = st.columns(2)  # a row of its own: below each other on a narrow screen, both runs come first
 task = TASKS[left.segmented_control("Task", list(TASKS), default="SST", required=True, key="mt", bind="query-params")]
 weights = right.segmented_control("Weights", ["last", "best"], default="last", required=True, key="mw",
                                   bind="query-params", help="After the last epoch, or the one that was best on dev")

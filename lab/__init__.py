@@ -4,6 +4,7 @@ Nothing is imported until it is used, so `lab --help` does not wait for torch.
 """
 
 import importlib
+import importlib.util
 from typing import Any
 
 _HOME = {
@@ -25,8 +26,8 @@ __all__ = [*_HOME, "figures"]
 def __getattr__(name: str) -> Any:
     if name in _HOME:
         return getattr(importlib.import_module(f"lab.{_HOME[name]}"), name)
-    if name == "figures":
-        return importlib.import_module("lab.figures")
+    if not name.startswith("_") and importlib.util.find_spec(f"lab.{name}"):
+        return importlib.import_module(f"lab.{name}")
     raise AttributeError(f"module 'lab' has no attribute {name!r}")
 
 

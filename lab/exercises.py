@@ -231,8 +231,54 @@ INTERVAL = Exercise(interval, {
     "two seeds": ([0.52, 0.55],),
 })
 
+
+def mcnemar(b: int, c: int) -> float:
+    """McNemar's exact p (1947), 2 P(X <= min(b, c)), at most 1; b examples one run alone has right, c the other."""
+    n = b + c  # X ~ Binomial(n, 1/2) where neither run is better
+    return min(1.0, 2 * sum(math.comb(n, k) for k in range(min(b, c) + 1)) / 2**n)
+
+
+MCNEMAR = Exercise(mcnemar, {
+    "3 to 0": (3, 0),
+    "2 to 9": (2, 9),
+    "4 to 4": (4, 4),
+    "no example that only one has right": (0, 0),
+})
+
+# ---- 09: a cross-encoder's input -------------------------------------------------------------------------------------
+
+
+def cross_input(a: list[int], b: list[int]) -> tuple[list[int], list[int]]:
+    """A pair as one input, [CLS] a [SEP] b [SEP], and its segments (Devlin et al. 2019, figure 2).
+
+    a, b are ids as the tokenizer makes them of one sentence alone: [CLS] 101 first, [SEP] 102 last, then any [PAD] 0.
+    """
+    a, b = [i for i in a if i], [i for i in b if i][1:]
+    return a + b, [0] * len(a) + [1] * len(b)
+
+
+CROSS_INPUT = Exercise(cross_input, {
+    "two sentences of 2 tokens": ([101, 7, 8, 102], [101, 9, 5, 102]),
+    "the first is padded": ([101, 7, 102, 0, 0], [101, 9, 5, 6, 102]),
+    "the second is padded": ([101, 7, 8, 6, 102], [101, 9, 102, 0, 0]),
+})
+
+# ---- 10: a pooling ---------------------------------------------------------------------------------------------------
+
+
+def last_pool(hidden: Tensor, lengths: Tensor) -> Tensor:
+    """The last token of every sentence of a packed batch: hidden (N, H), lengths (S,), N in all -> (S, H)."""
+    return hidden[lengths.cumsum(0) - 1]
+
+
+LAST_POOL = Exercise(last_pool, {
+    "one sentence of 3 tokens": (torch.arange(6.0).view(3, 2), torch.tensor([3])),
+    "three sentences, of 2, 1 and 3 tokens": (torch.arange(12.0).view(6, 2), torch.tensor([2, 1, 3])),
+})
+
 EXERCISES: dict[str, Exercise] = {
     "attention": ATTENTION, "adamw": ADAMW, "pearson": PEARSON, "overall_score": OVERALL, "pcgrad": PCGRAD,
     "mean_pool": MEAN_POOL, "cosine_features": COSINE_FEATURES, "symmetric_kl": SYMMETRIC_KL,
     "bernoulli_kl": BERNOULLI_KL, "smart_step": SMART_STEP, "annealed": ANNEALED, "interval": INTERVAL,
+    "mcnemar": MCNEMAR, "cross_input": CROSS_INPUT, "last_pool": LAST_POOL,
 }

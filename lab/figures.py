@@ -23,7 +23,8 @@ from lab.looks import GRAY, LOOKS, Look, looks
 from lab.records import told_apart
 
 KEYS = ["name", "settings", "departs", "protocol", "encoder", "data", "fingerprint"]  # what makes a line, or a row
-TASK_NAMES = {"sst": "SST: sentiment", "qqp": "QQP: paraphrase", "sts": "STS: similarity", "all": "overall"}
+SCORE_NAMES = {"sst": "SST sentiment: accuracy", "qqp": "QQP paraphrase: accuracy", "sts": "STS similarity: Pearson r",
+               "all": "overall score"}
 SHORT = {"sst": "SST", "qqp": "QQP", "sts": "STS"}
 PAIR_NAMES = {"-".join(pair): " and ".join(map(str.upper, pair)) for pair in itertools.combinations(SHORT, 2)}
 SCORES = {"sst": "accuracy", "qqp": "accuracy", "sts": "pearson", "all": "overall"}
@@ -77,7 +78,8 @@ def curves(runs: pd.DataFrame, metric: str = "score", split: str = "dev", x: str
         updates = shown["settings"].map({text: _steps_an_iteration(of) for text, of in settings.items()}).astype(float)
         epochs = shown["step"] / pd.to_numeric(iterations, errors="coerce")  # with its part, where rows lie within one
         shown = shown.assign(updates=shown["step"] * updates, epoch=epochs.fillna(shown["epoch"]))
-    titles = TASK_NAMES | PAIR_NAMES | ({} if metric == "score" else {"all": f"all tasks: {metric}"})
+    names = SHORT | PAIR_NAMES | {"all": "all tasks"}
+    titles = SCORE_NAMES if metric == "score" else {task: f"{name}: {metric}" for task, name in names.items()}
     return _draw(shown.assign(panel=shown["task"]), titles, f"{split} {metric} by {x}", about, x=x, columns=2,
                  smooth=smooth, each_seed=each_seed, log=log)
 
@@ -93,9 +95,9 @@ def overfit(runs: pd.DataFrame, name: str) -> go.Figure:
     shown, about = shown[shown["label"] == name], about[about["label"] == name]
     shown = shown.assign(label=shown["split"].astype(str), step=shown["epoch"], panel=shown["task"])
     train = look._replace(dash="dot", marker=f"{look.marker}-open")
-    gaps = {task: f"{title}<br>gap at the end {gap:.3f}" for task, title in TASK_NAMES.items()
+    gaps = {task: f"{title}<br>gap at the end {gap:.3f}" for task, title in SCORE_NAMES.items()
             if (gap := _gap(shown[shown["task"] == task])) == gap}
-    figure = _draw(shown, TASK_NAMES | gaps, f"{name}: train and dev by epoch", about, columns=4,
+    figure = _draw(shown, SCORE_NAMES | gaps, f"{name}: train and dev by epoch", about, columns=4,
                    drawn={"train": train, "dev": look})
     best, _, _ = best_epoch(shown[(shown["split"] == "dev") & (shown["task"] == "all")])
     if best == best:
@@ -151,11 +153,11 @@ def leaderboard(runs: pd.DataFrame) -> go.Figure:
     """Each recipe's score on all of dev at its last weights: a point a seed; from 3 seeds on mean and 95 % interval."""
     shown, about = _labelled(scores_on(runs, ["dev_full"]), runs)
     shown = shown[shown["step"] == shown.groupby("run")["step"].transform("max")]
-    tasks = [task for task in TASK_NAMES if task in set(shown["task"])]
+    tasks = [task for task in SCORE_NAMES if task in set(shown["task"])]
     means = over_seeds(shown, ["task", "label"], "step")
     overall = means["mean"].xs("all") if "all" in tasks else means["mean"].groupby("label").mean()
     order = list(overall.sort_values(ascending=False, kind="stable").index)  # nulls last
-    figure = _panels([TASK_NAMES[task] for task in tasks], "all of dev, last epoch", about, columns=4, legend=False)
+    figure = _panels([SCORE_NAMES[task] for task in tasks], "all of dev, last epoch", about, columns=4, legend=False)
     drawn, traces = looks(about["label"].unique()), []
     for (task, name), of in means.iterrows():
         points = shown[(shown["task"] == task) & (shown["label"] == name)]

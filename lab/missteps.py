@@ -276,8 +276,67 @@ INTERVAL = {
     "low and high have changed places": lambda values: (interval(values)[0], *interval(values)[:0:-1]),
 }
 
+
+def _mcnemar(sides: int = 2, most: float = 1.0, k: Callable = lambda b, c: range(min(b, c) + 1)) -> Callable:
+    return lambda b, c: min(most, sides * sum(math.comb(b + c, i) for i in k(b, c)) / 2 ** (b + c))
+
+
+def _chi_square(b: int, c: int) -> float:
+    from scipy import stats
+
+    return float(stats.chi2.sf((b - c) ** 2 / (b + c), 1)) if b + c else 1.0
+
+
+MCNEMAR = {
+    "this is one tail alone; either run might have been the better one, so p is twice the smaller tail":
+        _mcnemar(sides=1),
+    "p is above 1 where b = c, for the two tails overlap there: take 1 at most": _mcnemar(most=math.inf),
+    "this counts exactly this outcome; add the more extreme ones: k from 0 to min(b, c)":
+        _mcnemar(k=lambda b, c: [min(b, c)]),
+    "the tail goes up to the larger count; it must end at the smaller one, min(b, c)":
+        _mcnemar(k=lambda b, c: range(max(b, c) + 1)),
+    "McNemar's chi-square approximates this from b + c of about 25 on; the exact one is binomial": _chi_square,
+}
+
+# ---- 09: a cross-encoder's input -------------------------------------------------------------------------------------
+
+
+def _cross_input(pad: bool = False, second_cls: bool = False, separator: bool = True, shift: int = 0,
+                 segments: bool = True) -> Callable:
+    def wrong(a: list[int], b: list[int]) -> tuple[list[int], list[int]]:
+        a, b = ([i for i in of if i or pad] for of in (a, b))
+        a, b = a if separator else [i for i in a if i != 102], b if second_cls else b[1:]
+        first = len(a) - shift
+        return a + b, [0] * first + [int(segments)] * (len(a) + len(b) - first)
+
+    return wrong
+
+
+CROSS_INPUT = {
+    "a second [CLS] stands in the middle: the first of b must go": _cross_input(second_cls=True),
+    "[PAD] stays: in the middle it is attended to as if it were a word": _cross_input(pad=True),
+    "[PAD] stays and so does the second [CLS]: the halves were joined as they were": _cross_input(pad=True,
+                                                                                              second_cls=True),
+    "every segment is 0: the second sentence, with its [SEP], has segment 1": _cross_input(segments=False),
+    "segment 1 begins at the [SEP] in the middle, which belongs to the first sentence": _cross_input(shift=1),
+    "the [SEP] between the sentences is missing": _cross_input(separator=False),
+}
+
+# ---- 10: a pooling ---------------------------------------------------------------------------------------------------
+
+LAST_POOL = {
+    "lengths - 1 counts from the batch's beginning; sentences stand one after the other: add up the lengths before":
+        lambda hidden, lengths: hidden[lengths - 1],
+    "this is the first token of each sentence, [CLS]": lambda hidden, lengths: hidden[lengths.cumsum(0) - lengths],
+    "hidden[-1] is the last token of the whole batch, the same for every sentence":
+        lambda hidden, lengths: hidden[-1].expand(len(lengths), -1),
+    "this is the last token but one: cumsum is where the next sentence begins, so the last token stands at cumsum - 1":
+        lambda hidden, lengths: hidden[lengths.cumsum(0) - 2],
+}
+
 MISSTEPS: dict[str, Wrong] = {
     "attention": ATTENTION, "adamw": ADAMW, "pearson": PEARSON, "overall_score": OVERALL, "pcgrad": PCGRAD,
     "mean_pool": MEAN_POOL, "cosine_features": COSINE_FEATURES, "symmetric_kl": SYMMETRIC_KL,
     "bernoulli_kl": BERNOULLI_KL, "smart_step": SMART_STEP, "annealed": ANNEALED, "interval": INTERVAL,
+    "mcnemar": MCNEMAR, "cross_input": CROSS_INPUT, "last_pool": LAST_POOL,
 }

@@ -10,9 +10,10 @@ import pandas as pd
 import plotly.graph_objects as go
 from numpy.typing import ArrayLike
 
-from lab.figures import TASK_NAMES, _plain
+from lab.figures import _plain
 from lab.looks import BLUE, GRAY, RED, SKY
 
+TASK_NAMES = {"sst": "SST: sentiment", "qqp": "QQP: paraphrase", "sts": "STS: similarity"}
 CLASS_NAMES = {"sst": ("0 negative", "1 somewhat negative", "2 neutral", "3 somewhat positive", "4 positive"),
                "qqp": ("0 no paraphrase", "1 paraphrase")}
 BINS, ROUNDS = 10, 2000

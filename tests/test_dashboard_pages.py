@@ -102,7 +102,7 @@ def test_recipes_chosen_on_the_left_are_chosen_rows_and_the_other_pages_runs(sto
 
 def test_curves_follow_the_address(store, open_page):
     table = open_page("curves").dataframe[0].value
-    assert table["epoch"].max() == 2 and set(table["panel"]) == set(figures.TASK_NAMES.values())
+    assert table["epoch"].max() == 2 and set(table["panel"]) == set(figures.SCORE_NAMES.values())
     app = open_page("curves", what="train score", by="updates", smooth="5 %", log="true", seeds="true")
     assert app.selectbox(key="what").value == ("score", "train") and app.dataframe[0].value["updates"].max() == 282
     assert len(app.get("plotly_chart")) == 4
@@ -147,7 +147,7 @@ def test_panels_are_the_figures_parts_with_words():
     runs = pd.concat([records(overall=0.5), records("gse", overall=0.7)])
     whole = figures.curves(runs)
     parts = panels.panels(whole)
-    assert [part.layout.title.text for part in parts] == list(figures.TASK_NAMES.values())
+    assert [part.layout.title.text for part in parts] == list(figures.SCORE_NAMES.values())
     assert [len(part.data) for part in parts] == [2] * 4 and all(part.layout.xaxis.title.text for part in parts)
     assert "gse ends at 0.7 (epoch 2), the highest; baseline ends at 0.5" in panels.said(parts[0])
     assert {len(part.layout.shapes) for part in panels.panels(figures.overfit(runs, "gse"))} == {1}

@@ -16,3 +16,9 @@ def test_importing_does_nothing(tmp_path):
     code = "import sys, lab; print([m for m in ('torch', 'numpy', 'pandas', 'transformers') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
     assert done.stdout.strip() == "[]" and not done.stderr and not list(tmp_path.iterdir())
+
+
+def test_modules_are_there_without_an_import_of_their_own():
+    code = "import lab; print(lab.tables.LEGEND[:3], hasattr(lab, 'nothing'), hasattr(lab, '__wrapped__'))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip() == "sst False False", done.stderr

@@ -142,6 +142,28 @@ def test_mean_pooling_is_the_labs():
     torch.testing.assert_close(EXERCISES["mean_pool"].right(hidden, mask), mean(None, packed, Layout.of([4, 2])))
 
 
+def test_mcnemar_is_the_labs():
+    from lab.significance import mcnemar
+
+    for b, c in ((3, 0), (2, 9), (4, 4), (0, 0), (20, 31)):
+        a, other = [1] * b + [0] * c + [1], [0] * b + [1] * c + [1]
+        assert EXERCISES["mcnemar"].right(b, c) == pytest.approx(mcnemar(a, other).p)
+
+
+def test_a_cross_encoders_input_is_the_tokenizers():
+    tokenizer = lab.load_encoder("minilm")[1]
+    texts = "A man plays.", "Somebody makes some music."
+    joined = tokenizer(*texts)
+    found = EXERCISES["cross_input"].right(*tokenizer(list(texts), padding=True)["input_ids"])
+    assert found == (joined["input_ids"], joined["token_type_ids"])
+
+
+def test_the_last_token_is_where_a_sentence_ends():
+    hidden, lengths = EXERCISES["last_pool"].cases["three sentences, of 2, 1 and 3 tokens"]
+    ends = torch.stack([part[-1] for part in hidden.split(lengths.tolist())])
+    assert torch.equal(EXERCISES["last_pool"].right(hidden, lengths), ends)
+
+
 def test_pearson_is_scipys():
     from scipy.stats import pearsonr
 

@@ -28,8 +28,8 @@ st.subheader("SMART")
 figure = figures.smart(of.runs)
 if figure.data:
     st.write("SMART punishes a model whose answer changes when its input moves a little. Part of that change comes "
-             "from dropout alone, which is not what the penalty is for; the rest is the noise's. Not yet times its "
-             "weight.")
+             "from dropout alone, which is not what the penalty is for; the rest is the noise's. In nats (SST, "
+             "QQP) or squared points (STS), not yet times its weight.")
     draw_panels(figure, "smart", 3, numbers(figure, "epoch"))
 else:
     st.info("No chosen run has SMART's penalty in its records. `lab train smart` makes one.")

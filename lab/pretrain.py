@@ -18,7 +18,6 @@ import hashlib
 import math
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,7 +36,7 @@ from lab.experiment import Settings
 from lab.machine import autocast
 from lab.optim import AdamW
 from lab.runs import PRETRAINED, runs_root
-from lab.training import CHECKPOINT_EVERY, WINDOW, Training, find_place, name_end
+from lab.training import Training, find_place, name_end
 from lab.weights import load_encoder, load_mlm_head, save_encoder
 
 HELD_OUT_SEED, HELD_OUT_MASK = 15, 0.15  # the masks of held-out sentences: the same in every evaluation of every run
@@ -172,47 +171,16 @@ class Pretrain(Training):
         if not self.finished:
             self._begin(recorded, newest, {"sentences": about, "cut": self.texts.cut}, head="own" if head else "fresh")
 
-    def _train(self) -> Iterator[dict]:
-        state = self.state
-        if self.finished:
-            self.run.close()
-            return
-        with self._watched() as bar:
-            if state["step"] == 0:
-                rows = self._score()
-                self.run.append(rows)
-                yield from rows
-            while state["step"] < self.total:
-                began = time.perf_counter()
-                self._iterate()
-                spent = time.perf_counter() - began
-                state["seconds"] += spent
-                state["window_seconds"] += spent
-                bar.update()
-                self._heartbeat()
-                step, rows = state["step"], []
-                epoch_ends = step % self.iterations == 0
-                if step % WINDOW == 0 or step == self.total:
-                    rows += self._close_windows()
-                if epoch_ends:
-                    rows += self._score()
-                saves = epoch_ends or step % CHECKPOINT_EVERY == 0
-                if saves:
-                    self._check_finite()
-                self.run.append(rows)
-                if saves:
-                    self.checkpoint()
-                yield from rows
-            save_encoder(self.model.bert, self.encoder, self.tokenizer)
-            checkpoints.finish(self.run.checkpoints, {self.total})
-            self._done()
+    def _draw(self) -> np.ndarray:
+        """Begin an iteration: the numbers of its sentences, a function of seed and step."""
+        rows = self.held_out + self.stream.batch(self.state["step"])
+        self.state["step"] += 1
+        self._warm_up()
+        return rows
 
-    def _iterate(self) -> None:
+    def _iterate(self, rows: np.ndarray) -> None:
         """One step on the mean loss of one batch, whose masks are a function of seed and step."""
         e, state = self.settings, self.state
-        rows = self.held_out + self.stream.batch(state["step"])
-        state["step"] += 1
-        self._warm_up()
         self.model.train()
         self.optimizer.zero_grad()
         (batch,) = chunks(self.texts, rows, sys.maxsize, self.device)
@@ -231,8 +199,17 @@ class Pretrain(Training):
         with autocast(self.settings.precision, self.device):
             return self.model(inputs, positions, layout, chosen), answers
 
+    def _score_start(self) -> list[dict]:
+        return self._score_epoch()
+
+    def _end(self) -> list[dict]:
+        save_encoder(self.model.bert, self.encoder, self.tokenizer)
+        checkpoints.finish(self.run.checkpoints, {self.total})
+        self._done()
+        return []
+
     @torch.no_grad()
-    def _score(self) -> list[dict]:
+    def _score_epoch(self) -> list[dict]:
         """Mean loss (in nats) and accuracy at the masked tokens of the held-out sentences."""
         began, held_out = time.perf_counter(), np.arange(self.held_out)
         loss = right = M = 0

@@ -7,7 +7,6 @@
 import math
 import shutil
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,14 +17,13 @@ from lab import checkpoints
 from lab.batches import SAMPLERS, Batch, Rows, pack
 from lab.data import TASKS, Data, load_data
 from lab.diagnostics import Window, sample
-from lab.evaluate import logits, scored, shown, write_predictions, write_probabilities
+from lab.evaluate import logits, scored, write_predictions, write_probabilities
 from lab.experiment import Experiment
 from lab.gradients import COMBINERS, combine, gramian
 from lab.machine import autocast
 from lab.runs import fill
 from lab.session import EVAL_SEED, Session
 from lab.smart import DIVERGENCES, penalties
-from lab.training import CHECKPOINT_EVERY, WINDOW
 
 
 def fit(experiment: Experiment, *, data: Data | str | Path | None = None, run: str | Path | None = None,
@@ -44,46 +42,8 @@ def fit(experiment: Experiment, *, data: Data | str | Path | None = None, run: s
 class Fit(Session):
     """What `fit` returns. Iterating it trains."""
 
-    def _train(self) -> Iterator[dict]:
-        e, state, total = self.experiment, self.state, self.total
-        if self.finished:
-            self.run.close()
-            return
-        with self._watched() as bar:
-            while state["step"] < total:
-                rows = self._draw()
-                sample(self, rows)
-                began = time.perf_counter()
-                self._iterate(rows)
-                spent = time.perf_counter() - began
-                state["seconds"] += spent
-                state["window_seconds"] += spent
-                bar.update()
-                step, made = state["step"], []
-                epoch_ends = step % e.iterations == 0
-                if step % WINDOW == 0 or step == total:
-                    made += self._close_windows()
-                self._heartbeat()
-                if epoch_ends:
-                    bar.set_postfix_str("scoring dev")
-                    made += self._score_epoch()
-                    bar.set_postfix_str(f"epoch {step // e.iterations}, dev overall {shown(made[-1]['value'])}")
-                saves = epoch_ends or step % CHECKPOINT_EVERY == 0
-                if saves:
-                    self._check_finite()
-                self.run.append(made)
-                if saves:
-                    self.checkpoint()
-                yield from made
-            bar.set_postfix_str("scoring all of dev")
-            rows = self._score_everything()
-            self.run.append(rows)
-            checkpoints.finish(self.run.checkpoints, {total, state["best"]["step"]})
-            self._done(best=state["best"])
-            yield from rows
-
     def _draw(self) -> dict[str, Rows]:
-        """Begin an iteration: the rows of its batches, task -> Rows."""
+        """Begin an iteration: the rows of its batches, task -> Rows; and sample task gradients where it is time."""
         e, state = self.experiment, self.state
         state["step"] += 1
         self._warm_up()
@@ -93,7 +53,9 @@ class Fit(Session):
         for task in SAMPLERS[e.sampling](sizes, -(-state["step"] // e.iterations), e.epochs, generator):
             drawn.setdefault(task, []).append(self.streams[task].batch(state["drawn"][task]))
             state["drawn"][task] += 1
-        return {t: self.rows[t, "train"].take(np.concatenate(drawn[t])) for t in TASKS if t in drawn}
+        rows = {t: self.rows[t, "train"].take(np.concatenate(drawn[t])) for t in TASKS if t in drawn}
+        sample(self, rows)
+        return rows
 
     def _iterate(self, rows: dict[str, Rows]) -> None:
         """Take the experiment's updates in order, on the iteration's rows."""
@@ -208,6 +170,13 @@ class Fit(Session):
         # A null score (a constant STS prediction) is best only while every epoch has one; then the last is.
         if best is None or best["overall"] is None or (overall is not None and overall > best["overall"]):
             self.state["best"] = {"step": self.state["step"], "overall": overall}
+        return rows
+
+    def _end(self) -> list[dict]:
+        rows = self._score_everything()
+        self.run.append(rows)
+        checkpoints.finish(self.run.checkpoints, {self.total, self.state["best"]["step"]})
+        self._done(best=self.state["best"])
         return rows
 
     def _score_everything(self) -> list[dict]:

@@ -19,6 +19,7 @@ from lab import checkpoints
 from lab.data import Data
 from lab.diagnostics import Window
 from lab.errors import LabError
+from lab.evaluate import shown
 from lab.experiment import Settings
 from lab.machine import Randomness, peak_memory, pick_device
 from lab.optim import AdamW
@@ -36,7 +37,8 @@ Checkpoint = tuple[dict[str, Tensor], dict[str, Any]] | None  # its tensors and 
 class Training:
     """An iterator of metric rows that trains as it goes, with a random state of its own.
 
-    A subclass makes ready what it trains in `_prepare(resume)`, and trains in `_train()`, a generator of metric rows.
+    A subclass says what is trained: `_prepare(resume)` makes ready, `_draw()` begins an iteration and gives its
+    batches, `_iterate(batches)` takes its steps; `_score_epoch()` makes rows, so do `_score_start()` and `_end()`.
     """
 
     model: nn.Module
@@ -114,6 +116,48 @@ class Training:
         if not newest:
             with self.randomness:
                 self.checkpoint()
+
+    def _train(self) -> Iterator[dict]:
+        """The loop. Rows are in the run's folder before they are yielded; a checkpoint knows how many there were."""
+        state = self.state
+        if self.finished:
+            self.run.close()
+            return
+        with self._watched() as bar:
+            if state["step"] == 0:
+                made = self._score_start()
+                self.run.append(made)
+                yield from made
+            while state["step"] < self.total:
+                batches = self._draw()
+                began = time.perf_counter()
+                self._iterate(batches)
+                spent = time.perf_counter() - began
+                state["seconds"] += spent
+                state["window_seconds"] += spent
+                bar.update()
+                step, made = state["step"], []
+                epoch_ends = step % self.iterations == 0
+                if step % WINDOW == 0 or step == self.total:
+                    made += self._close_windows()
+                self._heartbeat()
+                if epoch_ends:
+                    bar.set_postfix_str("scoring")
+                    made += self._score_epoch()
+                    last = made[-1] | {"value": shown(made[-1]["value"])}
+                    bar.set_postfix_str("epoch {epoch}, {split} {metric} {value}".format_map(last))
+                saves = epoch_ends or step % CHECKPOINT_EVERY == 0
+                if saves:
+                    self._check_finite()
+                self.run.append(made)
+                if saves:
+                    self.checkpoint()
+                yield from made
+            bar.set_postfix_str("last scores")
+            yield from self._end()
+
+    def _score_start(self) -> list[dict]:
+        return []
 
     @contextlib.contextmanager
     def _watched(self) -> Iterator[tqdm]:

@@ -142,7 +142,7 @@ if __name__ == "__main__":
     DATA, STORE, what = sys.argv[1], Path(sys.argv[3]), sys.argv[4:]
     EXPERIMENT = Experiment(name="tiny", encoder=sys.argv[2], epochs=3, iterations=4, lr=1e-3, eval_train=20,
                             eval_qqp=20, device="cpu")
-    lab.train.CHECKPOINT_EVERY = 3 if len(what) == 2 else 1
+    lab.training.CHECKPOINT_EVERY = 3 if len(what) == 2 else 1
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     torch.set_num_threads(1)
     load_encoder(EXPERIMENT.encoder)  # imports what is imported late, once for all forks

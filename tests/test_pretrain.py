@@ -243,8 +243,8 @@ def test_the_encoder_opens_everywhere(tiny, tiny_data, tiny_encoder):
 
 
 def test_a_stopped_one_goes_on_to_the_bit(tiny, tiny_data, tiny_encoder, monkeypatch, tmp_path):
-    monkeypatch.setattr("lab.pretrain.CHECKPOINT_EVERY", 3)
-    monkeypatch.setattr("lab.pretrain.WINDOW", 4)
+    monkeypatch.setattr("lab.training.CHECKPOINT_EVERY", 3)
+    monkeypatch.setattr("lab.training.WINDOW", 4)
     shutil.copytree(tiny_encoder, tmp_path / "encoder")
     tiny = dataclasses.replace(tiny, encoder=str(tmp_path / "encoder"))
     whole, rows = pretrained(tiny, tiny_data, run="whole")
@@ -283,7 +283,7 @@ def test_a_loss_that_turns_nan_stops_and_keeps_the_last_good_weights(tiny, tiny_
 
 
 def test_weights_that_are_not_finite_are_never_saved(tiny, tiny_data, monkeypatch):
-    monkeypatch.setattr("lab.pretrain.CHECKPOINT_EVERY", 3)
+    monkeypatch.setattr("lab.training.CHECKPOINT_EVERY", 3)
     training = pretrain_mlm(tiny, data=tiny_data, progress=False)
     step = training.optimizer.step
 

@@ -247,7 +247,7 @@ def test_the_record_says_what_the_run_was_made_from(tiny, tiny_data):
 
 
 def test_checkpoints_kept_are_the_newest_two_and_the_best(tiny, tiny_data, monkeypatch):
-    monkeypatch.setattr("lab.train.CHECKPOINT_EVERY", 1)
+    monkeypatch.setattr("lab.training.CHECKPOINT_EVERY", 1)
     training = fit(dataclasses.replace(tiny, epochs=2), data=tiny_data, progress=False)
     for row in training:
         if row["epoch"] == 2 and row["split"] == "dev":

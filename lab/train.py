@@ -1,4 +1,4 @@
-"""fit(): the training loop. Forward, backward, combine, step, on one screen; everything else is records.
+"""fit(): one iteration, forward, backward, combine, step, on one screen; the loop around it is in `training`.
 
     for row in lab.fit(lab.PROTOCOLS["laptop"](lab.RECIPES["baseline"])):
         print(row)

@@ -1,4 +1,4 @@
-"""What every training shares, `fit` and `pretrain_mlm` alike: a run that no one else writes, and the run's life.
+"""The loop, and what every training shares, `fit` and `pretrain_mlm` alike: a run that no one else writes, its life.
 
 It is begun or found again, trains as it is iterated, says how it goes, and never saves what is not finite.
 """

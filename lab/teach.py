@@ -208,7 +208,12 @@ def _short(of: Any) -> str:
 
 # ---- pictures of toys ------------------------------------------------------------------------------------------------
 
-_FRAME = {"template": "none", "height": 380, "margin": {"t": 50, "l": 60, "r": 20, "b": 50}}
+_FRAME = {"template": "none", "height": 400, "margin": {"t": 70, "l": 60, "r": 20, "b": 50},
+          "legend": {"orientation": "h", "y": 1, "yanchor": "bottom"}}
+
+
+def _title(text: str) -> dict[str, Any]:
+    return {"text": text, "font": {"size": 14}, "y": 0.97, "yanchor": "top"}
 
 
 def plot(x: Sequence[float], lines: Mapping[str, Sequence[float]], title: str = "", x_label: str = "",
@@ -219,13 +224,13 @@ def plot(x: Sequence[float], lines: Mapping[str, Sequence[float]], title: str = 
                         line={"color": COLOURS[i % len(COLOURS)], "dash": dashes[i % len(dashes)], "width": 2})
              for i, (name, y) in enumerate(lines.items())]
     return go.Figure(drawn, dict(
-        _FRAME, title={"text": title, "font": {"size": 14}}, xaxis={"title": {"text": x_label}},
+        _FRAME, title=_title(title), xaxis={"title": {"text": x_label}},
         yaxis={"title": {"text": y_label}, "type": "log" if log else "linear"}, showlegend=len(lines) > 1))
 
 
 def arrows(vectors: Mapping[str, Sequence[float]], title: str = "") -> go.Figure:
     """Vectors of the plane as arrows from the origin, both axes on one scale."""
-    figure = go.Figure(layout=dict(_FRAME, title={"text": title, "font": {"size": 14}}))
+    figure = go.Figure(layout=dict(_FRAME, title=_title(title)))
     for i, (name, (x, y)) in enumerate(vectors.items()):
         colour, x, y = COLOURS[i % len(COLOURS)], float(x), float(y)
         figure.add_scatter(x=[0, x], y=[0, y], name=name, mode="lines+markers", hovertemplate="(%{x:.3f}, %{y:.3f})",

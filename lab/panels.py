@@ -31,7 +31,7 @@ def panels(figure: go.Figure, height: int = 300) -> list[go.Figure]:
             {"template": "plotly_white", "title": {"text": title["text"], "font": {"size": 15}}, "shapes": lines,
              "height": layout["height"] if y.get("type") == "category" else height, "showlegend": False,
              "xaxis": {**x, "title": {**below, "standoff": 18}}, "yaxis": {**y, "showticklabels": True},
-             "margin": {"t": 55, "l": 10, "r": 10, "b": 55}}))
+             "margin": {"t": 55, "l": 10, "r": 10, "b": 55}}, _validate=False))  # plotly has checked all of it once
     return found
 
 

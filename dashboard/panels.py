@@ -16,13 +16,14 @@ SHAPES = dict(zip(MARKERS, (
     "M-5-3L-3-5L0-2L3-5L5-3L2 0L5 3L3 5L0 2L-3 5L-5 3L-2 0z", "M-1.5-5h3v3.5h3.5v3h-3.5v3.5h-3v-3.5h-3.5v-3h3.5z",
     "M0-5.5L1.3-1.8H5.2L2.1.6L3.3 4.4L0 2.1L-3.3 4.4L-2.1.6L-5.2-1.8H-1.3z", "M0-5.5L4.5 2.7H-4.5zM0 5.5L-4.5-2.7H4.5z",
     "M-5-4V4L5-4V4z", "M-4-5H4L-4 5H4z", "M-5 0L4-5V5z", "M5 0L-4-5V5z"), strict=True))
-DASHES = {"dash": "7 4", "dot": "2 3", "dashdot": "7 3 2 3", "longdash": "11 4"}
-LEGEND = ("<div role=list aria-label=Legend style='display:flex; flex-wrap:wrap; gap:.2rem 1.2rem; font-size:.9rem'>"
+DASHES = {"dash": "9 9", "dot": "3 3", "dashdot": "9 3 3 3", "longdash": "15 15"}
+LEGEND = ("<div role=list aria-label=Legend style='display:flex; flex-wrap:wrap; gap:.2rem 1.2rem; font-size:.9rem; "
+          "overflow-wrap:anywhere'>"
           "{}</div>")
 SAMPLE = ("<svg xmlns='http://www.w3.org/2000/svg' width='30' height='12' viewBox='-15 -6 30 12'>"
           "<path d='M-15 0H15' stroke='{colour}' stroke-width='2' stroke-dasharray='{dash}'/>"
           "<path d='{shape}' fill='{fill}' stroke='{colour}'/></svg>")
-ENTRY = "<span role=listitem style='white-space:nowrap'><img alt='' src=\"data:image/svg+xml,{}\"> {}</span>"
+ENTRY = "<span role=listitem><img alt='' src=\"data:image/svg+xml,{}\"> {}</span>"
 
 
 def draw_panels(figure: go.Figure, key: str, columns: int, table: pd.DataFrame | None = None) -> None:

@@ -1,6 +1,7 @@
 """minBERT lab: fine-tune minBERT on three tasks, every way the paper did, and see what each way is worth.
 
-Nothing is imported until it is used, so `lab --help` does not wait for torch.
+`lab.NAME` is a name below, or a module: `lab.tables`. Nothing is imported until it is used, so `lab --help` does not
+wait for torch.
 """
 
 import importlib
@@ -26,7 +27,7 @@ __all__ = [*_HOME, "figures"]
 def __getattr__(name: str) -> Any:
     if name in _HOME:
         return getattr(importlib.import_module(f"lab.{_HOME[name]}"), name)
-    if not name.startswith("_") and importlib.util.find_spec(f"lab.{name}"):
+    if name.isidentifier() and not name.startswith("_") and importlib.util.find_spec(f"lab.{name}"):
         return importlib.import_module(f"lab.{name}")
     raise AttributeError(f"module 'lab' has no attribute {name!r}")
 

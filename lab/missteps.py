@@ -284,7 +284,7 @@ def _mcnemar(sides: int = 2, most: float = 1.0, k: Callable = lambda b, c: range
 def _chi_square(b: int, c: int) -> float:
     from scipy import stats
 
-    return float(stats.chi2.sf((b - c) ** 2 / (b + c), 1)) if b + c else 1.0
+    return float(stats.chi2.sf((b - c) ** 2 / (b + c), 1))
 
 
 MCNEMAR = {
@@ -294,7 +294,8 @@ MCNEMAR = {
     "this counts exactly this outcome; add the more extreme ones: k from 0 to min(b, c)":
         _mcnemar(k=lambda b, c: [min(b, c)]),
     "the tail goes up to the larger count; it must end at the smaller one, min(b, c)":
-        _mcnemar(k=lambda b, c: range(max(b, c) + 1)),
+        _mcnemar(most=math.inf, k=lambda b, c: range(max(b, c) + 1)),
+    "range(min(b, c)) stops one short: k = min(b, c) belongs to the tail": _mcnemar(k=lambda b, c: range(min(b, c))),
     "McNemar's chi-square approximates this from b + c of about 25 on; the exact one is binomial": _chi_square,
 }
 
@@ -330,7 +331,9 @@ LAST_POOL = {
     "this is the first token of each sentence, [CLS]": lambda hidden, lengths: hidden[lengths.cumsum(0) - lengths],
     "hidden[-1] is the last token of the whole batch, the same for every sentence":
         lambda hidden, lengths: hidden[-1].expand(len(lengths), -1),
-    "this is the last token but one: cumsum is where the next sentence begins, so the last token stands at cumsum - 1":
+    "cumsum is where the next sentence begins: the last token stands one before, at cumsum - 1":
+        lambda hidden, lengths: hidden[lengths.cumsum(0)],
+    "this is the last token but one: the last stands at cumsum - 1":
         lambda hidden, lengths: hidden[lengths.cumsum(0) - 2],
 }
 

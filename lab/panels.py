@@ -28,10 +28,10 @@ def panels(figure: go.Figure, height: int = 300) -> list[go.Figure]:
                  if shape.get("xref", "x").removeprefix("x") == number]
         found.append(go.Figure(
             [{k: v for k, v in trace.items() if k not in ("xaxis", "yaxis")} for trace in mine],
-            {"template": "plotly_white", "title": {"text": title["text"], "font": {"size": 15}}, "shapes": lines,
+            {"template": layout["template"], "title": {"text": title["text"], "font": {"size": 15}}, "shapes": lines,
              "height": layout["height"] if y.get("type") == "category" else height, "showlegend": False,
              "xaxis": {**x, "title": {**below, "standoff": 18}}, "yaxis": {**y, "showticklabels": True},
-             "margin": {"t": 55, "l": 10, "r": 10, "b": 55}}, _validate=False))  # plotly has checked all of it once
+             "margin": {"t": 55, "l": 10, "r": 10, "b": 55}}, _validate=False))  # parts that plotly has checked
     return found
 
 

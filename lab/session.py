@@ -1,6 +1,7 @@
 """A session: all that training an experiment holds, made ready, brought back after a crash, and saved.
 
-Model, optimizer, rows, streams, random states, the open window. The loop that uses them is `lab.train`.
+Model, optimizer, rows, streams, random states, the open window. The loop that uses them is in `lab.training`, an
+iteration in `lab.train`.
 """
 
 from pathlib import Path

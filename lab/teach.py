@@ -185,9 +185,10 @@ def _differs(answer: Any, right: Any) -> str:
 
 
 def _like(wrong: Callable, exercise: Any, answers: list[Any]) -> bool:
-    """Whether all answers are those of this mistake."""
-    return not any(_differs(answer, wrong(*_copies(given)))
-                   for answer, given in zip(answers, exercise.cases.values(), strict=True))
+    """Whether all answers are those of this mistake, or the same kinds of exceptions."""
+    theirs = [_called(wrong, given)[0] for given in exercise.cases.values()]
+    return not any(type(a) is not type(b) if isinstance(a, Exception) or isinstance(b, Exception) else _differs(a, b)
+                   for a, b in zip(answers, theirs, strict=True))
 
 
 def _arguments(right: Callable, given: Sequence[Any]) -> str:

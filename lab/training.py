@@ -1,4 +1,4 @@
-"""The loop, and what every training shares, `fit` and `pretrain_mlm` alike: a run that no one else writes, its life.
+"""The loop that `fit` and `pretrain_mlm` share, and the life of a run, which one process alone writes.
 
 It is begun or found again, trains as it is iterated, says how it goes, and never saves what is not finite.
 """
@@ -38,7 +38,8 @@ class Training:
     """An iterator of metric rows that trains as it goes, with a random state of its own.
 
     A subclass says what is trained: `_prepare(resume)` makes ready, `_draw()` begins an iteration and gives its
-    batches, `_iterate(batches)` takes its steps; `_score_epoch()` makes rows, so do `_score_start()` and `_end()`.
+    batches, `_iterate(batches)` takes its steps. `_score_start()` and `_score_epoch()` return rows, which the loop
+    records; `_end()` records its own, then calls `_done()`.
     """
 
     model: nn.Module
@@ -118,7 +119,7 @@ class Training:
                 self.checkpoint()
 
     def _train(self) -> Iterator[dict]:
-        """The loop. Rows are in the run's folder before they are yielded; a checkpoint knows how many there were."""
+        """The loop. Rows are in the run's folder before they are yielded; a checkpoint knows how far they went."""
         state = self.state
         if self.finished:
             self.run.close()

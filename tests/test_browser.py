@@ -137,6 +137,12 @@ def visit(server, browser):
 expect.set_options(timeout=120_000)
 
 
+def sideways(page):
+    """What of a page could be scrolled sideways."""
+    wide = "p => {const e = document.querySelector(p); return e.scrollWidth > e.clientWidth}"
+    return [part for part in ("html", "[data-testid=stMain]") if page.evaluate(wide, part)]
+
+
 def ready(page):
     """Once the page has been drawn, and without an error on it."""
     page.wait_for_selector("h1")
@@ -280,6 +286,7 @@ def test_hostile_records_are_only_text_on_every_page(visit, server):
         assert not page.locator("body script:not([src]):not([type=module]), img[src=x], [onerror], a[href^=javascript]"
                                 ).filter(has_text="__pwned").count(), name
         assert not page.locator("img[src=x], [onerror], a[href^='javascript:']").count(), name
+    assert not sideways(visit(f"curves{chosen}", 400, 800))  # names of any length
 
 
 @pytest.mark.parametrize("name", sorted(PAGES))
@@ -288,10 +295,7 @@ def test_both_themes_narrow_and_wide_without_a_serious_finding(visit, name):
         page = visit(name * (name != "leaderboard"), width, height, scheme)
         dark = page.evaluate("getComputedStyle(document.querySelector('[data-testid=stApp]')).colorScheme")
         assert dark == scheme
-        for part in ("html", "[data-testid=stMain]"):
-            wide = page.evaluate("p => {const e = document.querySelector(p); return e.scrollWidth - e.clientWidth}",
-                                 part)
-            assert wide <= 0, (part, width)
+        assert not sideways(page), width
         found = [(finding["id"], node["target"][-1], node["html"][:200])
                  for finding in Axe().run(page).response["violations"] if finding["impact"] in ("serious", "critical")
                  for node in finding["nodes"]]

@@ -48,6 +48,19 @@ def open_page(tmp_path, monkeypatch):
     return run
 
 
+def drawn(app):
+    """The recipes in the leaderboard's pictures."""
+    traces = [trace for chart in app.get("plotly_chart") for trace in json.loads(chart.proto.spec)["data"]]
+    return {name for trace in traces for name in trace["y"]}
+
+
+def shapes():
+    """How a legend draws each marker; the dashboard's folder is on the path by now."""
+    from panels import SHAPES
+
+    return SHAPES
+
+
 def said(app):
     return " ".join(of.value for of in (*app.info, *app.caption)).replace("\\", "")
 
@@ -73,6 +86,10 @@ def test_the_leaderboard_has_numbers_verdicts_and_what_is_missing(store, open_pa
     assert app.dataframe[0].value["verdict"].tolist() == ["reference", "worse"]
     app.text_input(key="find").set_value("GS").run()
     assert list(app.dataframe[0].value["recipe"]) == ["gse"]
+    assert drawn(app) == {"gse"}
+    app.text_input(key="find").set_value("no such recipe").run()
+    assert not app.exception and not app.get("plotly_chart")
+    assert drawn(open_page("leaderboard", recipe="gse", find="base")) == {"baseline"}
 
 
 def test_with_one_seed_there_are_points_and_no_verdict(tmp_path, open_page):
@@ -108,6 +125,7 @@ def test_curves_follow_the_address(store, open_page):
     assert len(app.get("plotly_chart")) == 4
     legend = app.get("html")[0].proto.body
     assert legend.count("role=listitem") == 2 and "> gse</span>" in legend and quote(LOOKS["gse"].colour) in legend
+    assert quote(shapes()[LOOKS["gse"].marker]) in legend and not open_page("leaderboard").get("html")
 
 
 def test_overfitting_says_what_going_on_cost(tmp_path, open_page):
@@ -115,6 +133,8 @@ def test_overfitting_says_what_going_on_cost(tmp_path, open_page):
     board = open_page("overfitting").dataframe[1].value
     row = board.iloc[0]
     assert (row["best epoch on dev"], row["going on cost"], row["gap"]) == (1, pytest.approx(0.1), pytest.approx(0.4))
+    legend = open_page("overfitting").get("html")[0].proto.body  # train is an open marker, dev a filled one
+    assert legend.count("role=listitem") == 3 and quote("fill='none'") in legend
 
 
 def test_gradients_say_why_there_is_nothing(tmp_path, open_page):
@@ -150,6 +170,7 @@ def test_panels_are_the_figures_parts_with_words():
     assert [part.layout.title.text for part in parts] == list(figures.SCORE_NAMES.values())
     assert [len(part.data) for part in parts] == [2] * 4 and all(part.layout.xaxis.title.text for part in parts)
     assert "gse ends at 0.7 (epoch 2), the highest; baseline ends at 0.5" in panels.said(parts[0])
+    assert all(isinstance(part.to_plotly_json()["layout"]["template"], dict) for part in parts)  # no mere name
     assert {len(part.layout.shapes) for part in panels.panels(figures.overfit(runs, "gse"))} == {1}
     assert panels.panels(figures.curves(runs, "nothing")) == []
     assert np.allclose(panels.numbers(whole, "epoch").query("line == 'gse'")["mean"], [0.4, 0.7] * 4)

@@ -99,6 +99,12 @@ def test_a_pair_is_answered_by_two_runs_side_by_side(page, store):
     assert len({figure["data"][0]["zmax"] for figure in shown(at)[2:]}) == 1  # one scale of colours
 
 
+def test_an_address_without_a_first_sentence_opens_as_it_was(page, store):
+    assert page().text_input(key="say").value == "The film is not good."
+    at = page(**{"and": "How far is it?"})
+    assert at.text_input(key="say").value == "" and not at.metric
+
+
 def test_an_example_fills_both_sentences_and_says_what_to_watch(page, store):
     at = page()
     next(button for button in at.button if button.label == "Word order").click().run()

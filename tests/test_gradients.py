@@ -436,5 +436,10 @@ def test_separate_takes_a_step_a_batch_whatever_is_drawn(tiny, tiny_data, sampli
     """So lines by updates may be compared: `figures.curves(x="updates")` counts three an iteration."""
     training = fit(dataclasses.replace(tiny, sampling=sampling, updates=("separate",), epochs=1, iterations=6),
                    data=tiny_data, progress=False)
+    taken, gradient = [], training._gradient
+    training._gradient = lambda passes, name: taken.append(passes[0][name]) or gradient(passes, name)
     list(training)
+    assert [len(rows) for rows in taken] == [8] * 18
+    for one, two in itertools.pairwise(taken):
+        assert one.task != two.task or set(one.ids) != set(two.ids), "a batch was taken twice"
     assert max(state["step"] for state in training.optimizer.state.values()) == 18

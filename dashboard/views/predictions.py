@@ -101,7 +101,7 @@ def _texts() -> list[str]:
     with st.container(horizontal=True):
         for name, (first, second, _) in EXAMPLES.items():
             st.button(name, on_click=st.session_state.update, args=({"say": first, "and": second},))
-    if "say" not in st.session_state and "say" not in st.query_params:
+    if "say" not in st.session_state and not {"say", "and"} & set(st.query_params):
         st.session_state["say"] = EXAMPLES["Negation"][0]
     typed = [st.text_input("Sentence", key="say", bind="query-params"),
              st.text_input("A second one, for paraphrase and similarity", key="and", bind="query-params")]

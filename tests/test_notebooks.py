@@ -1,16 +1,20 @@
 """Every notebook runs from top to bottom in a fresh kernel, says nothing unasked, and is committed readable."""
 
+import base64
+import io
 import re
 import sys
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import pytest
+from PIL import Image
 
 HERE = Path(__file__).resolve().parent.parent / "notebooks"
 sys.path.insert(0, str(HERE))
 
-from execute import NOTEBOOKS, execute, figures  # noqa: E402
+from execute import NOTEBOOKS, PLOTLY, execute, figures  # noqa: E402
 
 names = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 MOST_BYTES = 400_000
@@ -58,6 +62,17 @@ def test_it_is_committed_with_outputs_that_any_reader_shows(path):
     assert not [texts(output)[:300] for output in outputs(notebook) if output.get("name") == "stderr"]
     # no path of the machine that made them
     assert not re.search(r"(?<![\w.])/(home|root|tmp|work|Users)/", " ".join(map(texts, outputs(notebook))))
+
+
+@names
+def test_a_line_has_its_own_colour_in_the_static_picture_too(path):
+    for figure in figures(nbformat.read(path, as_version=4)):
+        picture = Image.open(io.BytesIO(base64.b64decode(figure["image/png"]))).convert("RGB")
+        there = np.array([colour for _, colour in picture.getcolors(1 << 16)])
+        lines = {line.get("line", {}).get("color") for line in figure[PLOTLY]["data"] if line.get("name")} - {None}
+        for line in lines:
+            wanted = np.array([int(line[i : i + 2], 16) for i in (1, 3, 5)])
+            assert np.abs(there - wanted).sum(1).min() < 40, line  # the nearest two of ours are 82 apart
 
 
 @names

@@ -75,7 +75,9 @@ def curves(runs: pd.DataFrame, metric: str = "score", split: str = "dev", x: str
     if x in ("updates", "epoch"):
         settings = {text: json.loads(text) for text in about["settings"].unique()}
         iterations = shown["settings"].map({text: of.get("iterations") for text, of in settings.items()})
-        updates = shown["settings"].map({text: _steps_an_iteration(of) for text, of in settings.items()}).astype(float)
+        steps = {text: sum(3 if update == "separate" else 1 for update in of.get("updates") or ["sum"])
+                 for text, of in settings.items()}  # an iteration's; `separate` takes one for each of its three batches
+        updates = shown["settings"].map(steps).astype(float)
         epochs = shown["step"] / pd.to_numeric(iterations, errors="coerce")  # with its part, where rows lie within one
         shown = shown.assign(updates=shown["step"] * updates, epoch=epochs.fillna(shown["epoch"]))
     names = SHORT | PAIR_NAMES | {"all": "all tasks"}
@@ -307,10 +309,6 @@ def _differences(runs: pd.DataFrame) -> dict[str, str]:
 
 def _gap(shown: pd.DataFrame) -> float:  # train minus dev at the last epoch, means over seeds
     return best_epoch(shown[shown["split"] == "train"])[2] - best_epoch(shown[shown["split"] == "dev"])[2]
-
-
-def _steps_an_iteration(settings: Mapping) -> int:  # `separate`: a step for each of its three batches
-    return sum(3 if update == "separate" else 1 for update in settings.get("updates") or ["sum"])
 
 
 def _range(values: pd.Series, to: str = "-") -> str:

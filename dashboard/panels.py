@@ -18,8 +18,7 @@ SHAPES = dict(zip(MARKERS, (
     "M-5-4V4L5-4V4z", "M-4-5H4L-4 5H4z", "M-5 0L4-5V5z", "M5 0L-4-5V5z"), strict=True))
 DASHES = {"dash": "9 9", "dot": "3 3", "dashdot": "9 3 3 3", "longdash": "15 15"}
 LEGEND = ("<div role=list aria-label=Legend style='display:flex; flex-wrap:wrap; gap:.2rem 1.2rem; font-size:.9rem; "
-          "overflow-wrap:anywhere'>"
-          "{}</div>")
+          "overflow-wrap:anywhere'>{}</div>")
 SAMPLE = ("<svg xmlns='http://www.w3.org/2000/svg' width='30' height='12' viewBox='-15 -6 30 12'>"
           "<path d='M-15 0H15' stroke='{colour}' stroke-width='2' stroke-dasharray='{dash}'/>"
           "<path d='{shape}' fill='{fill}' stroke='{colour}'/></svg>")

@@ -185,9 +185,9 @@ def _differs(answer: Any, right: Any) -> str:
 
 
 def _like(wrong: Callable, exercise: Any, answers: list[Any]) -> bool:
-    """Whether all answers are those of this mistake, or the same kinds of exceptions."""
+    """Whether all answers, or exceptions, are those of this mistake."""
     theirs = [_called(wrong, given)[0] for given in exercise.cases.values()]
-    return not any(type(a) is not type(b) if isinstance(a, Exception) or isinstance(b, Exception) else _differs(a, b)
+    return not any(repr(a) != repr(b) if isinstance(a, Exception) or isinstance(b, Exception) else _differs(a, b)
                    for a, b in zip(answers, theirs, strict=True))
 
 

@@ -67,6 +67,11 @@ def test_an_unknown_mistake_gets_the_case_and_both_numbers():
     assert "it returns 0.25; 0.6412 is right" in found and "sst = 0.512, qqp = 0.731, sts = 0.361" in found
 
 
+def test_an_exception_that_is_no_typical_mistakes_is_told_as_it_is():
+    found = teach.check("last_pool", lambda hidden, lengths: [][9])
+    assert "it raises IndexError: list index out of range" in found and "cumsum" not in found
+
+
 def test_an_unknown_name_is_an_error_that_names_the_nearest():
     with pytest.raises(lab.LabError, match="did you mean 'pcgrad'"):
         teach.check("pcgradd", max)

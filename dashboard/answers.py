@@ -1,4 +1,4 @@
-"""What the pages on predictions share: runs by name, their examples, and the data that they were made with."""
+"""What the pages on predictions share: runs by name, their predictions, and the data that they were made with."""
 
 import contextlib
 from pathlib import Path
@@ -7,34 +7,34 @@ import pandas as pd
 import streamlit as st
 from choices import Chosen, plain
 
-from lab.comparison import ask_again, predictions, probabilities
-from lab.data import Data, checkout, find_data, load_data
+from lab.data import SCORES, TASK_NAMES, Data, checkout, find_data, load_data
 from lab.errors import LabError
-from lab.figures import SCORES, SHORT, made_from
-from lab.looks import rank
-from lab.runs import Run, shown_store
-from lab.tables import NOTES
+from lab.figures.styles import rank
+from lab.results.comparison import compute_probabilities, predictions, probabilities
+from lab.results.tables import NOTES
+from lab.runs.folder import Run, shown_store
+from lab.runs.frames import provenance
 
-AGAIN = 1000  # examples of QQP whose probabilities are computed from a checkpoint: all of dev would take minutes
+QQP_ROWS = 1000  # examples whose probabilities are computed from a checkpoint: all of dev would take minutes
 
 
-def runs_of(of: Chosen) -> pd.DataFrame:
-    """The chosen runs, a row a run by its name: seed, state and the label of its recipe; in the order of Table 1."""
-    about = of.runs.drop_duplicates("run").astype({"run": str, "label": str})
+def runs_of(selection: Chosen) -> pd.DataFrame:
+    """The chosen runs by name, with label, seed and state, in the order of Table 1."""
+    about = selection.runs.drop_duplicates("run").astype({"run": str, "label": str})
     about = about.assign(rank=about["label"].map(rank)).sort_values(["rank", "seed", "run"])
     return about.set_index("run")[["label", "seed", "state"]]
 
 
-def say_what(of: Chosen, names: list[str]) -> None:
-    """What pictures of these runs are made from, and what must be known of such."""
-    runs = of.runs[of.runs["run"].isin(names)]
-    st.caption(plain(made_from(runs)))
+def provenance_caption(selection: Chosen, names: list[str]) -> None:
+    """A caption on what figures of these runs are made from, with the warnings that go with it."""
+    runs = selection.runs[selection.runs["run"].isin(names)]
+    st.caption(plain(provenance(runs)))
     for note in {*runs["data"].unique(), *runs["protocol"].unique()} & {"sample", "smoke"}:
         st.caption(f":material/info: {plain(NOTES[note])}")
 
 
-def opened(name: str) -> Run:
-    """A run of the store. LabError: it is gone."""
+def open_run(name: str) -> Run:
+    """A run of the store. LabError: it is no longer there."""
     run = Run(shown_store()[0] / name)
     if not (run.folder / "experiment.json").is_file():
         raise LabError(f"run {name} is no longer in the store")
@@ -46,17 +46,17 @@ def has_predictions(name: str) -> bool:
 
 
 def stamps(folder: Path, pattern: str) -> tuple:
-    """What changes when one of these files does: a key for what was read from them."""
+    """A cache key for what was read from these files: it changes when one of them does."""
     found = []
     for file in sorted(folder.glob(pattern)):
-        with contextlib.suppress(OSError):  # gone while we looked
+        with contextlib.suppress(OSError):  # the file has just been removed
             stat = file.stat()
             found.append((str(file), stat.st_mtime_ns, stat.st_size))
     return tuple(found)
 
 
 def data_of(run: Run) -> tuple[Data | None, str]:
-    """The data that a run was made with, from the user's folder or the bundled sample; else a line on why not."""
+    """The data that a run was made with, from the user's folder or the bundled sample; else None and the reason."""
     about = run.config.get("data")
     about, why = about if isinstance(about, dict) else {}, ""
     for place in (None, checkout() / "data" / "sample"):
@@ -73,26 +73,27 @@ def data_of(run: Run) -> tuple[Data | None, str]:
                   f"({about.get('fingerprint')}), whose folder LAB_DATA names. {why}")
 
 
-def examples(run: Run, task: str, weights: str, data: Data | None, again: bool = False) -> tuple[pd.DataFrame, str]:
-    """`comparison.predictions`, with p0, p1 ... and confidence, the answer's share, where they are known; else why not.
+def examples(run: Run, task: str, weights: str, data: Data | None, compute: bool = False) -> tuple[pd.DataFrame, str]:
+    """`comparison.predictions` with the probabilities p0, p1, ... and confidence, the probability of the answer.
 
-    again: compute what was not kept from the checkpoint. LabError: no predictions.
+    The text says why there are no probabilities. compute: from the checkpoint, where the run has not written them.
+    LabError: there are no predictions.
     """
-    return _examples(str(run.folder), task, weights, data, again, stamps(run.folder, f"p*/{weights}/*-dev-*.csv"))
+    return _examples(str(run.folder), task, weights, data, compute, stamps(run.folder, f"p*/{weights}/*-dev-*.csv"))
 
 
-def scores(of: Chosen, names: list[str], weights: str = "last") -> pd.DataFrame:
-    """A row a task: each run's score on all of dev with these weights; of an unfinished run, after its last epoch."""
-    runs, found = of.runs[of.runs["metric"] == of.runs["task"].map(SCORES)], {}
+def scores(selection: Chosen, names: list[str], weights: str = "last") -> pd.DataFrame:
+    """The scores of each run on all of dev, tasks in rows; of an unfinished run, the scores after its last epoch."""
+    runs, found = selection.runs, {}
+    runs = runs[runs["metric"] == runs["task"].map(SCORES)]
     for name in names:
         mine = runs[(runs["run"] == name) & runs["split"].isin(["dev_full", "dev"])]
         whole = mine[mine["split"] == "dev_full"]
         keep = "first" if weights == "best" and len(whole) else "last"  # the best epoch is never after the last
         mine = (whole if len(whole) else mine).sort_values("step").drop_duplicates("task", keep=keep)
         found[name] = mine.set_index(mine["task"].astype(str))["value"]
-    words = SHORT | {"all": "overall"}
-    # no run can have a name with a space, so the first column has one
-    return pd.DataFrame(found).reindex(list(words)).rename(index=words).rename_axis("score of").reset_index()
+    # The name of the first column has a space, so it cannot be that of a run.
+    return pd.DataFrame(found).reindex(list(TASK_NAMES)).rename(index=TASK_NAMES).rename_axis("score of").reset_index()
 
 
 @st.cache_resource(max_entries=2, show_spinner="Reading the texts ...")
@@ -102,7 +103,7 @@ def _read(folder: str, stamps: tuple) -> Data:
 
 @st.cache_resource(max_entries=16, show_spinner="Reading predictions ...",
                    hash_funcs={Data: lambda data: data.fingerprint})
-def _examples(folder: str, task: str, weights: str, data: Data | None, again: bool,
+def _examples(folder: str, task: str, weights: str, data: Data | None, compute: bool,
               stamps: tuple) -> tuple[pd.DataFrame, str]:
     run = Run.open(folder)
     table, why = predictions(run, task, data, weights=weights).assign(confidence=float("nan")), ""
@@ -111,10 +112,10 @@ def _examples(folder: str, task: str, weights: str, data: Data | None, again: bo
     try:
         shares = probabilities(run, task, weights=weights)
     except LabError as error:
-        if not again or data is None:
+        if not compute or data is None:
             return table, str(error)
         try:
-            shares = ask_again(run, task, data, weights=weights, rows=AGAIN if task == "qqp" else None)
+            shares = compute_probabilities(run, task, data, weights=weights, rows=QQP_ROWS if task == "qqp" else None)
         except LabError as reason:
             return table, str(reason)
     shares = table[["id"]].merge(shares, on="id", how="left").drop(columns="id")
@@ -122,5 +123,6 @@ def _examples(folder: str, task: str, weights: str, data: Data | None, again: bo
     return table.join(shares).assign(confidence=shares.to_numpy()[range(len(table)), place]), why
 
 
-def excuse(error: Exception | str) -> None:
+def notice(error: Exception | str) -> None:
+    """Say on the page why something is not shown."""
     st.info(plain(error))

@@ -1,11 +1,11 @@
-"""The dashboard: streamlit run dashboard/app.py. One line a page here, one file a page in views/."""
+"""The dashboard: `streamlit run dashboard/app.py`. Each page has a line here and a file in views/."""
 
 import streamlit as st
 from choices import plain, sidebar
 
 from lab import LabError
 
-# a page icon of the material kind would be asked of another host; an emoji is drawn by the browser
+# An emoji as the page icon: a material icon would be fetched from another host.
 st.set_page_config(page_title="minBERT lab", page_icon="🧪", layout="wide")
 page = st.navigation([
     st.Page("views/leaderboard.py", title="Leaderboard", icon=":material/leaderboard:", default=True),

@@ -1,7 +1,7 @@
-"""What all pages share: the store, read once and then only where it grew, and the choices in the sidebar.
+"""What all pages share: the run store, of which only new rows are read, and the choices in the sidebar.
 
-Every choice is a widget bound to the address, so that a link opens the same view. A page goes: choose, stop if nothing
-is chosen, draw.
+Every choice is a widget bound to the address of the page, so that a link opens the same view. A page lets the user
+choose, stops if nothing is chosen, and draws.
 """
 
 import threading
@@ -12,91 +12,93 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from lab import tables
 from lab.data import checkout
-from lab.looks import rank
-from lab.records import Store, told_apart
-from lab.runs import shown_store
+from lab.figures.styles import rank
+from lab.results import tables
+from lab.runs.folder import shown_store
+from lab.runs.frames import line_labels
+from lab.runs.records import Store
 
-LOOK_EVERY = 3  # seconds between two looks at the store
-FEW = 3  # lines about ended runs that the sidebar shows at once; more are folded
+POLL_EVERY = 3  # seconds
+FEW = 3  # messages about ended runs that the sidebar shows unfolded; more are folded
 
 
 class Chosen(NamedTuple):
-    """The runs that the sidebar leaves: alike in data, encoder and protocol."""
+    """The runs that are chosen in the sidebar. They share data, encoder and protocol."""
 
     runs: pd.DataFrame  # as `lab.load_runs`, with the label of each run's line
     labels: list[str]  # of their lines, in the order of Table 1
 
 
-class _Look(NamedTuple):
+class Snapshot(NamedTuple):
     """The store at one moment."""
 
     runs: pd.DataFrame
-    seen: tuple[str, int]  # folder and version: differ when anything has changed
+    version: tuple[str, int]  # of the folder: another one as soon as anything has changed
     status: dict[str, dict]
     unreadable: dict[str, str]
 
 
 @st.cache_resource(show_spinner="Reading the run store ...")
 def _store(folder: str) -> tuple[Store, threading.Lock]:
-    """One for all visitors."""
+    """The store and its lock, shared by all visitors."""
     store = Store(Path(folder))
     store.frame()
     return store, threading.Lock()
 
 
-def _look() -> _Look:
+def snapshot() -> Snapshot:
+    """The store as it is now."""
     folder = str(shown_store()[0])
     store, lock = _store(folder)
     with lock:
-        return _Look(store.frame(), (folder, store.version), store.status, store.unreadable)
+        return Snapshot(store.frame(), (folder, store.version), store.status, store.unreadable)
 
 
 def all_runs() -> pd.DataFrame:
-    """Every record of the store as it is now: the same object as long as nothing was added."""
-    return _look().runs
+    """Every record of the store as it is now; the same object as before if nothing was added."""
+    return snapshot().runs
 
 
 def sidebar() -> None:
-    """The choices that all pages share, and what trains now."""
-    look, (folder, note) = _look(), shown_store()
+    """The choices that all pages share, and the runs that are being trained."""
+    now, (folder, note) = snapshot(), shown_store()
     with st.sidebar:
         if note:
             st.info(plain(note))
-        if groups := _groups(look.runs):
-            of = groups[st.selectbox("Made from", list(groups), key="from", bind="query-params")]
-            _keep_recipes(of)
-            st.multiselect("Recipes", sorted(set(of["label"]), key=rank), key="recipe", bind="query-params",
+        if groups := _groups(now.runs):
+            about = groups[st.selectbox("Made from", list(groups), key="from", bind="query-params")]
+            _keep_recipes(about)
+            st.multiselect("Recipes", sorted(set(about["label"]), key=rank), key="recipe", bind="query-params",
                            placeholder="all")
-        st.session_state["drawn-anew"] = True
-        _watch(look.seen)
+        st.session_state["page-run"] = True
+        _watch(now.version)
         own = folder.is_relative_to(checkout())
         st.caption(f"Run store: {plain(folder.relative_to(checkout()) if own else folder)}")
 
 
 def chosen(every: bool = False) -> Chosen:
-    """The runs that the sidebar leaves; stops the page with a word on what to do where there are none.
+    """The runs that are chosen in the sidebar. Where there are none, the page says what to do and stops.
 
-    every: all recipes that may stand beside them, whichever are chosen.
+    every: all recipes of the group, whichever are chosen.
     """
-    look = _look()
-    groups = _groups(look.runs)
+    now = snapshot()
+    groups = _groups(now.runs)
     if not groups:
         st.info("No runs yet. `lab train baseline` makes one in a few minutes; `lab ablate quick` makes five.")
         st.stop()
-    of = groups.get(st.session_state.get("from"), next(iter(groups.values())))
-    picked = (not every and st.session_state.get("recipe")) or list(of["label"])
-    of = of[of["label"].isin(picked)]
-    if of.empty:
+    about = groups.get(st.session_state.get("from"), next(iter(groups.values())))
+    picked = (not every and st.session_state.get("recipe")) or list(about["label"])
+    about = about[about["label"].isin(picked)]
+    if about.empty:
         st.info("None of the chosen recipes is among these runs. Choose others on the left.")
         st.stop()
-    return Chosen(_part(look.runs, look.seen, tuple(of["run"]), tuple(of["label"])),
-                  sorted(of["label"].unique(), key=rank))
+    return Chosen(_part(now.runs, now.version, tuple(about["run"]), tuple(about["label"])),
+                  sorted(about["label"].unique(), key=rank))
 
 
 def draw(figure: go.Figure, key: str, alt: str, table: pd.DataFrame | None = None) -> None:
-    """A picture with words for those who do not see it, and the numbers behind it."""
+    """Draw a figure with its text alternative, and the table of the numbers behind it."""
     st.plotly_chart(figure, key=key, alt=alt, config={"displaylogo": False, "showSendToCloud": False})
     if table is not None:
         with st.expander("The numbers behind this picture"):
@@ -104,22 +106,22 @@ def draw(figure: go.Figure, key: str, alt: str, table: pd.DataFrame | None = Non
 
 
 def plain(text: object) -> str:
-    """A text from a file, for a place that would read Markdown in it."""
-    text = str(text).encode("utf-8", "replace").decode()  # half of a surrogate pair cannot be sent
+    """A text from a file, escaped for a place that reads Markdown."""
+    text = str(text).encode("utf-8", "replace").decode()  # a lone surrogate cannot be sent
     return "".join(f"\\{c}" if c in "\\`*_{}[]()<>#+-.!|~:$&" else c for c in text)
 
 
 def _groups(runs: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """A row a run, with its line's label, by what may stand in one picture, under words for it; largest group first."""
+    """The groups of comparable runs by name, the largest first: a frame with a row for each run, and its label."""
     about = runs.drop_duplicates("run").reset_index(drop=True)
     parts = sorted(about.groupby(tables.ALIKE, observed=True), key=lambda part: -len(part[1]))
-    return {f"{encoder} · {protocol} · {data} ({fingerprint})": part.assign(label=told_apart(part))
+    return {f"{encoder} · {protocol} · {data} ({fingerprint})": part.assign(label=line_labels(part))
             for (data, fingerprint, encoder, protocol), part in parts}
 
 
-def _keep_recipes(of: pd.DataFrame) -> None:
-    """Choices follow their runs: a line is called otherwise once a run with other settings shares its name."""
-    runs_of = {label: set(part["run"]) for label, part in of.groupby("label")}
+def _keep_recipes(about: pd.DataFrame) -> None:
+    """Rename chosen recipes whose label has changed, as it does once a run with other settings has the same name."""
+    runs_of = {label: set(part["run"]) for label, part in about.groupby("label")}
     before, chosen = st.session_state.get("runs-of", {}), st.session_state.get("recipe", [])
     if gone := set(chosen) - set(runs_of):
         theirs = set().union(*(before.get(label, ()) for label in gone))
@@ -128,27 +130,28 @@ def _keep_recipes(of: pd.DataFrame) -> None:
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
-def _part(_runs: pd.DataFrame, seen: tuple[str, int], names: tuple[str, ...], labels: tuple[str, ...]) -> pd.DataFrame:
-    """The records of these runs, labelled; cached, since every page and every change of a choice asks for it."""
+def _part(_runs: pd.DataFrame, version: tuple[str, int], names: tuple[str, ...],
+          labels: tuple[str, ...]) -> pd.DataFrame:
+    """The records of these runs with their labels. Cached, since each page needs it after each change of a choice."""
     part = _runs if len(names) == _runs["run"].nunique() else _runs[_runs["run"].isin(names)]
-    of = pd.Categorical(pd.Series(labels, index=list(names)).reindex(part["run"].cat.categories))
-    return part.assign(label=of.take(part["run"].cat.codes.to_numpy()))
+    label = pd.Categorical(pd.Series(labels, index=list(names)).reindex(part["run"].cat.categories))
+    return part.assign(label=label.take(part["run"].cat.codes.to_numpy()))
 
 
-@st.fragment(run_every=LOOK_EVERY)
-def _watch(seen: tuple[str, int]) -> None:
-    """What trains now, and what ended before its end; draws the page anew when the store has changed."""
-    look = _look()
-    if not st.session_state.pop("drawn-anew", False) and look.seen != seen:
+@st.fragment(run_every=POLL_EVERY)
+def _watch(version: tuple[str, int]) -> None:
+    """The runs that are being trained and those that ended early. Reruns the page when the store has changed."""
+    now = snapshot()
+    if not st.session_state.pop("page-run", False) and now.version != version:
         st.rerun()
     ended = []
-    for run, status in look.status.items():
+    for run, status in now.status.items():
         if status.get("state") == "running":
             step, total = _count(status.get("step")), max(1, _count(status.get("total")))
             st.progress(min(step, total) / total, text=f"{plain(run)}: {step} of {total}")
         elif status.get("state") == "stopped":
             ended.append(f"{plain(run)} stopped: no sign of life. `lab train ... --resume` goes on.")
-    ended += [f"{plain(run)} cannot be read: {plain(why)}" for run, why in look.unreadable.items()]
+    ended += [f"{plain(run)} cannot be read: {plain(why)}" for run, why in now.unreadable.items()]
     with st.container() if len(ended) <= FEW else st.expander(f"{len(ended)} runs stopped or unreadable", key="ended"):
         for line in ended:
             st.caption(line)

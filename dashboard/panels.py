@@ -1,16 +1,17 @@
-"""A picture's panels beside each other, below each other on a narrow screen, under one legend."""
+"""Panels beside each other, below each other on a narrow screen, under one legend."""
 
+from collections.abc import Mapping, Sequence
+from typing import Any
 from urllib.parse import quote
 
 import pandas as pd
-import plotly.graph_objects as go
 import streamlit as st
 from choices import draw
 
-from lab.looks import MARKERS
-from lab.panels import panels, said
+from lab.figures.panels import Panel, describe, legend, standalone
+from lab.figures.styles import MARKERS
 
-# A legend's lines, 30 wide, as plotly draws them: a marker is a path around (0, 0), a dash lengths on and off.
+# A legend's lines, 30 wide, as plotly draws them: a marker is a path around (0, 0), a dash is lengths on and off.
 SHAPES = dict(zip(MARKERS, (
     "M-4 0a4 4 0 1 0 8 0a4 4 0 1 0-8 0z", "M-4-4h8v8h-8z", "M0-5L5 0L0 5L-5 0z", "M0-5L5 4H-5z", "M0 5L5-4H-5z",
     "M-5-3L-3-5L0-2L3-5L5-3L2 0L5 3L3 5L0 2L-3 5L-5 3L-2 0z", "M-1.5-5h3v3.5h3.5v3h-3.5v3.5h-3v-3.5h-3.5v-3h3.5z",
@@ -25,24 +26,23 @@ SAMPLE = ("<svg xmlns='http://www.w3.org/2000/svg' width='30' height='12' viewBo
 ENTRY = "<span role=listitem><img alt='' src=\"data:image/svg+xml,{}\"> {}</span>"
 
 
-def draw_panels(figure: go.Figure, key: str, columns: int, table: pd.DataFrame | None = None) -> None:
-    """Every panel with its own words for those who do not see it; `table`, the numbers behind them all."""
-    found = panels(figure)
-    if entries := "".join(_entry(trace) for trace in figure.data if trace.name and trace.showlegend is not False):
+def draw_panels(panels: Sequence[Panel], key: str, columns: int, table: pd.DataFrame | None = None) -> None:
+    """Draw each panel with its text alternative; `table` holds the numbers behind all of them."""
+    if entries := "".join(_entry(trace) for trace in legend(panels).values()):
         st.html(LEGEND.format(entries))
-    for first in range(0, len(found), columns):
-        for place, panel in zip(st.columns(columns), found[first : first + columns], strict=False):
+    for first in range(0, len(panels), columns):
+        for place, panel in zip(st.columns(columns), panels[first : first + columns], strict=False):
             with place:
-                draw(panel, f"{key}-{panel.layout.title.text.split('<br>')[0]}", said(panel))
+                draw(standalone(panel, panels), f"{key}-{panel.title.split('<br>')[0]}", describe(panel))
     if table is not None:
         with st.expander("The numbers behind these pictures"):
             st.dataframe(table, key=f"{key}-numbers", hide_index=True, placeholder="n/a")
 
 
-def _entry(trace: go.Scatter) -> str:
-    """A line's look and name; the name of a trace is escaped already, for plotly reads HTML in it too."""
-    symbol, colour = trace.marker.symbol or "", trace.line.color
-    sample = SAMPLE.format(colour=colour, dash=DASHES.get(trace.line.dash, "none"),
+def _entry(trace: Mapping[str, Any]) -> str:
+    """The sample and the name of a line. The name of a trace is escaped already, since plotly too reads HTML in it."""
+    symbol, line = trace.get("marker", {}).get("symbol", ""), trace["line"]
+    sample = SAMPLE.format(colour=line["color"], dash=DASHES.get(line["dash"], "none"),
                            shape=SHAPES.get(symbol.removesuffix("-open"), ""),
-                           fill="none" if symbol.endswith("-open") else colour)
-    return ENTRY.format(quote(sample), trace.name)
+                           fill="none" if symbol.endswith("-open") else line["color"])
+    return ENTRY.format(quote(sample), trace["name"])

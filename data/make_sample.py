@@ -1,18 +1,22 @@
-"""Write data/sample/: three toy tasks in the course's CSV layout, made from a small grammar of our own.
+"""Write data/sample/: three toy data sets in the course's CSV layout, generated from a small grammar.
 
-Why: everyone can run the lab at once, without the real sets (which are not ours to publish), and see training,
-overfitting, and better and worse heads. It is a toy: no number made from it says anything about the real sets.
-How: the tables below hold all the wording. Two marks are all there is to know:
-  *  only dev may use it: a word, a synonym, a sentence pattern or a whole topic. About a third are starred.
-  =  joins wordings of one meaning: a pair may say "by bike" on one side and "by bicycle" on the other.
-SST: a class 0-4 is drawn, then a pattern of this class is filled. Praise and blame occur in every class: "hardly
-     dull" is 3, "charming, but ..." is 1. 8 % of the labels move to a neighbouring class.
-QQP: a meaning is a topic, one of its questions, and a filler for each slot. A duplicate says the same meaning in
-     another way. Of the rest, many keep most words and change one filler, two roles or the question; others share
-     nothing. 4 % of the labels are flipped.
-STS: the same, graded by what changes: 5 nothing, 4 the circumstance, 3 who or what, 2 the action or both who and
-     what, 1 all but the topic, 0 the topic. Either sentence alone says nothing about the score.
-Usage: python data/make_sample.py [--out DIR]      (standard library only; the same bytes each time)
+Purpose: everyone can run the lab immediately, without the real data sets (which may not be published here), and see
+training, overfitting, and better and worse heads. The sample is a toy: no number from it says anything about the real
+data sets.
+
+All wording is in the tables below, which use two marks:
+  *  reserved for dev: a word, a synonym, a sentence pattern or a whole topic. About a third are starred.
+  =  separates wordings with the same meaning: a pair may have "by bike" in one sentence, "by bicycle" in the other.
+
+SST: choose a class from 0 to 4, then fill a pattern of this class. Positive and negative words occur in every class:
+     "hardly dull" is 3, "charming, but ..." is 1. 8 % of the labels are moved to a neighbouring class.
+QQP: a meaning is a topic, one of its questions, and a filler for each slot. A duplicate expresses the same meaning in
+     another way. Of the others, many keep most words and change one filler, two roles or the question; the rest have
+     nothing in common. 4 % of the labels are flipped.
+STS: the same, with a score for what changes: 5 nothing, 4 the circumstance, 3 who or what, 2 the action or both who
+     and what, 1 everything but the topic, 0 the topic. One sentence of a pair alone does not reveal the score.
+
+Usage: python data/make_sample.py [--out DIR]      (standard library only; the output is always the same)
 """
 
 import argparse
@@ -28,10 +32,10 @@ FILES = {  # task: (file stem, rows in train, rows in dev, columns after the id)
     "qqp": ("quora", 1600, 400, ["sentence1", "sentence2", "is_duplicate"]),
     "sts": ("sts", 400, 220, ["sentence1", "sentence2", "similarity"]),
 }
-Table = dict[str, list[str]]  # symbol: options; a symbol "?0", "?1" .. is a question, its options are its wordings
-Meaning = dict[str, str]  # "topic", "?" (the question) and a filler for each slot
+Table = dict[str, list[str]]  # symbol: options; a symbol "?0", "?1", ... is a question, its options its wordings
+Meaning = dict[str, str]  # "topic", "?" (the question), and a filler for each slot
 
-# SST. "#" stands for the class: part3 is `part` with "#" = 3. Class patterns are 0 to 4, those of every class `any`.
+# SST. "#" stands for the class: part3 is `part` with "#" = 3. Patterns 0 to 4 are for one class, `any` for all.
 SST = """
 film: film / movie / picture / drama / comedy / thriller / *sequel / *western / *costume piece / *feature
 one: the script / the plot / the acting / the dialogue / the ending / the pacing / the camera work / the music /
@@ -144,7 +148,7 @@ if: *in the heat = *in hot weather / *with flat feet / *on an empty stomach = *w
 ? is it unhealthy to take part in {race} / can it hurt my body to enter {race}
 """
 
-# STS. `do` is the action, `at` the circumstance; a [topic] begins with its set of sentence patterns, is or was.
+# STS. `do` is the action, `at` the circumstance; a [topic] starts with its set of sentence patterns, is or was.
 STS = """
 is: {who} is {do} {obj} {at}. / {at}, {who} is {do} {obj}. / there is {who} {do} {obj} {at}. /
   {who} can be seen {do} {obj} {at}. / *the picture shows {who} {do} {obj} {at}. / *someone films {who} {do} {obj} {at}.
@@ -186,7 +190,7 @@ at: *on a pier = *on a jetty / *at low tide / *in dense fog = *in thick fog / *b
 
 
 def parse(text: str) -> dict[str, Table]:
-    """Read tables as {topic: {symbol: options}}; what stands above the first [topic] is under ""."""
+    """Parse the tables into {topic: {symbol: options}}; the lines above the first [topic] are under ""."""
     topics = {"": (table := {})}
     for line in text.replace("\n  ", " ").strip().splitlines():
         if line.startswith("["):
@@ -200,7 +204,7 @@ def parse(text: str) -> dict[str, Table]:
 
 
 class Author:
-    """Writes rows of one task; holds the random state, and whether starred wording may be used."""
+    """Generates rows of one task; holds the random state, and whether starred wording may be used."""
 
     def __init__(self, seed: str, dev: bool, text: str) -> None:
         self.rng, self.dev, self.topics = random.Random(seed), dev, parse(text)
@@ -213,7 +217,7 @@ class Author:
         return self.rng.choice([o for o in options if o not in avoid and (self.dev or o[0] != "*")])
 
     def fill(self, text: str, used: set[str]) -> str:
-        """Replace each {symbol} by one of its options, and so on inside it; no phrase twice in a sentence."""
+        """Replace each {symbol} by one of its options, recursively; no phrase occurs twice in a sentence."""
 
         def expand(match: re.Match) -> str:
             name, level = match.groups()
@@ -233,7 +237,7 @@ class Author:
         return [sentence], str(label)
 
     def change(self, meaning: Meaning, slots: Iterable[str]) -> Meaning:
-        """The meaning with new fillers in these slots ("?": another question), none of them used in it before."""
+        """The meaning with new fillers in these slots ("?": another question), different from all it already has."""
         table = self.topics[meaning["topic"]]
         for slot in slots:
             options = [s for s in table if s[0] == "?"] if slot == "?" else table[slot.strip("2")]
@@ -248,7 +252,7 @@ class Author:
         return self.topics[meaning["topic"]][meaning["?"]]
 
     def say(self, left: Meaning, right: Meaning, same: float) -> list[str]:
-        """Both meanings as sentences, in random order; with probability `same` in the same wording, if they can be."""
+        """Both meanings as sentences, in random order; with probability `same` in the same wording, if possible."""
         one, options = self.pick(self.wordings(left)), self.wordings(right)
         two = one if one in options and self.rng.random() < same else self.pick(options, [one])
         texts = [re.sub(r"\{(\w+)\}", lambda m, said=said: self.pick(said[m[1]].split(" = ")).strip("*"), wording)
@@ -276,7 +280,7 @@ class Author:
 
 
 def write_sample(out: Path) -> None:
-    """Write the six files. Dev has no sentence of train, and no file has a row, or a pair in either order, twice."""
+    """Write the six files. Dev shares no sentence with train, and no file repeats a row, or a pair in either order."""
     out.mkdir(parents=True, exist_ok=True)
     for task, (stem, *sizes, columns) in FILES.items():
         seen: set[str] = set()

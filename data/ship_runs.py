@@ -17,7 +17,7 @@ from typing import Any
 
 from lab.errors import LabError
 from lab.experiment import RECIPES, Experiment
-from lab.runs import FORMAT, Run, checked_name, list_runs, shipped_root
+from lab.runs.folder import FORMAT, Run, checked_name, list_runs, shipped_root
 
 FILES = ("experiment.json", "metrics.jsonl", "status.json")
 MOST_BYTES = 8_000_000

@@ -1,4 +1,4 @@
-"""Pictures of the dashboard for the README: docs/dashboard-*.png, from the run store at hand, in the system's Chromium.
+"""Screenshots of the dashboard for the README: docs/dashboard-*.png, of the run store at hand, in the system's browser.
 
     make screenshots
 """
@@ -21,7 +21,7 @@ FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-backgroun
 
 
 def main() -> None:
-    """Start the dashboard, take the pictures, stop it."""
+    """Start the dashboard, take the screenshots, stop it."""
     chromium = shutil.which("chromium") or sys.exit("no Chromium here: apt-get install chromium")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -1,36 +1,42 @@
-"""minBERT lab: fine-tune minBERT on three tasks, every way the paper did, and see what each way is worth.
+"""minBERT lab: fine-tune minBERT on three tasks in the ways that a Stanford CS224N report compares.
 
-`lab.NAME` is a name below, or a module: `lab.tables`. Nothing is imported until it is used, so `lab --help` does not
-wait for torch.
+`lab.NAME` is one of the names below, or a module or folder of the package (`lab.tasks`, `lab.results`). Nothing is
+imported before it is used, so `lab --help` does not wait for torch.
 """
 
 import importlib
 import importlib.util
+from collections.abc import Callable, Mapping
 from typing import Any
 
-_HOME = {
+
+def public(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
+    """`__getattr__`, `__dir__` and `__all__` of a package whose public names are imported when they are first used.
+
+    homes: public name -> the module of the package that defines it. Modules of the package are attributes too.
+    """
+    def getattr_(name: str) -> Any:
+        if name in homes:
+            return getattr(importlib.import_module(f"{package}.{homes[name]}"), name)
+        if name.isidentifier() and not name.startswith("_") and importlib.util.find_spec(f"{package}.{name}"):
+            return importlib.import_module(f"{package}.{name}")
+        raise AttributeError(f"module {package!r} has no attribute {name!r}")
+
+    return getattr_, lambda: sorted(homes), list(homes)
+
+
+__getattr__, __dir__, __all__ = public(__name__, {
     "LabError": "errors",
+    "load_data": "data",
     "Bert": "bert", "BertConfig": "bert",
     "AdamW": "optim",
-    "load_data": "data",
-    "load_encoder": "weights",
-    "Smart": "smart", "Experiment": "experiment", "RECIPES": "experiment", "PROTOCOLS": "experiment",
-    "POOLINGS": "tasks", "STS_HEADS": "tasks", "overall_score": "evaluate", "predict": "evaluate",
-    "SAMPLERS": "batches", "COMBINERS": "gradients",
-    "fit": "train", "ablate": "ablation", "Pretraining": "pretrain", "pretrain_mlm": "pretrain",
-    "load_runs": "records", "leaderboard": "tables",
-    "compare_runs": "comparison", "paired_predictions": "comparison",
-}
-__all__ = [*_HOME, "figures"]
-
-
-def __getattr__(name: str) -> Any:
-    if name in _HOME:
-        return getattr(importlib.import_module(f"lab.{_HOME[name]}"), name)
-    if name.isidentifier() and not name.startswith("_") and importlib.util.find_spec(f"lab.{name}"):
-        return importlib.import_module(f"lab.{name}")
-    raise AttributeError(f"module 'lab' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+    "POOLINGS": "tasks", "STS_HEADS": "tasks",
+    "SAMPLERS": "batches", "COMBINERS": "gradients", "Smart": "smart",
+    "Experiment": "experiment", "RECIPES": "experiment", "PROTOCOLS": "experiment",
+    "load_encoder": "encoders",
+    "overall_score": "evaluate", "predict": "evaluate",
+    "fit": "train", "Pretraining": "pretrain", "pretrain_mlm": "pretrain", "ablate": "ablation",
+    "load_runs": "runs",
+    "leaderboard": "results", "compare_runs": "results", "paired_predictions": "results",
+})
+__all__ += ["figures", "teach"]

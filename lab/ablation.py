@@ -1,9 +1,9 @@
-"""Many experiments, each over several seeds, in worker processes that share the cores; stopped, it goes on.
+"""Ablations: many experiments, each with several seeds, in worker processes that share the cores. They resume.
 
     lab.ablate([lab.PROTOCOLS["laptop"](recipe) for recipe in lab.RECIPES.values()], seeds=3)
 
-A worker is this module run as a script. Jobs come to it as JSON lines on its standard input, and news of them goes back
-on its standard output. It lives as long as its input is open: however the parent ends, no worker trains on without it.
+A worker is this module run as a script. It reads jobs as JSON lines from its standard input and reports on them on its
+standard output. It ends when its input is closed, so that no worker outlives its parent, however the parent ends.
 """
 
 import _thread
@@ -27,33 +27,34 @@ from tqdm.auto import tqdm
 from lab.data import TASKS, Data, load_data
 from lab.errors import LabError
 from lab.experiment import Experiment
-from lab.records import load_runs
-from lab.runs import runs_root
-from lab.session import least, run_name
+from lab.runs.folder import Run, runs_root
+from lab.runs.records import load_runs
+from lab.train import fit, least, run_name
 
 if TYPE_CHECKING:
     import pandas as pd
 
 WORKER = (sys.executable, "-P", "-m", "lab.ablation")
-REFRESH = 1  # seconds between two looks of the progress bar
+REFRESH = 1  # seconds between two updates of the progress bar
 STOPS_WITHIN = 30  # seconds that a worker has to record that its run was stopped
+SEEDS = 3  # by default: the fewest from which intervals and verdicts follow
 
 
-def ablate(experiments: Iterable[Experiment], *, seeds: int = 3, workers: int = 1,
+def ablate(experiments: Iterable[Experiment], *, seeds: int = SEEDS, workers: int = 1,
            data: Data | str | Path | None = None, root: str | Path | None = None,
            progress: bool = True) -> "pd.DataFrame":
-    """Train every experiment with `seeds` seeds, its own and those after it; the metric rows of all of these runs.
+    """Train every experiment with `seeds` seeds, its own and the following ones; returns the metric rows of these runs.
 
-    Every recipe's first seed comes before any second one, so that a stopped ablation has compared something. Finished
-    runs are not trained again and stopped ones go on, so the same call after a crash does what is left. `workers`
-    processes share the cores evenly. LabError, once all others are finished: names the runs that failed, and why.
+    The first seed of every recipe is trained before any second one, so that a stopped ablation can already be compared.
+    Finished runs are not trained again and stopped ones are resumed, so the same call after a crash does what is left.
+    `workers` processes share the cores evenly. LabError, once all other runs are finished: which failed, and why.
     """
     if seeds < 1 or workers < 1:
         raise LabError(f"seeds and workers must be 1 or more, not {seeds} and {workers}")
     data = data if isinstance(data, Data) else load_data(data)
     experiments, store = list(experiments), runs_root(root).absolute()
     jobs = [replace(e, seed=e.seed + number) for number in range(seeds) for e in experiments]
-    jobs = {run_name(e, data): e for e in jobs}  # what is listed twice is one run
+    jobs = {run_name(e, data): e for e in jobs}  # an experiment that is listed twice is one run
     failed = _run_all(jobs, data, store, min(workers, len(jobs)), progress)
     if failed:
         raise LabError(f"{len(failed)} of {len(jobs)} runs failed, the others are finished: "
@@ -68,7 +69,7 @@ def cores() -> int:
 
 
 def work(e: Experiment, data: Data, step: int, finished: bool) -> int:
-    """How much of a run is done by an iteration, scoring included, in rows of one forward pass.
+    """How much of a run is done after an iteration, scoring included, in rows of one forward pass.
 
     A backward pass counts as two forward ones, and SMART makes three passes of each.
     """
@@ -81,7 +82,7 @@ def work(e: Experiment, data: Data, step: int, finished: bool) -> int:
 
 
 def _run_all(jobs: dict[str, Experiment], data: Data, store: Path, workers: int, progress: bool) -> dict[str, str]:
-    """Have workers train every job, by its run's name; the runs that failed, and why."""
+    """Have workers train every job, by the name of its run. Returns the runs that failed, and why."""
     waiting = [{"run": name, "experiment": e.to_json(), "data": str(data.folder), "root": str(store),
                 "threads": max(1, cores() // workers)} for name, e in jobs.items()]
     whole = {name: work(e, data, e.iterations * e.epochs, finished=True) for name, e in jobs.items()}
@@ -122,7 +123,7 @@ def _run_all(jobs: dict[str, Experiment], data: Data, store: Path, workers: int,
                 give_job(worker)
             if "step" in said:
                 amount = work(jobs[name], data, said["step"], said["finished"])
-                if name not in done:  # what an earlier call did says nothing about the speed of this one
+                if name not in done:  # the work of an earlier call says nothing about the speed of this one
                     bar.initial = earlier = earlier + amount
                 done[name] = amount
             elif name:
@@ -141,16 +142,16 @@ def _run_all(jobs: dict[str, Experiment], data: Data, store: Path, workers: int,
 
 
 def _hire(news: queue.SimpleQueue) -> subprocess.Popen:
-    """Start a worker; what it says, and None when it has ended, comes as `news` with it in front.
+    """Start a worker. Its reports go to `news` as (worker, report), and (worker, None) when it has ended.
 
-    In a session of its own, it does not get the terminal's Ctrl-C: when to stop is for the parent to say.
+    It has a session of its own and so does not receive the terminal's Ctrl-C: the parent tells it when to stop.
     """
     worker = subprocess.Popen(WORKER, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True,
                               env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)})
 
     def listen() -> None:
         for line in worker.stdout:
-            if line.startswith("{"):  # and is not what something else printed while Python started
+            if line.startswith("{"):  # other lines were printed by something else while Python started
                 news.put((worker, json.loads(line)))
         worker.wait()
         news.put((worker, None))
@@ -163,11 +164,11 @@ def _cause(code: int) -> str:
     if code >= 0:
         return f"its process ended with exit code {code}"
     hint = ", as happens where memory runs out" if -code == 9 else ""
-    return f"its process was ended by signal {-code}{hint}; the same call goes on with it"
+    return f"its process was ended by signal {-code}{hint}; the same call resumes it"
 
 
 def _stop(workers: Iterable[subprocess.Popen]) -> None:
-    """End workers: each records that its run was stopped. A second Ctrl-C, or too long a wait, kills them."""
+    """End workers; each records that its run was stopped. A second Ctrl-C, or a time-out, kills them."""
     for worker in workers:
         with contextlib.suppress(OSError):
             worker.stdin.close()
@@ -180,12 +181,12 @@ def _stop(workers: Iterable[subprocess.Popen]) -> None:
             worker.kill()
 
 
-# ---- the worker's side
+# ---- the side of the worker
 
 
 def _serve() -> None:
-    """Train what comes on standard input until it ends; nothing but news goes to standard output."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # by default it is ignored after a shell's `&`
+    """Train the jobs from standard input until it is closed. Only reports go to standard output."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's `&` makes a process ignore it
     out = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     jobs: queue.SimpleQueue = queue.SimpleQueue()
@@ -199,11 +200,11 @@ def _serve() -> None:
             say(end=_train(job, say))
         os._exit(0)
     except (KeyboardInterrupt, BrokenPipeError):
-        os._exit(0)  # at once: a second interrupt would only disturb the way out
+        os._exit(0)  # at once, so that a second interrupt cannot disturb the exit
 
 
 def _listen(jobs: queue.SimpleQueue) -> None:
-    """Hand on jobs; when the parent wants no more, or is gone, interrupt the training."""
+    """Hand on jobs. When the parent wants no more, or has ended, interrupt the training."""
     for line in sys.stdin:
         jobs.put(json.loads(line))
     jobs.put(None)
@@ -216,19 +217,18 @@ _data = functools.cache(load_data)
 
 
 def _train(job: dict, say: Callable[..., None]) -> str | None:
-    """One job: None, or why it failed."""
+    """Train one job, which begins or resumes its run. Returns None, or why it failed."""
     import torch
-
-    from lab.train import fit
 
     torch.set_num_threads(min(torch.get_num_threads(), job["threads"]))
     try:
-        training = fit(Experiment.from_json(job["experiment"]), data=_data(job["data"]), run=job["run"], resume=True,
+        begun = Run(Path(job["root"]) / job["run"]).exists
+        training = fit(Experiment.from_json(job["experiment"]), data=_data(job["data"]), run=job["run"], resume=begun,
                        root=job["root"], progress=False)
         try:
-            say(step=training.state["step"], finished=training.finished)
+            say(step=training.step, finished=training.finished)
             for _ in training:
-                say(step=training.state["step"], finished=training.finished)
+                say(step=training.step, finished=training.finished)
         finally:
             training.close()
     except LabError as error:

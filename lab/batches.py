@@ -1,8 +1,8 @@
-"""Texts become token ids once; rows become packed batches.
+"""Tokenize each text once, draw rows, and pack them into batches without padding.
 
-Texts -> `Texts` (each distinct text tokenized once, in flat arrays) -> `Rows` (a task's rows as numbers of texts; with
-`cross` a pair is one text) -> `Stream` (an endless shuffle whose place is one integer) -> `Batch` (N real tokens in a
-row, and not one [PAD]).
+Strings -> `Texts` (each distinct text tokenized once, in flat arrays) -> `Rows` (a task's rows, as indices into the
+texts; `cross` makes a pair one text) -> `Stream` (endless shuffled batches; the position is one integer) -> `Batch`
+(the N real tokens of all sequences in one array, without any [PAD]).
 
 Shapes: S sequences of a batch, N their tokens, B rows of a task.
 """
@@ -24,31 +24,34 @@ from lab.bert import Layout
 from lab.data import FORMATS, TASKS, Data, Split
 from lab.errors import LabError
 
-SUBSET_SEED = 224  # which rows a smaller scale keeps; the same for every recipe and seed
+SUBSET_SEED = 224  # chooses the rows that a smaller scale keeps; the same for every recipe and seed
 
 
 @dataclass(frozen=True)
 class Texts:
-    """Distinct texts, or `cross` pairs of them, as token ids, one behind the other."""
+    """Token ids of distinct texts, or of pairs joined by `cross`, concatenated."""
 
-    tokens: np.ndarray  # int32, every text's ids with [CLS] and [SEP]
-    starts: np.ndarray  # int64, one more than there are texts
-    whole: np.ndarray  # int64, tokens of each text before it was cut to the encoder's positions
-    segments: np.ndarray | None = None  # int8, 1 from a pair's second text on; None: there are no pairs
+    tokens: np.ndarray  # int32, the ids of all texts, each with [CLS] and [SEP]
+    starts: np.ndarray  # int64, the offset of each text in `tokens`, and the total at the end
+    whole: np.ndarray  # int64, the length of each text before truncation to the encoder's positions
+    segments: np.ndarray | None = None  # int8, 1 from the second text of a pair on; None without joined pairs
 
     @property
     def lengths(self) -> np.ndarray:
-        """Tokens of each text."""
+        """Number of tokens of each text."""
         return np.diff(self.starts)
 
     @property
     def cut(self) -> int:
-        """How many texts were longer than the encoder's positions and lost their end."""
+        """Number of texts that were truncated to the encoder's positions."""
         return int((self.whole > self.lengths).sum())
 
     @classmethod
     def encode(cls, texts: Sequence[str], tokenizer: object, longest: int = 512, cache: Path | None = None) -> Self:
-        """Tokenize texts with a transformers fast tokenizer, or read the result of an earlier call from `cache`."""
+        """Tokenize texts with a fast tokenizer of transformers, or read an earlier result from the folder `cache`.
+
+        longest: texts are truncated to this number of tokens.
+        """
         backend = tokenizer.backend_tokenizer
         key = hashlib.sha256("\0".join([backend.to_str(), str(longest), *texts]).encode("utf-8", "replace"))
         file = cache / f"tokens-{key.hexdigest()[:20]}.safetensors" if cache else None
@@ -57,8 +60,8 @@ class Texts:
                 arrays = load_file(file)
                 return cls(arrays["tokens"], arrays["starts"], arrays["whole"])
             except (SafetensorError, KeyError, OSError):
-                file.unlink(missing_ok=True)  # half a file from a full disk, or an older version's: make it again
-        backend.no_truncation()  # a call of the tokenizer leaves it cutting and padding
+                file.unlink(missing_ok=True)  # incomplete, or written by an older version: tokenize again
+        backend.no_truncation()  # an earlier call of the tokenizer may have switched both on
         backend.no_padding()
         last, rows, whole = tokenizer.sep_token_id, [], []
         for i in range(0, len(texts), 20_000):
@@ -80,7 +83,7 @@ class Texts:
 
 @dataclass(frozen=True)
 class Rows:
-    """A split of a task, its texts replaced by their numbers in `texts`."""
+    """The rows of one split of a task, with their texts as indices into `texts`."""
 
     task: str
     ids: list[str]
@@ -92,11 +95,11 @@ class Rows:
         return len(self.ids)
 
     def take(self, rows: np.ndarray) -> "Rows":
-        """These rows alone, in this order."""
+        """Only these rows, in this order."""
         return Rows(self.task, [self.ids[i] for i in rows], self.text[rows], self.labels[rows], self.texts)
 
     def some(self, limit: int | None, seed: int = SUBSET_SEED) -> "Rows":
-        """At most `limit` rows, drawn by a constant seed, in the file's order."""
+        """A random subset of at most `limit` rows, in the order of the file; the same at every call."""
         if limit is None or limit >= len(self):
             return self
         drawn = np.random.default_rng([seed, TASKS.index(self.task)]).permutation(len(self))[:limit]
@@ -105,8 +108,11 @@ class Rows:
 
 def prepare(data: Data, tokenizer: object, *, share: float = 1.0, longest: int = 512,
             cache: Path | None = None, pair: str = "siamese") -> dict[tuple[str, str], Rows]:
-    """All splits as token ids, (task, split) -> Rows; of the training rows only this share; pair: siamese or cross."""
-    kept = {key: _kept(split, share) for key, split in data.splits.items()}
+    """Tokenize all splits: {(task, split): Rows}.
+
+    share: share of the training rows to keep. longest: maximum number of tokens. pair: "siamese" or "cross".
+    """
+    kept = {key: kept_examples(split, share) for key, split in data.splits.items()}
     number: dict[str, int] = {}
     text = {key: np.array([[number.setdefault(t, len(number)) for t in e.texts] for e in kept[key]]) for key in kept}
     texts = Texts.encode(list(number), tokenizer, longest, cache)
@@ -115,7 +121,8 @@ def prepare(data: Data, tokenizer: object, *, share: float = 1.0, longest: int =
     return cross(rows, longest) if pair == "cross" else rows
 
 
-def _kept(split: Split, share: float) -> list:
+def kept_examples(split: Split, share: float) -> list:
+    """The examples of a split; of the training split a random share, the same at every call, in the file's order."""
     if split.name != "train" or share >= 1:
         return split.examples
     order = np.random.default_rng([SUBSET_SEED, TASKS.index(split.task)]).permutation(len(split.examples))
@@ -123,13 +130,13 @@ def _kept(split: Split, share: float) -> list:
 
 
 def cross(rows: Mapping[Any, Rows], longest: int) -> dict[Any, Rows]:
-    """The same rows with each pair as one text, [CLS] a [SEP] b [SEP], segment 1 from b on (Devlin et al. 2019).
+    """Join each pair into one text, [CLS] a [SEP] b [SEP], with segment 1 from b on (Devlin et al. 2019).
 
-    Made of the texts' own ids, each distinct pair once. Of more than `longest` tokens the longer text loses its end,
-    then both do, as with transformers' truncation="longest_first".
+    Each distinct pair is assembled once, from the token ids that the texts already have. A pair of more than `longest`
+    tokens is truncated as by transformers' truncation="longest_first": the longer text first, then both.
     """
     texts = next(iter(rows.values())).texts
-    nothing = len(texts.whole)  # the number of the second text that an SST row lacks
+    nothing = len(texts.whole)  # index that stands for the missing second text of an SST row
     pairs = [np.pad(part.text, [(0, 0), (0, 2 - part.text.shape[1])], constant_values=nothing)
              for part in rows.values()]
     distinct, number = np.unique(np.concatenate(pairs), axis=0, return_inverse=True)
@@ -140,8 +147,8 @@ def cross(rows: Mapping[Any, Rows], longest: int) -> dict[Any, Rows]:
 
 
 def _join(texts: Texts, a: np.ndarray, b: np.ndarray, longest: int) -> Texts:
-    """Texts a (S,) and b (S,), numbers in `texts`, two by two; a b that is one past the last number adds nothing."""
-    # Their tokens without [CLS] and [SEP], x and y; y = -1 adds nothing, not even b's [SEP].
+    """Join the texts a (S,) and b (S,), indices into `texts`. The index one past the last stands for no second text."""
+    # x, y: lengths without [CLS] and [SEP]. y = -1 where there is no second text, which then adds no [SEP] either.
     x, y, room = texts.whole[a] - 2, np.append(texts.whole, 1)[b] - 2, longest - 3
     # short = min(x, y, floor(room / 2));   long = min(max(x, y), room - short)
     short = np.minimum(np.minimum(x, y), room // 2)
@@ -151,16 +158,16 @@ def _join(texts: Texts, a: np.ndarray, b: np.ndarray, longest: int) -> Texts:
     sources = np.column_stack([texts.starts[a], texts.starts[b] + 1]).ravel()  # b without its [CLS]
     ends = lengths.cumsum()
     tokens = texts.tokens[np.repeat(sources, lengths) + _count(lengths)]
-    tokens[ends - 1] = texts.tokens[-1]  # [SEP], also where a text was cut
+    tokens[ends - 1] = texts.tokens[-1]  # [SEP], also at the end of a truncated text
     segments = np.repeat(np.tile(np.array([0, 1], np.int8), len(a)), lengths)
     return Texts(tokens, np.append(0, ends[1::2]), x + y + 3, segments)
 
 
 class Stream:
-    """One task's endless stream: shuffled, cut in full batches, shuffled anew at the end of a pass (PAPER.md).
+    """Endless batches of one task: shuffle all rows, split them into full batches, shuffle again after each pass.
 
-    Batch k is a function of (rows, batch size, seed, k) alone, so a stream's place is one integer and an epoch's end
-    means nothing to it.
+    Batch k depends only on (rows, batch size, seed, k). So the position in a stream is one integer, and the length of
+    an epoch does not affect it (PAPER.md).
     """
 
     def __init__(self, rows: int, batch_size: int, seed: Sequence[int]) -> None:
@@ -170,39 +177,40 @@ class Stream:
         self._pass, self._order = -1, np.zeros(0, dtype=np.int64)
 
     def batch(self, k: int) -> np.ndarray:
-        """Row numbers (batch_size,) of the k-th batch, k = 0, 1, ..."""
+        """Row indices (batch_size,) of batch k = 0, 1, ..."""
         number, place = divmod(k, self.rows // self.batch_size)
         if number != self._pass:
             self._pass, self._order = number, np.random.default_rng([*self.seed, number]).permutation(self.rows)
         return self._order[place * self.batch_size : (place + 1) * self.batch_size]
 
 
-# A sampler names the task of each batch of an iteration: (training rows a task, epoch e = 1 ... E, E, generator).
+# A sampler chooses the task of each batch of an iteration: (training rows per task, epoch e = 1 ... E, E, generator).
 Sampler = Callable[[Mapping[str, int], int, int, np.random.Generator], list[str]]
 
 
 def parallel(sizes: Mapping[str, int], epoch: int, epochs: int, generator: np.random.Generator) -> list[str]:
-    """The paper's sampler: one batch of every task. With updates ("separate",) it is what others call round robin."""
+    """The paper's sampler: one batch of every task. With updates=("separate",) this is known as round robin."""
     return list(sizes)
 
 
 def proportional(sizes: Mapping[str, int], epoch: int, epochs: int, generator: np.random.Generator) -> list[str]:
-    """Each batch's task is drawn with p ~ N, the task's number of training rows."""
-    return _drawn(sizes, 1.0, generator)
+    """Draw each batch's task with probability p ~ N, the task's number of training rows."""
+    return draw_by_size(sizes, 1.0, generator)
 
 
 def square_root(sizes: Mapping[str, int], epoch: int, epochs: int, generator: np.random.Generator) -> list[str]:
-    """p ~ N^0.5."""
-    return _drawn(sizes, 0.5, generator)
+    """Draw each batch's task with probability p ~ N^0.5."""
+    return draw_by_size(sizes, 0.5, generator)
 
 
 def annealed(sizes: Mapping[str, int], epoch: int, epochs: int, generator: np.random.Generator) -> list[str]:
-    """p ~ N^alpha, alpha falling from 1 to 0.2 over the epochs (Stickland and Murray 2019, section 4.3)."""
+    """Draw with p ~ N^alpha; alpha falls from 1 to 0.2 over the epochs (Stickland and Murray 2019, section 4.3)."""
     # alpha = 1 - 0.8 (e - 1) / (E - 1)
-    return _drawn(sizes, 1 - 0.8 * (epoch - 1) / (epochs - 1) if epochs > 1 else 1.0, generator)
+    return draw_by_size(sizes, 1 - 0.8 * (epoch - 1) / (epochs - 1) if epochs > 1 else 1.0, generator)
 
 
-def _drawn(sizes: Mapping[str, int], alpha: float, generator: np.random.Generator) -> list[str]:
+def draw_by_size(sizes: Mapping[str, int], alpha: float, generator: np.random.Generator) -> list[str]:
+    """Draw as many tasks as there are, with replacement and probability p ~ N^alpha, N the task's training rows."""
     p = np.array(list(sizes.values()), dtype=np.float64) ** alpha
     return generator.choice(list(sizes), size=len(sizes), p=p / p.sum()).tolist()
 
@@ -213,25 +221,25 @@ SAMPLERS: dict[str, Sampler] = {"parallel": parallel, "proportional": proportion
 
 @dataclass(frozen=True)
 class Batch:
-    """Rows of one or more tasks, packed: all of their sequences in one row of N tokens."""
+    """Rows of one or more tasks, packed: the N tokens of all their sequences in one array."""
 
     ids: Tensor  # (N,)
-    segments: Tensor | None  # (N,); None: all 0
+    segments: Tensor | None  # (N,); None if all are 0
     positions: Tensor  # (N,)
     layout: Layout
-    place: Tensor  # (S,) where sequence s stands in the layout, which has shorter ones first
-    parts: dict[str, tuple[int, int]]  # task -> (rows B, texts a row); its sequences follow one another: u, then v
+    place: Tensor  # (S,) the position of sequence s in the layout, which is sorted by length
+    parts: dict[str, tuple[int, int]]  # task -> (rows B, texts per row); its sequences are consecutive: u, then v
     labels: dict[str, Tensor]  # task -> (B,)
 
     def split(self, sentences: Tensor) -> dict[str, tuple[Tensor, ...]]:
-        """Sentence vectors (S, H) -> task -> (u,) or (u, v), each (B, H)."""
+        """Sentence vectors (S, H) -> {task: (u,) or (u, v)}, each (B, H)."""
         sizes = [rows for rows, width in self.parts.values() for _ in range(width)]
         vectors = iter(sentences.split(sizes))
         return {task: tuple(next(vectors) for _ in range(width)) for task, (_, width) in self.parts.items()}
 
 
 def pack(rows: Mapping[str, Rows], device: torch.device | str = "cpu") -> Batch:
-    """Pack rows, task -> Rows, into one batch. Its cost is the real tokens: nothing is padded or tokenized."""
+    """Pack rows, {task: Rows}, into one batch. It has no padding, and nothing is tokenized here."""
     texts = next(iter(rows.values())).texts
     sequences = np.concatenate([part.text.T.ravel() for part in rows.values()])
     ids, segments, positions, layout, order = _gather(texts, sequences, device)
@@ -247,7 +255,10 @@ def pack(rows: Mapping[str, Rows], device: torch.device | str = "cpu") -> Batch:
 
 def chunks(texts: Texts, which: np.ndarray, tokens: int = 4096,
            device: torch.device | str = "cpu") -> Iterator[tuple[np.ndarray, Tensor, Tensor | None, Tensor, Layout]]:
-    """Texts by length, in chunks of about so many tokens: (their numbers, ids, segments, positions (N,), layout)."""
+    """Yield texts sorted by length, in chunks of about `tokens` tokens.
+
+    Each chunk is (indices of its texts, ids (N,), segments (N,), positions (N,), layout).
+    """
     which = which[np.argsort(texts.lengths[which], kind="stable")]
     ends = texts.lengths[which].cumsum()
     for part in np.split(which, np.searchsorted(ends, np.arange(tokens, int(ends[-1]) if len(ends) else 0, tokens))):
@@ -258,7 +269,7 @@ def chunks(texts: Texts, which: np.ndarray, tokens: int = 4096,
 
 def _gather(texts: Texts, which: np.ndarray,
             device: torch.device | str) -> tuple[Tensor, Tensor | None, Tensor, Layout, np.ndarray]:
-    """Texts, shorter ones first, in one row: ids, segments, positions (N,), their layout, their order (S,)."""
+    """Concatenate texts, shortest first: ids, segments and positions (N,), the layout, the order of the texts (S,)."""
     lengths = texts.lengths[which]
     order = np.argsort(lengths, kind="stable")
     lengths = lengths[order]
@@ -270,5 +281,5 @@ def _gather(texts: Texts, which: np.ndarray,
 
 
 def _count(lengths: np.ndarray) -> np.ndarray:
-    """0, 1, ... n - 1 for each length n, one after the other."""
+    """0, 1, ..., n - 1 for each length n, concatenated."""
     return np.arange(lengths.sum()) - np.repeat(lengths.cumsum() - lengths, lengths)

@@ -1,9 +1,9 @@
 """BERT's encoder from scratch: embeddings, attention, add & norm, feed-forward, pooler.
 
-Devlin et al. 2019 (BERT), section 3, on the encoder of Vaswani et al. 2017, section 3. It computes what
-`transformers.BertModel` computes, on the real tokens alone: a batch of ragged sentences is *packed* into one row of
-N tokens, so that no matrix product ever touches a [PAD]. Only attention needs to know where a sentence ends, and it
-looks that up in a `Layout`.
+Devlin et al. 2019 (BERT), section 3, with the encoder of Vaswani et al. 2017, section 3. It computes the same as
+`transformers.BertModel`, but on real tokens only: a batch of sentences of different lengths is *packed* into one array
+of N tokens, so that no matrix product includes a [PAD]. Only attention needs to know where each sentence begins and
+ends, and it looks that up in a `Layout`.
 
 Shapes: B sequences, L their padded length, N real tokens of all B together, H hidden size, A heads, D = H / A.
 """
@@ -22,13 +22,13 @@ from torch import Tensor, nn
 from lab.errors import LabError
 
 ACTIVATIONS = {"gelu": F.gelu, "gelu_new": lambda x: F.gelu(x, approximate="tanh"), "relu": F.relu}
-# A group of sequences may be padded by this share of its real tokens before a further group is cheaper (measured).
+# Padding per real token up to which one larger group of sequences is faster than two groups (measured).
 PADDING_ALLOWED = 0.4
 
 
 @dataclass(frozen=True)
 class BertConfig:
-    """The sizes of an encoder, under the names of a Hugging Face `config.json`. Defaults: bert-base-uncased."""
+    """The sizes of an encoder, named as in a Hugging Face `config.json`. The defaults are bert-base-uncased's."""
 
     vocab_size: int = 30522
     hidden_size: int = 768
@@ -45,42 +45,44 @@ class BertConfig:
 
     def __post_init__(self) -> None:
         if self.hidden_size % self.num_attention_heads:
-            raise LabError(f"hidden_size {self.hidden_size} is no multiple of {self.num_attention_heads} heads")
+            raise LabError(f"hidden_size {self.hidden_size} is not a multiple of num_attention_heads "
+                           f"{self.num_attention_heads}")
         if self.hidden_act not in ACTIVATIONS:
             raise LabError(f"hidden_act {self.hidden_act!r} is not one of {', '.join(ACTIVATIONS)}")
 
     @classmethod
     def from_json(cls, path: Path) -> Self:
-        """Read a `config.json`; fields that an encoder does not need are passed over."""
+        """Read a `config.json`. Fields that the encoder does not need are ignored. LabError: no BERT, a bad value."""
         try:
             entries = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            raise LabError(f"{path}: no readable config.json ({error})") from None
+            raise LabError(f"{path}: cannot be read as JSON ({error})") from None
         if not isinstance(entries, dict) or entries.get("model_type", "bert") != "bert":
             raise LabError(f"{path}: not the configuration of a BERT encoder (model_type must be 'bert')")
         if entries.get("position_embedding_type", "absolute") != "absolute":
-            raise LabError(f"{path}: only absolute position embeddings are BERT's own; this checkpoint has others")
+            raise LabError(f"{path}: position_embedding_type must be 'absolute', not "
+                           f"{entries['position_embedding_type']!r}")
         sizes = {f.name: entries[f.name] for f in fields(cls) if f.name in entries}
         for name, value in sizes.items():
-            kind = type(getattr(cls, name))  # of the default
+            kind = type(getattr(cls, name))  # the type of the default
             if kind is int and not (type(value) is int and value > 0):
                 raise LabError(f"{path}: {name} must be a whole number above 0, not {value!r}")
             if kind is float and not (type(value) in (int, float) and 0 <= value <= 1):
                 raise LabError(f"{path}: {name} must be a number from 0 to 1, not {value!r}")
             if kind is str and type(value) is not str:
-                raise LabError(f"{path}: {name} must be a text, not {value!r}")
+                raise LabError(f"{path}: {name} must be a string, not {value!r}")
         return cls(**sizes)
 
 
 @dataclass(frozen=True)
 class Group:
-    """Sequences of nearly one length, which attention handles as a padded (B, L) block."""
+    """Sequences of similar length, which attention processes as one padded (B, L) block."""
 
-    tokens: int  # how many of the N packed tokens are theirs, one after the other
+    tokens: int  # the number of their packed tokens, which are consecutive
     B: int
     L: int
-    slots: Tensor | None  # (tokens,) where each token stands among the B * L slots; None: there is no padding
-    bias: Tensor | None  # (B, 1, 1, L), 0 at tokens and -inf at padding
+    slots: Tensor | None  # (tokens,) index of each token among the B * L slots; None without padding
+    bias: Tensor | None  # (B, 1, 1, L), 0 at tokens and -inf at padding; None without padding
 
     def pad(self, x: Tensor) -> Tensor:
         """(tokens, H) -> (B, L, H)"""
@@ -96,7 +98,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Layout:
-    """Where each sequence stands in a packed row of N tokens, and how attention groups them."""
+    """The position of each sequence in a packed array of N tokens, and the groups in which attention processes them."""
 
     lengths: Tensor  # (B,)
     starts: Tensor  # (B,) the index of each sequence's first token
@@ -104,7 +106,7 @@ class Layout:
 
     @classmethod
     def of(cls, lengths: Sequence[int], device: torch.device | str = "cpu") -> Self:
-        """Lay out sequences of these lengths. Shorter ones first makes the fewest groups and the least padding."""
+        """The layout of sequences of these lengths. Sorting by length gives the fewest groups and the least padding."""
         cuts, real = [0], 0
         for i, length in enumerate(lengths):
             longest = max(lengths[cuts[-1] : i + 1])
@@ -118,7 +120,7 @@ class Layout:
             B, L = len(part), int(part.max())
             slots = bias = None
             if (part != L).any():
-                here = np.arange(L) < part[:, None]  # (B, L), true at tokens
+                here = np.arange(L) < part[:, None]  # (B, L), True at tokens
                 slots = torch.from_numpy(here.ravel().nonzero()[0]).to(device)
                 bias = torch.from_numpy(np.where(here, 0.0, -np.inf).astype(np.float32)).view(B, 1, 1, L).to(device)
             groups.append(Group(int(part.sum()), B, L, slots, bias))
@@ -126,7 +128,7 @@ class Layout:
         return cls(counts.to(device), (counts.cumsum(0) - counts).to(device), tuple(groups))
 
     def first_tokens(self) -> Self:
-        """The layout of what is left when each sequence keeps its first token alone."""
+        """The layout if each sequence is reduced to its first token."""
         ones = torch.ones_like(self.lengths)
         return type(self)(ones, ones.cumsum(0) - 1, ())
 
@@ -148,25 +150,25 @@ class Layer(nn.Module):
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
 
     def forward(self, x: Tensor, layout: Layout, first_only: bool = False, maps: list[Tensor] | None = None) -> Tensor:
-        """(N, H) -> (N, H), or with first_only (B, H), each sequence's first token, for the work of B tokens.
+        """(N, H) -> (N, H); with first_only only the first token of each sequence is computed: (N, H) -> (B, H).
 
-        `maps` collects the attention (B, A, L, L) of each group, to be looked at.
+        maps: a list to which the attention (B, A, L, L) of each group is appended, for display.
         """
-        asking = x.index_select(0, layout.starts) if first_only else x
-        x = self.attention_norm(asking + self.dropout(self.attention_out(self.attend(x, asking, layout, maps))))
+        queried = x.index_select(0, layout.starts) if first_only else x
+        x = self.attention_norm(queried + self.dropout(self.attention_out(self.attend(x, queried, layout, maps))))
         return self.out_norm(x + self.dropout(self.down(self.activation(self.up(x)))))
 
-    def attend(self, x: Tensor, asking: Tensor, layout: Layout, maps: list[Tensor] | None = None) -> Tensor:
-        """Multi-head attention, (N, H) -> (N, H): each token that asks sees all tokens of its own sequence.
+    def attend(self, x: Tensor, queried: Tensor, layout: Layout, maps: list[Tensor] | None = None) -> Tensor:
+        """Multi-head attention, (N, H) -> (N, H): each query attends to all tokens of its own sequence.
 
-        `asking` is x, or the first token of every sequence (B, H).
+        queried: the tokens that make queries; x itself, or the first token of each sequence (B, H).
         """
         sizes, outputs = [group.tokens for group in layout.groups], []
-        first_only = asking is not x
-        queries = self.query(asking).split([group.B for group in layout.groups] if first_only else sizes)
+        first_only = queried is not x
+        queries = self.query(queried).split([group.B for group in layout.groups] if first_only else sizes)
         parts = (projection(x).split(sizes) for projection in (self.key, self.value))
         for group, q, *kv in zip(layout.groups, queries, *parts, strict=True):
-            q, k, v = (t.unflatten(-1, (self.heads, -1)).transpose(1, 2)  # (B, A, L, D), of q the L may be 1
+            q, k, v = (t.unflatten(-1, (self.heads, -1)).transpose(1, 2)  # (B, A, L, D); for q, L is 1 with first_only
                        for t in (q.unsqueeze(1) if first_only else group.pad(q), *map(group.pad, kv)))
             # softmax(q k' / sqrt(D)) v                                       Vaswani et al. 2017, equation 1
             scores = q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5  # (B, A, L, L)
@@ -182,9 +184,9 @@ class Layer(nn.Module):
 
 
 class Bert(nn.Module):
-    """The encoder. `embed`, then `encode`: padded in, padded out, and packed inside.
+    """The encoder: `embed`, then `encode`. Inputs and outputs are padded, the computation between is packed.
 
-    `encode_packed` is the same without the packing, for callers who hold their tokens packed already (`lab.batches`).
+    `encode_packed` takes packed tokens directly, for callers that already have them (`lab.batches`).
     """
 
     def __init__(self, config: BertConfig) -> None:
@@ -205,24 +207,24 @@ class Bert(nn.Module):
                 nn.init.zeros_(module.bias)
 
     def embed(self, ids: Tensor, segments: Tensor | None = None, positions: Tensor | None = None) -> Tensor:
-        """The whole embedding layer: words + positions + segments, layer norm, dropout.
+        """The embedding layer: word + position + segment embeddings, layer norm, dropout.
 
-        ids (B, L) -> (B, L, H); or packed, ids (N,) with their positions (N,) -> (N, H). Segments are 0 by default.
+        ids (B, L) -> (B, L, H); or packed: ids (N,) and positions (N,) -> (N, H). Segments are 0 by default.
         """
         if positions is None:
             if ids.shape[-1] > self.config.max_position_embeddings:
                 raise LabError(f"{ids.shape[-1]} tokens, but this encoder has {self.config.max_position_embeddings} "
-                               "positions; cut the text")
+                               "positions; truncate the text")
             positions = torch.arange(ids.shape[-1], device=ids.device).expand_as(ids)
         segment = self.segment.weight[0] if segments is None else self.segment(segments)
         return self.dropout(self.norm(self.word(ids) + self.position(positions) + segment))
 
     def encode(self, embeddings: Tensor, mask: Tensor) -> Tensor:
-        """The layers: embeddings (B, L, H), mask (B, L) with 1 at real tokens -> hidden (B, L, H), 0 at padding."""
+        """The encoder layers: embeddings (B, L, H), mask (B, L) with 1 at tokens -> hidden (B, L, H), 0 at padding."""
         B, L, H = embeddings.shape
         lengths = mask.ne(0).sum(1)
         lengths, order = lengths.sort()
-        real = mask.ne(0)[order].nonzero()  # (N, 2): sequence (shortest first) and place
+        real = mask.ne(0)[order].nonzero()  # (N, 2): sequence (shortest first) and position
         index = order[real[:, 0]] * L + real[:, 1]
         layout = Layout.of([length for length in lengths.tolist() if length], embeddings.device)
         hidden = self.encode_packed(embeddings.reshape(B * L, H).index_select(0, index), layout)
@@ -230,10 +232,10 @@ class Bert(nn.Module):
 
     def encode_packed(self, x: Tensor, layout: Layout, first_only: bool = False,
                       maps: list[list[Tensor]] | None = None) -> Tensor:
-        """The layers on packed tokens: (N, H) -> (N, H).
+        """The encoder layers on packed tokens: (N, H) -> (N, H).
 
-        first_only: (N, H) -> (B, H), the hidden states of each sequence's [CLS]. Nobody reads the last layer's other
-        tokens then, so it does not make them. `maps` collects each layer's attention, a list of a group's each.
+        first_only: return the hidden state of each sequence's [CLS] only, (N, H) -> (B, H). The last layer then does
+        not compute the other tokens. maps: a list to which each layer appends its attention, a list over the groups.
         """
         for layer in self.layers:
             attention = None if maps is None else []
@@ -244,13 +246,13 @@ class Bert(nn.Module):
 
     @classmethod
     def from_pretrained(cls, name: str | Path) -> Self:
-        """Open a pretrained encoder: "minilm", a folder in the Hugging Face layout, or a hub id."""
-        from lab.weights import load_encoder
+        """Load a pretrained encoder: "minilm", a folder in the Hugging Face layout, or a hub id."""
+        from lab.encoders.sources import load_encoder
 
         return load_encoder(name)[0]
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Write config.json and model.safetensors, as `transformers.BertModel.from_pretrained` reads them."""
-        from lab.weights import save_encoder
+        """Write config.json and model.safetensors in the layout that `transformers.BertModel.from_pretrained` reads."""
+        from lab.encoders.formats import save_encoder
 
         save_encoder(self, Path(folder))

@@ -1,6 +1,6 @@
 """The command line: lab data | train | ablate | predict | report | compare | pretrain | bench.
 
-Errors that a user can mend are one line and exit code 2. torch is imported by the commands that need it alone.
+An error that a user can correct is one line, with exit code 2. Only the commands that need torch import it.
 """
 
 import shlex
@@ -28,12 +28,16 @@ EncoderOption = Annotated[str | None, typer.Option("--encoder",
 ProtocolOption = Annotated[str | None, typer.Option("--protocol", help="smoke (seconds), laptop (minutes) or paper "
                                                     "[default: laptop; smoke on the sample]")]
 SetOption = Annotated[list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Change a setting; may be "
-                                                     "given often")]
+                                                     "given several times")]
+
+
+ResumeOption = Annotated[bool, typer.Option("--resume", help="Continue a run that was stopped, from its newest "
+                                            "checkpoint")]
 
 
 @data_app.command("check")
 def data_check(folder: Annotated[str | None, typer.Argument(metavar="[DIR]")] = None) -> None:
-    """Read all data files and say what is in them, with every row that cannot be used."""
+    """Read all data files and report what is in them, with every row that cannot be used."""
     from lab.data import check_report, load_data
 
     print(check_report(load_data(folder)))
@@ -50,13 +54,12 @@ def train(
     run: Annotated[str | None, typer.Option(metavar="NAME",
                                             help="The run's name [default: from its settings]")] = None,
     runs: RunsOption = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on where the run was stopped")] = False,
+    resume: ResumeOption = False,
 ) -> None:
     """Train recipes, one after the other, with a progress bar and the scores of every epoch."""
-
-    if run and len(recipes) > 1:
-        raise LabError("--run names one run; give one recipe with it")
     experiments, loaded = _experiments(recipes, data, encoder, protocol, settings, seed)
+    if run and len(experiments) > 1:
+        raise LabError("--run names one run; give one recipe with it")
     for experiment in experiments:
         _train_one(experiment, loaded, run, runs, resume)
 
@@ -68,20 +71,23 @@ def ablate(
     encoder: EncoderOption = None,
     protocol: ProtocolOption = None,
     settings: SetOption = None,
-    seeds: Annotated[int, typer.Option(min=1, help="Runs of each recipe")] = 1,
+    seeds: Annotated[int | None, typer.Option(min=1, help="Runs of each recipe [default: 3, the fewest from which "
+                                              "verdicts follow]", show_default=False)] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes that share the cores")] = 1,
     runs: RunsOption = None,
 ) -> None:
-    """Train many recipes, each with several seeds; goes on where it was stopped. `lab report` shows them."""
+    """Train many recipes, each with several seeds. The same command resumes what was stopped. `lab report` shows them."""
+    from lab.ablation import SEEDS
     from lab.ablation import ablate as train_all
 
+    seeds = seeds or SEEDS
     experiments, loaded = _experiments(recipes, data, encoder, protocol, settings, None)
     print(f"{len(set(experiments))} recipes x {seeds} seeds, protocol {experiments[0].protocol}, encoder "
           f"{experiments[0].encoder}, data: {loaded.label} ({loaded.fingerprint})")
     try:
         train_all(experiments, seeds=seeds, workers=workers, data=loaded, root=runs)
     except KeyboardInterrupt:
-        print("\nstopped; the same command goes on where it was")
+        print("\nstopped; the same command resumes it")
         raise typer.Exit(130) from None
 
 
@@ -110,10 +116,9 @@ def _train_one(experiment, data, name, root, resume) -> None:  # noqa: ANN001
 
     training = fit(experiment, data=data, run=name, resume=resume, root=root)
     run = training.run
-    print(f"{run.name}: {experiment.encoder} on {training.device}, data: {data.label} ({data.fingerprint}), "
+    print(f"{run.name}: {experiment.encoder} on {training.recorder.device}, data: {data.label} ({data.fingerprint}), "
           f"{experiment.epochs} epochs of {experiment.iterations} iterations")
-    cut = training.rows["sst", "train"].texts.cut
-    if cut:
+    if cut := run.config["data"]["cut"]:
         print(f"{cut} inputs are longer than the encoder's {training.model.bert.config.max_position_embeddings} "
               "tokens; their ends are cut off")
     if _follow(training, _show):
@@ -123,49 +128,54 @@ def _train_one(experiment, data, name, root, resume) -> None:  # noqa: ANN001
 
 
 def _follow(training, show) -> bool:  # noqa: ANN001
-    """Train to the end and show how it goes; False: it was finished already."""
+    """Train to the end and show the progress. False: the run was finished already."""
     if training.finished:
         print(f"{training.run.name} is finished already; nothing to do")
         return False
-    if training.state["step"]:
-        print(f"going on after iteration {training.state['step']}")
+    if training.step:
+        print(f"resuming after iteration {training.step}")
     try:
         show(training)
     except KeyboardInterrupt:
-        print(f"\nstopped after iteration {training.state['step']}; the same command with --resume goes on")
+        print(f"\nstopped after iteration {training.step}; the same command with --resume continues this run")
         raise typer.Exit(130) from None
     return True
 
 
 def _show(training) -> None:  # noqa: ANN001
-    from tqdm.auto import tqdm
 
     from lab.data import TASKS
-    from lab.evaluate import METRICS, shown
+    from lab.evaluate import shown
 
     scores: dict[tuple, dict] = {}
     for row in training:
-        if row["split"] in ("dev", "dev_full", "test") and row["metric"] in (*METRICS.values(), "overall"):
+        if row["split"] in ("dev", "dev_full", "test") and row["metric"] == SCORES.get(row["task"]):
             of = scores.setdefault((row["split"], row["step"]), {})
             of[row["task"]] = row["value"]
             if row["task"] == "all":
-                line = "  ".join(f"{t} {shown(of.get(t))}" for t in (*TASKS, "all")).replace("all", "overall")
-                what = {"dev": f"epoch {row['epoch']:>2} dev", "dev_full": f"all of dev, epoch {row['epoch']}",
-                        "test": f"test, epoch {row['epoch']}"}[row["split"]]
-                tqdm.write(f"{what}:  {line}")
+                line = "  ".join(f"{task} {shown(of.get(task))}" for task in TASKS)
+                _print(f"epoch {row['epoch']:>2}, {SPLIT_NAMES[row['split']]}:  {line}  overall {shown(row['value'])}")
+
+
+def _print(line: str) -> None:
+    """Print a line above the progress bar."""
+    from tqdm.auto import tqdm
+
+    tqdm.write(line)
 
 
 @app.command()
 def predict(
     run: Annotated[str, typer.Argument(help="A run's name or folder")],
     text: Annotated[str, typer.Argument(help="A sentence: its sentiment")],
-    second: Annotated[str | None, typer.Argument(help="A second one: paraphrase and similarity of the two")] = None,
+    second: Annotated[str | None, typer.Argument(help="A second sentence: paraphrase and similarity of the "
+                                                 "two")] = None,
     weights: Annotated[str, typer.Option(help="best (on dev) or last")] = "best",
     runs: RunsOption = None,
 ) -> None:
-    """Ask a trained run about one's own sentence, or two."""
+    """Ask a trained run about a sentence of your own, or about two."""
     from lab.evaluate import predict as ask
-    from lab.runs import Run
+    from lab.runs.folder import Run
 
     trained = Run.open(run, runs)
     config = trained.config
@@ -183,10 +193,10 @@ def report(
     out: Annotated[Path | None, typer.Option(help="The HTML file [default: report.html in the run store]")] = None,
 ) -> None:
     """Print Tables 1 and 2 of all finished runs; write them and the figures as HTML, CSV and Markdown."""
-    from lab import report as page
-    from lab import tables
-    from lab.records import load_runs
-    from lab.runs import runs_root, shown_store
+    from lab.results import report as page
+    from lab.results import tables
+    from lab.runs.folder import runs_root, shown_store
+    from lab.runs.records import load_runs
 
     store, note = shown_store(runs)
     frame = load_runs(store)
@@ -210,9 +220,9 @@ def compare(
     weights: Annotated[str, typer.Option(help="last, or best (on dev)")] = "last",
     runs: RunsOption = None,
 ) -> None:
-    """Test two runs against each other, example by example, and say which settings differ."""
-    from lab.comparison import as_text
+    """Compare two runs: the settings that differ, and paired tests on the same examples."""
     from lab.data import load_data
+    from lab.results.comparison import as_text
 
     print(as_text(first, second, load_data(data), weights, runs))
 
@@ -226,9 +236,9 @@ def pretrain(
     run: Annotated[str | None, typer.Option(metavar="NAME",
                                             help="The run's name [default: from its settings]")] = None,
     runs: RunsOption = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on where the run was stopped")] = False,
+    resume: ResumeOption = False,
 ) -> None:
-    """Pretrain an encoder further: it guesses masked words of the training sentences. `--encoder` opens the result."""
+    """Pretrain an encoder further, by masked-language modelling on the training sentences; `--encoder` opens it."""
     from lab.data import load_data
     from lab.pretrain import Pretraining, pretrain_mlm
 
@@ -238,9 +248,10 @@ def pretrain(
     training = pretrain_mlm(chosen, data=loaded, run=run, resume=resume, root=runs)
     config = training.run.config
     of = config["data"]["sentences"]
-    head = "the encoder's own" if config["head"] == "own" else "fresh: the loss starts above a blind guess"
-    print(f"{training.run.name}: {chosen.encoder} on {training.device}, data: {loaded.label} ({loaded.fingerprint}), "
-          f"{chosen.epochs} epochs of {training.iterations} iterations\n"
+    head = "the encoder's own" if config["head"] == "own" else "fresh: the loss starts above that of a uniform guess"
+    recorder = training.recorder
+    print(f"{training.run.name}: {chosen.encoder} on {recorder.device}, data: {loaded.label} ({loaded.fingerprint}), "
+          f"{chosen.epochs} epochs of {recorder.iterations} iterations\n"
           f"distinct training sentences: {of['trained on']} to train on, {of['held out']} held out; {of['left out']} "
           f"are in dev or test too and are left out\nhead for the masked words: {head}")
     _follow(training, _show_pretraining)
@@ -249,14 +260,14 @@ def pretrain(
 
 
 def _show_pretraining(training) -> None:  # noqa: ANN001
-    from tqdm.auto import tqdm
+    from lab.data import SPLIT_NAMES
 
     loss = None
     for row in training:
         if row["split"] == "held_out" and row["metric"] == "loss":
             loss = row["value"]
         elif row["split"] == "held_out":
-            tqdm.write(f"epoch {row['epoch']:>2} held out:  loss {loss:.4f}  accuracy {row['value']:.4f}")
+            _print(f"epoch {row['epoch']:>2}, {SPLIT_NAMES['held_out']}:  loss {loss:.4f}  accuracy {row['value']:.4f}")
 
 
 @app.command()
@@ -265,7 +276,7 @@ def bench(
     encoder: Annotated[str, typer.Option(help="minilm, a hub id or a folder")] = "minilm",
     rounds: Annotated[int, typer.Option(help="Iterations timed of each")] = 30,
 ) -> None:
-    """Time one multitask iteration on this machine against the ordinary way of writing it."""
+    """Time one multitask iteration on this machine, against the ordinary way of writing it."""
     import torch
 
     from lab.bench import bench_iteration

@@ -1,8 +1,8 @@
 """Find, read and check the three data sets: SST (sentiment), QQP (paraphrase), STS (similarity).
 
-The files are those of the course (CS224N): tab-separated, header first, one row a physical line, standard CSV quotes.
-The course's loader wraps its parser in try/except and loses rows without a word. This one names every row it cannot
-use, with its line, and refuses a file that is damaged as a whole.
+The files have the format of the course (CS224N): tab-separated columns, a header, one row per physical line, standard
+CSV quotes. The course's loader wraps its parser in try/except and drops rows silently. This module reports every
+unusable row with its line number, and refuses a file that is damaged as a whole.
 """
 
 import csv
@@ -17,20 +17,31 @@ from typing import Literal, NamedTuple
 from lab.errors import LabError
 
 TASKS = ("sst", "qqp", "sts")
+TASK_NAMES = {"sst": "SST", "qqp": "QQP", "sts": "STS", "all": "overall"}  # for display; "all" is the three together
+METRICS = {"sst": "accuracy", "qqp": "accuracy", "sts": "pearson"}  # the metric that scores each task
+SCORES = METRICS | {"all": "overall"}  # with the paper's overall score, see `lab.overall_score`
+CLASS_NAMES = {"sst": ("negative", "somewhat negative", "neutral", "somewhat positive", "positive"),
+               "qqp": ("not a paraphrase", "paraphrase")}  # by label; STS has scores instead of classes
 SPLITS = ("train", "dev", "test")
-NEEDED = tuple((task, split) for task in TASKS for split in ("train", "dev"))  # test files may be absent
-MOST_UNUSABLE = 0.01  # share of a file's rows that may be left out
+# The splits that appear in a run's records, for display.
+SPLIT_NAMES = {"train": "train (a sample of its rows)", "dev": "dev after an epoch", "dev_full": "all of dev",
+               "test": "test", "batch": "training batches", "sampled": "sampled batches", "held_out": "held out"}
+NEEDED = tuple((task, split) for task in TASKS for split in ("train", "dev"))  # test files are optional
+MAX_UNUSABLE = 0.01  # a file with a larger share of unusable rows is refused
 
 
 class Format(NamedTuple):
-    """The files of one task, `{stem}-{split}.csv`, and their columns: `id` and these, in any order, others ignored."""
+    """The files of one task, `{stem}-{split}.csv`, and their columns besides `id`.
+
+    The columns may be in any order; others are ignored.
+    """
 
     stem: str
     texts: tuple[str, ...]
     label: str
-    highest: int  # labels go from 0 to here
-    whole: bool  # False for STS: cast to int, as in the course's loader, 69 % of its scores change
-    legal: str
+    highest: int  # labels range from 0 to this value
+    whole: bool  # whole numbers; not for STS, where the course's cast to int changes 69 % of the scores
+    legal: str  # the valid labels, in words for the error message
 
 
 FORMATS = {
@@ -41,7 +52,7 @@ FORMATS = {
 
 
 class Example(NamedTuple):
-    """One usable row: a text for SST, two for QQP and STS; the label is nan if the file has none."""
+    """One usable row: one text for SST, two for QQP and STS. The label is NaN if the file has no labels."""
 
     id: str
     texts: tuple[str, ...]
@@ -50,19 +61,19 @@ class Example(NamedTuple):
 
 @dataclass(frozen=True)
 class Split:
-    """One file as read: usable rows in `examples`, a line for every other row in `problems`."""
+    """One file as it was read: its usable rows, and a message for every other row."""
 
     task: str
     name: str  # train, dev or test
     path: Path
     sha256: str  # of the file's bytes
     examples: list[Example]
-    problems: tuple[str, ...]  # "quora-dev.csv:123: no label"
-    labelled: bool  # False: a test file without a label column
-    unquoted: int  # examples in which left-over CSV quotes were undone
+    problems: tuple[str, ...]  # such as "quora-dev.csv:123: no label"
+    labelled: bool  # False for a test file without a label column
+    unquoted: int  # number of examples from which left-over CSV quotes were removed
 
     def describe(self) -> str:
-        """One line: rows, labels, longest text, rows left out, left-over quotes undone."""
+        """One line: number of rows, labels, longest text, unusable rows, rows with left-over quotes removed."""
         labels = [example.label for example in self.examples]
         if not self.labelled:
             spread = "no labels"
@@ -71,49 +82,55 @@ class Split:
         else:
             spread = f"mean {sum(labels) / len(labels):.4f}, from {min(labels):g} to {max(labels):g}"
         longest = max(len(text.split()) for example in self.examples for text in example.texts)
-        quotes = f"; left-over quotes undone in {self.unquoted:,}" if self.unquoted else ""
+        quotes = f"; left-over quotes removed in {self.unquoted:,}" if self.unquoted else ""
         return (f"{self.task} {self.name}: {len(labels):,} rows; {spread}; longest text {longest} words; "
                 f"{len(self.problems):,} rows left out{quotes}")
 
 
 @dataclass(frozen=True)
 class Data:
-    """All splits of one folder. `kind` is "sample" if its six files are the bundled sample's, wherever it lies."""
+    """All splits of one folder.
+
+    `kind` is "sample" if the six train and dev files equal those of the bundled sample, wherever the folder is.
+    """
 
     folder: Path
     kind: Literal["sample", "files"]
-    splits: dict[tuple[str, str], Split]  # by (task, split), as in ("sst", "train")
+    splits: dict[tuple[str, str], Split]  # by (task, split), for example ("sst", "train")
 
     @property
     def fingerprint(self) -> str:
-        """12 hex digits for the contents of the six train and dev files; test files may come later and do not count."""
+        """12 hex digits that identify the contents of the six train and dev files; test files do not count."""
         return hashlib.sha256("".join(self.splits[key].sha256 for key in NEEDED).encode()).hexdigest()[:12]
 
     @property
     def label(self) -> str:
-        """What tables and figures say they were made from."""
+        """The name under which tables and figures cite the data."""
         rows = ", ".join(f"{task.upper()} {len(self.splits[task, 'train'].examples)}" for task in TASKS)
         return "sample" if self.kind == "sample" else f"{rows} from {self.folder.name}"
 
     def describe(self) -> list[str]:
-        """The folder, what it holds, then a line a file."""
+        """The folder and the fingerprint, then one line per file."""
         head = [f"folder {self.folder}", f"data {self.label} (fingerprint {self.fingerprint})"]
         return head + [split.describe() for split in self.splits.values()]
 
 
 def file_name(task: str, split: str) -> str:
+    """The name of a task's file, for example "quora-dev.csv"."""
     return f"{FORMATS[task].stem}-{split}.csv"
 
 
 def checkout() -> Path:
-    """The folder that holds the `lab` package, from whatever folder one starts."""
+    """The folder that contains the `lab` package, whatever the working directory is."""
     return Path(__file__).resolve().parents[1]
 
 
 def find_data(path: str | Path | None = None) -> Path:
-    """The folder with the six train and dev files: `path`, else LAB_DATA, else the checkout's data/, else its sample.
+    """Find the folder with the six train and dev files.
 
-    Raises LabError if that folder is not there or lacks a file: the sample never replaces a folder that was named.
+    It is `path`, else the folder named by the environment variable LAB_DATA, else the checkout's data/ if it is
+    complete, else the bundled sample. Raises LabError if the folder does not exist or lacks a file: the sample never
+    replaces a folder that was named.
     """
     from_env = path is None and os.environ.get("LAB_DATA")
     own = checkout() / "data"
@@ -131,12 +148,12 @@ def find_data(path: str | Path | None = None) -> Path:
 
 
 def _missing(folder: Path) -> list[str]:
-    # os.path.exists, since Path.exists raises in a folder that one may not enter
+    # os.path.exists, because Path.exists raises PermissionError in a folder without search permission
     return [file_name(*key) for key in NEEDED if not os.path.exists(folder / file_name(*key))]
 
 
 def load_data(path: str | Path | None = None) -> Data:
-    """Every split in the folder that `find_data(path)` finds. Raises LabError, see `find_data` and `read_split`."""
+    """Read every split in the folder that `find_data(path)` finds. LabError: see `find_data` and `read_split`."""
     folder = find_data(path)
     keys = [(task, split) for task in TASKS for split in SPLITS]
     here = [key for key in keys if key in NEEDED or os.path.exists(folder / file_name(*key))]
@@ -146,16 +163,16 @@ def load_data(path: str | Path | None = None) -> Data:
 
 def _is_sample(splits: dict[tuple[str, str], Split]) -> bool:
     sample = checkout() / "data" / "sample"
-    if _missing(sample):  # installed without its checkout: nothing to compare with
+    if _missing(sample):  # installed without a checkout: there is no sample to compare with
         return False
     return all(hashlib.sha256(_read(sample / file_name(*key))).hexdigest() == splits[key].sha256 for key in NEEDED)
 
 
 def read_split(path: Path, task: str, name: str) -> Split:
-    """Read and check one file. Only a test file may lack the label column; its labels are then nan.
+    """Read and check one file. Only a test file may lack the label column; its labels are then NaN.
 
-    Raises LabError, with the line, if the file cannot be read or decoded, lacks a column or rows, has a broken quote,
-    or if more than 1 % of its rows are unusable.
+    Raises LabError, with the line number, if the file cannot be read or decoded, lacks a column, has no rows, has a
+    broken quote, or if more than 1 % of its rows are unusable.
     """
     content = _read(path)
     rows = _rows(path, _decode(path, content))
@@ -189,9 +206,10 @@ def read_split(path: Path, task: str, name: str) -> Split:
         examples.append(Example(row[0], tuple(row[1:]), label))
     count = len(examples) + len(problems)
     if not count:
-        raise LabError(f"{path}:1: a header but no rows; one row a line is expected below it")
-    if len(problems) > MOST_UNUSABLE * count:
-        raise LabError(f"{path}: {len(problems):,} of {count:,} rows are unusable, more than 1 %; first {problems[0]}")
+        raise LabError(f"{path}:1: a header but no rows; one row per line is expected below it")
+    if len(problems) > MAX_UNUSABLE * count:
+        raise LabError(f"{path}: {len(problems):,} of {count:,} rows are unusable, more than 1 %; the first is "
+                       f"{problems[0]}")
     sha256 = hashlib.sha256(content).hexdigest()
     return Split(task, name, path, sha256, examples, tuple(problems), labelled, unquoted)
 
@@ -221,8 +239,8 @@ def _decode(path: Path, content: bytes) -> str:
 
 
 def _rows(path: Path, text: str) -> Iterator[tuple[int, list[str]]]:
-    """(line number, fields) of each line that is not blank. Raises LabError if a row does not end on its line."""
-    # Lines end with \n or \r\n, as for grep -n: str.splitlines would also cut at U+2028, \x85 and \x0b.
+    """Yield (line number, fields) for each line that is not blank. LabError: a row does not end on its own line."""
+    # Lines end with \n or \r\n, as for grep -n. str.splitlines would also split at U+2028, \x85 and \x0b.
     reader = csv.reader(text.split("\n"), delimiter="\t", strict=True)
     line = 1
     try:
@@ -248,28 +266,29 @@ def _positions(path: Path, header: list[str], columns: tuple[str, ...]) -> list[
         return [header.index(column) for column in columns]
     fault = f"column {wrong[0]!r} twice" if wrong[0] in header else f"no column {', '.join(map(repr, wrong))}"
     if len(header) == 1:
-        fault = "tab-separated expected, but the header has a single column"
+        fault = "tab-separated columns are expected, but the header has a single column"
     found = ", ".join(repr(column[:40]) for column in header[:20])
     raise LabError(f"{path}:1: {fault}; found {found}; needed {', '.join(columns)}, separated by tabs")
 
 
 def _label(text: str, form: Format) -> float:
-    """The label, always a float. Raises ValueError if there is none or the task has no such label."""
+    """The label as a float. Raises ValueError if the text is empty or not a valid label of the task."""
     if not text:
         raise ValueError("no label")
     try:
         value = float(text)
     except ValueError:
         value = float("nan")
-    if not 0 <= value <= form.highest or (form.whole and value != int(value)):  # nan fails the first test
+    if not 0 <= value <= form.highest or (form.whole and value != int(value)):  # NaN fails the first comparison
         raise ValueError(f"{form.label} {text[:30]!r} is not {form.legal}")
     return value
 
 
 def _unquote(text: str) -> str:
-    """Undo CSV quoting that an earlier tool left in the text, only where the text itself proves it.
+    """Remove CSV quoting that an earlier tool left in the text, but only where the text itself proves it.
 
-    That is: a quote at each end and every quote between them doubled, at least one pair. Mere quotations stay.
+    The proof is a quote at each end, and at least one quote between them, all of them doubled. A text that is merely
+    a quotation stays as it is.
     """
     inner = text[1:-1]
     if text[:1] == text[-1:] == '"' and '""' in inner and '"' not in inner.replace('""', ""):
@@ -278,12 +297,12 @@ def _unquote(text: str) -> str:
 
 
 def no_formula(text: str) -> str:
-    """A text for a CSV file: one that a spreadsheet would take for a formula gets an apostrophe in front."""
+    """Escape a text for a CSV file: a leading apostrophe if a spreadsheet would take it for a formula."""
     return f"'{text}" if text[:1] in tuple("=+-@\t\r\n＝＋－＠") else text
 
 
 def check_report(data: Data) -> str:
-    """What `lab data check` prints: the folder, a line a file, then a line for every row that was left out."""
+    """The output of `lab data check`: the folder, one line per file, then one line per unusable row."""
     lines = data.describe()
     absent = [file_name(task, "test") for task in TASKS if (task, "test") not in data.splits]
     if absent:

@@ -1,8 +1,9 @@
-"""The one exception a user of the lab is meant to read."""
+"""The exception for errors that a user can correct."""
 
 
 class LabError(Exception):
-    """One line that says which file, row or field is wrong, and what would be right.
+    """An error that the user of the lab can correct.
 
-    The command line prints it without a traceback and exits with code 2.
+    Its message is one line that says which file, row or field is wrong, and what would be right. The command line
+    prints it without a traceback and exits with code 2.
     """

@@ -1,7 +1,4 @@
-"""Scores and predictions: what a model answers, and how good that is.
-
-SST and QQP are judged by accuracy, STS by Pearson's r, all three by the paper's overall score (section 5.2).
-"""
+"""Predictions and scores: accuracy for SST and QQP, Pearson's r for STS, the paper's overall score (section 5.2)."""
 
 import csv
 import math
@@ -13,21 +10,19 @@ import numpy as np
 import torch
 
 from lab.batches import Rows, Texts, chunks, cross
-from lab.data import TASKS, no_formula
+from lab.data import CLASS_NAMES, METRICS, TASKS, no_formula
 from lab.errors import LabError
+from lab.experiment import nearest
 from lab.tasks import MultitaskModel
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from lab.runs import Run
+    from lab.runs.folder import Run
 
-CLASSES = {"sst": 5, "qqp": 2}
-METRICS = {"sst": "accuracy", "qqp": "accuracy", "sts": "pearson"}
-# The course's names: task -> (file, header of the predictions).
+# The course's file names: task -> (start of the file name, header of the predictions).
 COURSE_FILES = {"sst": ("sst", "Predicted_Sentiment"), "qqp": ("para", "Predicted_Is_Paraphrase"),
                 "sts": ("sts", "Predicted_Similiary")}
-SENTIMENTS = ("negative", "somewhat negative", "neutral", "somewhat positive", "positive")
 
 
 def overall_score(sst: float | None, qqp: float | None, sts: float | None) -> float | None:
@@ -38,7 +33,7 @@ def overall_score(sst: float | None, qqp: float | None, sts: float | None) -> fl
 
 
 def pearson(predictions: np.ndarray, scores: np.ndarray) -> float | None:
-    """Pearson's r in float64; None where a side is constant or not finite, for then there is no correlation."""
+    """Pearson's r in float64; None if a side is constant or not finite, because r is then undefined."""
     sides = [np.asarray(side, dtype=np.float64) for side in (predictions, scores)]
     x, y = (side - side.mean() for side in sides)
     norms = np.linalg.norm(x) * np.linalg.norm(y)
@@ -50,9 +45,9 @@ def pearson(predictions: np.ndarray, scores: np.ndarray) -> float | None:
 @torch.no_grad()
 def logits(model: MultitaskModel, rows: Mapping[str, Rows],
            tick: Callable[[], None] = lambda: None) -> dict[str, torch.Tensor]:
-    """Every task's logits for its rows, in eval mode. Each distinct text or cross pair is encoded once, shorter first.
+    """The logits of each task for its rows, in eval mode. Each distinct text or cross pair is encoded once.
 
-    `tick` is called every few thousand tokens, by those who must show that they are alive.
+    tick: called after every few thousand tokens, for example to update a heartbeat.
     """
     training, device = model.training, next(model.parameters()).device
     model.eval()
@@ -74,17 +69,17 @@ def logits(model: MultitaskModel, rows: Mapping[str, Rows],
 
 def evaluate(model: MultitaskModel, rows: Mapping[str, Rows],
              tick: Callable[[], None] = lambda: None) -> tuple[dict[str, dict], dict[str, np.ndarray]]:
-    """Scores and predictions of a model: ({task: {metric: value}}, {task: predictions}).
+    """Score a model: ({task: {metric: value}}, {task: predictions}).
 
-    The scores have each task's own metric and mean loss, and under "all" the overall score where all tasks are there.
-    Rows without labels have predictions and no score.
+    The scores of a task are its metric and its mean loss. The overall score is under "all" if all three tasks have
+    scores. Rows without labels get predictions but no score.
     """
     return scored(model, rows, logits(model, rows, tick))
 
 
 def scored(model: MultitaskModel, rows: Mapping[str, Rows],
            answers: Mapping[str, torch.Tensor]) -> tuple[dict[str, dict], dict[str, np.ndarray]]:
-    """The same from what `logits` gave."""
+    """The same as `evaluate`, from logits computed earlier."""
     scores: dict[str, dict] = {}
     predictions = {}
     for task, answer in answers.items():
@@ -105,7 +100,7 @@ def scored(model: MultitaskModel, rows: Mapping[str, Rows],
 
 def write_predictions(folder: Path, split: str, rows: Mapping[str, Rows],
                       predictions: Mapping[str, np.ndarray]) -> None:
-    """Predictions in the course's CSV layout: `<folder>/{sst,para,sts}-<split>-output.csv`, lines "id , value "."""
+    """Write predictions in the course's layout: `<folder>/{sst,para,sts}-<split>-output.csv`, lines "id , value "."""
     folder.mkdir(parents=True, exist_ok=True)
     for task, values in predictions.items():
         name, header = COURSE_FILES[task]
@@ -117,80 +112,79 @@ def write_predictions(folder: Path, split: str, rows: Mapping[str, Rows],
 
 def write_probabilities(folder: Path, split: str, rows: Mapping[str, Rows],
                         answers: Mapping[str, torch.Tensor]) -> None:
-    """What the predictions were chosen from: `<folder>/{sst,para}-<split>-probabilities.csv`.
+    """Write the probability of each class: `<folder>/{sst,para}-<split>-probabilities.csv`. STS has no classes.
 
-    answers: as `logits` gave them. Columns id, p0, p1 and so on, the probability of each class; sts has none.
+    answers: the result of `logits`. Columns: id, p0, p1, ...
     """
     folder.mkdir(parents=True, exist_ok=True)
-    for task in answers.keys() & CLASSES.keys():
+    for task in answers.keys() & CLASS_NAMES.keys():
         answer = answers[task].cpu().double()
         p1 = answer.sigmoid()
         shares = answer.softmax(-1) if task == "sst" else torch.stack([1 - p1, p1], -1)  # (B, C)
         with open(folder / f"{COURSE_FILES[task][0]}-{split}-probabilities.csv", "w", encoding="utf-8",
                   newline="") as file:
             writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(["id", *(f"p{c}" for c in range(CLASSES[task]))])
+            writer.writerow(["id", *(f"p{c}" for c in range(len(CLASS_NAMES[task])))])
             writer.writerows([no_formula(row), *(f"{p:.6g}" for p in share)]
                              for row, share in zip(rows[task].ids, shares.tolist(), strict=True))
 
 
 def read_predictions(file: Path) -> dict[str, float]:
-    """The inverse: id -> prediction."""
+    """Read a file of `write_predictions`: id -> prediction."""
     lines = file.read_text(encoding="utf-8").splitlines()[1:]
     return {row: float(value) for row, value in (line.rsplit(" , ", 1) for line in lines)}
 
 
 def shown(value: float | None) -> str:
-    """A score for people: three digits, or n/a."""
+    """A score for display: three decimals, or n/a."""
     return "n/a" if value is None else f"{value:.3f}"
 
 
 def predict(run_or_model: "str | Path | Run | MultitaskModel", task: str, texts: Sequence, *, tokenizer: object = None,
             weights: str = "best") -> "pd.DataFrame":
-    """What a run (its name, folder or `Run`) or a model answers on texts of one's own; one row a text or pair.
+    """Predict a task for your own texts, with a run (its name, folder or `Run`) or a model. One row per text or pair.
 
-    task "sst": texts, a list of sentences -> columns text, prediction (0-4), answer, p0 ... p4.
+    task "sst": a list of sentences -> columns text, prediction (0-4), answer, p0 ... p4.
     task "qqp": a list of pairs -> text1, text2, prediction (0 or 1), answer, probability.
-    task "sts": a list of pairs -> text1, text2, prediction (similarity, 0 unrelated to 5 the same).
-    weights: "best" on dev, or "last". A bare model needs its tokenizer. LabError: no such task or run, no texts.
+    task "sts": a list of pairs -> text1, text2, prediction (similarity, from 0, unrelated, to 5, equivalent).
+    weights: of a run, "best" on dev or "last". tokenizer: required with a model. LabError: no such task or run, no
+    texts, or texts of the wrong kind.
     """
     import pandas as pd
 
     if task not in TASKS:
-        from lab.experiment import nearest
-
         raise nearest(task, TASKS, "task")
     if isinstance(run_or_model, MultitaskModel):
         model = run_or_model
     else:
-        from lab.runs import Run
+        from lab.runs.folder import Run
 
         model, tokenizer = Run.open(run_or_model).model(weights)
     if tokenizer is None:
-        raise LabError("predict with a model needs its tokenizer: predict(model, task, texts, tokenizer=tokenizer)")
-    wide = 1 if task == "sst" else 2
+        raise LabError("a model needs its tokenizer: predict(model, task, texts, tokenizer=tokenizer)")
+    size = 1 if task == "sst" else 2
     if isinstance(texts, str):
-        raise LabError(f"texts is a list: predict(..., {task!r}, [...])")
+        raise LabError(f"texts must be a list, not a string: predict(..., {task!r}, [...])")
     pairs = [(text,) if isinstance(text, str) else tuple(text) for text in texts]
-    if not pairs or any(len(pair) != wide or not all(isinstance(t, str) and t.strip() for t in pair) for pair in pairs):
-        raise LabError(f"{task} takes {'sentences' if wide == 1 else 'pairs of sentences'}, and none may be empty")
+    if not pairs or any(len(pair) != size or not all(isinstance(t, str) and t.strip() for t in pair) for pair in pairs):
+        raise LabError(f"texts of {task} must be {'sentences' if size == 1 else 'pairs of sentences'}, none empty")
     answer = logits(model, as_rows(model, tokenizer, task, pairs))[task]
-    table = pd.DataFrame(pairs, columns=["text"] if wide == 1 else ["text1", "text2"])
+    table = pd.DataFrame(pairs, columns=["text"] if size == 1 else ["text1", "text2"])
     table["prediction"] = model.heads[task].predict(answer).cpu().numpy()
     if task == "sst":
-        table["answer"] = [SENTIMENTS[c] for c in table["prediction"]]
+        table["answer"] = [CLASS_NAMES["sst"][c] for c in table["prediction"]]
         table[[f"p{c}" for c in range(5)]] = answer.softmax(-1).cpu().numpy()
     elif task == "qqp":
         table["prediction"] = table["prediction"].astype(int)
-        table["answer"] = ["paraphrase" if p else "not a paraphrase" for p in table["prediction"]]
+        table["answer"] = [CLASS_NAMES["qqp"][c] for c in table["prediction"]]
         table["probability"] = answer.sigmoid().cpu().numpy()
     return table
 
 
 def as_rows(model: MultitaskModel, tokenizer: object, task: str, texts: Sequence[tuple[str, ...]]) -> dict[str, Rows]:
-    """Texts or pairs of one's own as a task's rows, as the model takes them: joined where its pairs are cross."""
-    longest, wide = model.bert.config.max_position_embeddings, len(texts[0])
+    """Your own texts or pairs as rows of a task; pairs are joined if the model takes cross pairs."""
+    longest, size = model.bert.config.max_position_embeddings, len(texts[0])
     flat = Texts.encode([t for row in texts for t in row], tokenizer, longest)
-    rows = {task: Rows(task, [""] * len(texts), np.arange(len(texts) * wide).reshape(-1, wide),
+    rows = {task: Rows(task, [""] * len(texts), np.arange(len(texts) * size).reshape(-1, size),
                        np.zeros(len(texts), np.float32), flat)}
     return cross(rows, longest) if model.pair == "cross" else rows

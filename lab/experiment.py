@@ -7,11 +7,12 @@
 
 import difflib
 import json
+import numbers
 import types
 import typing
 from collections import ChainMap
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Self
 
 from lab.batches import SAMPLERS
@@ -31,21 +32,27 @@ def nearest(value: object, valid: Iterable[str], what: str) -> LabError:
     return LabError(f"{what} {value!r} is not known{hint} (valid: {', '.join(valid)})")
 
 
+def within(default: float | None, low: float, high: float) -> Any:
+    """A dataclass field with this default, whose values must lie between low and high, both included."""
+    return field(default=default, metadata={"within": (low, high)})
+
+
 class Settings:
     """What Experiment and Pretraining share: fields checked when they are set, JSON in and out, field=value texts."""
 
     def __post_init__(self) -> None:
-        for field, kind in typing.get_type_hints(type(self)).items():
-            object.__setattr__(self, field, _checked(field, getattr(self, field), kind))
-        for field, valid in CHOICES.items():
-            values = getattr(self, field, ())
-            for value in values if isinstance(values, tuple) else (values,):
-                if value not in valid:
-                    raise nearest(value, valid, field)
-        for field, low, high in _RANGES:
-            value = getattr(self, field, None)
-            if value is not None and not low <= value <= high:
-                raise LabError(f"{field} must be between {low} and {high}, not {value}")
+        kinds = typing.get_type_hints(type(self))
+        for of in fields(self):
+            name, value = of.name, _checked(of.name, getattr(self, of.name), kinds[of.name])
+            object.__setattr__(self, name, value)
+            if name in CHOICES:
+                for one in value if isinstance(value, tuple) else (value,):
+                    if one not in CHOICES[name]:
+                        raise nearest(one, CHOICES[name], name)
+            if value is not None and "within" in of.metadata:
+                low, high = of.metadata["within"]
+                if not low <= value <= high:
+                    raise LabError(f"{name} must be between {low} and {high}, not {value}")
 
     def to_json(self) -> str:
         """One JSON object, a key a field."""
@@ -64,7 +71,7 @@ class Settings:
 
     def with_settings(self, settings: Iterable[str]) -> Self:
         """These settings with `field=value` texts applied: numbers and none as written, lists with commas."""
-        changes: dict[str, Any] = {}  # made at once, for what one of them needs another may bring
+        changes: dict[str, Any] = {}  # applied together, since one setting may be valid only with another
         for setting in settings:
             field, equals, text = (part.strip() for part in setting.partition("="))
             if not equals:
@@ -85,32 +92,32 @@ class Settings:
 
 @dataclass(frozen=True)
 class Experiment(Settings):
-    """One fine-tuning run, complete: the same value on the same data, machine and threads gives the same weights."""
+    """One fine-tuning run. The same value on the same data, CPU and number of threads gives the same weights."""
 
     name: str = "baseline"
-    protocol: str = "paper"  # where the scale below comes from; a label, nothing reads it
+    protocol: str = "paper"  # the protocol that set the scale below; a label that changes nothing
     encoder: str = "bert-base-uncased"  # "minilm", a hub id or a folder
     pooling: str = "cls"  # how hidden states become one vector a sentence
     pair: str = "siamese"  # each sentence of a pair is encoded alone; or "cross": both in one input (QQP, STS)
     sts_head: str = "linear"  # how two sentence vectors become a similarity
     updates: tuple[str, ...] = ("separate",)  # the optimizer steps of one iteration, in order
-    smart: Smart | None = None  # SMART's and Bregman's terms; with --set: smart.weight=5, smart.bregman=1, smart=none
+    smart: Smart | None = None  # SMART and Bregman terms; with --set: smart.weight=5, smart.bregman=1, smart=none
     sampling: str = "parallel"  # which tasks the three batches of an iteration are drawn from
-    iterations: int = PAPER_ITERATIONS  # an epoch
-    epochs: int = 10
-    batch_size: int = 8  # rows a task
-    lr: float = 1e-5
-    weight_decay: float = 0.0
-    warmup: int = 0  # iterations over which lr rises from 0
-    dropout: float = 0.1  # in the encoder; the heads have their own
+    iterations: int = within(PAPER_ITERATIONS, 1, 10**9)  # of an epoch
+    epochs: int = within(10, 1, 10**6)
+    batch_size: int = within(8, 1, 10**6)  # rows of each task
+    lr: float = within(1e-5, 0, 1e30)
+    weight_decay: float = within(0.0, 0, 1e30)
+    warmup: int = within(0, 0, 10**9)  # iterations over which lr rises from 0
+    dropout: float = within(0.1, 0, 0.999)  # in the encoder; the heads have their own
     precision: str = "fp32"  # or "bf16": matrix products in bfloat16, weights and sums in float32
-    device: str = "auto"
-    scale: float | None = None  # share of the paper's epoch and training rows; None: the protocol's own
-    eval_train: int = 1000  # training rows a task scored after every epoch, always the same ones
-    eval_qqp: int | None = None  # QQP's dev rows scored after every epoch; None: all 20,212
-    eval_rows: int | None = None  # a limit on the rows a task of every evaluation, the last included; None: none
-    samples: int = 20  # an epoch: task gradients of a recipe that has none, and the parts of SMART's penalty; 0: none
-    seed: int = 11711  # the course's
+    device: str = "auto"  # cuda where there is one, else cpu
+    scale: float | None = within(None, 1e-6, 1)  # share of the paper's epoch and training rows; None: the protocol's
+    eval_train: int = within(1000, 1, 10**9)  # training rows of each task scored after every epoch, always the same
+    eval_qqp: int | None = within(None, 2, 10**9)  # QQP's dev rows scored after every epoch; None: all 20,212
+    eval_rows: int | None = within(None, 2, 10**9)  # a limit on the rows of each task in every evaluation; None: none
+    samples: int = within(20, 0, 10**6)  # iterations of an epoch in which diagnostics are sampled (runs/diagnostics.py)
+    seed: int = within(11711, 0, 2**63 - 1)  # by default the course's
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -122,7 +129,7 @@ class Experiment(Settings):
 
     @property
     def epoch_1x(self) -> int:
-        """Iterations in which the smallest set is seen once, n = round(755 * scale); the rows kept follow from it."""
+        """The iterations n in which the smallest set is seen once, round(755 * scale)."""
         return max(1, round(PAPER_ITERATIONS * (self.scale or 1)))
 
     def _change(self, field: str, text: str, before: Mapping[str, Any]) -> dict[str, Any]:
@@ -157,9 +164,10 @@ def _checked(field: str, value: Any, kind: Any) -> Any:
     elif kind is str:
         if isinstance(value, str):
             return value
-    elif kind is not bool and isinstance(value, str | int | kind) and not isinstance(value, bool):
+    elif kind is not bool and not isinstance(value, bool):
         try:
-            return kind(value)
+            if isinstance(value, str | numbers.Integral) or (kind is float and isinstance(value, numbers.Real)):
+                return kind(value)  # numpy's numbers too
         except ValueError:
             pass
     wanted = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
@@ -172,14 +180,7 @@ def _unknown_smart(field: str) -> str:
 
 
 _SMART_KINDS = typing.get_type_hints(Smart)
-# Ranges and choices of a field, whichever settings have it.
-_RANGES = (
-    ("iterations", 1, 10**9), ("epochs", 1, 10**6), ("batch_size", 1, 10**6), ("lr", 0, 1e30),
-    ("weight_decay", 0, 1e30), ("warmup", 0, 10**9), ("dropout", 0, 0.999), ("scale", 1e-6, 1),
-    ("eval_train", 1, 10**9), ("eval_qqp", 2, 10**9), ("eval_rows", 2, 10**9), ("samples", 0, 10**6),
-    ("seed", 0, 2**63 - 1),
-    ("mask", 1e-6, 1), ("held_out", 1e-6, 0.5),
-)
+# The valid values of a field that names something, whichever settings have it.
 CHOICES: dict[str, Iterable[str]] = {
     "protocol": ("paper", "laptop", "smoke"),
     "pooling": POOLINGS,
@@ -188,7 +189,7 @@ CHOICES: dict[str, Iterable[str]] = {
     "updates": ChainMap(COMBINERS, {"separate": None}),  # what is added to COMBINERS is valid at once
     "sampling": SAMPLERS,
     "precision": ("fp32", "bf16"),
-    "device": ("auto", "cpu", "cuda", "mps"),
+    "device": ("auto", "cpu", "cuda"),
 }
 
 _GSE = Experiment(name="gse", updates=("pcgrad", "sum"))
@@ -211,13 +212,13 @@ RECIPES: dict[str, Experiment] = {row.name: row for row in _ROWS}
 
 QUICK = ("baseline", "multitask", "gse", "cosine_2d1_mean", "smart")  # one of each idea
 
-# The axes of a row of the paper; the rest (encoder, lr, seed, scale, precision ...) a protocol or a user may choose.
+# The axes that make a row of the paper. A protocol or a user may choose the rest (encoder, lr, seed, scale ...).
 AXES = ("pooling", "pair", "sts_head", "updates", "smart", "sampling", "iterations", "epochs", "batch_size",
         "weight_decay", "warmup", "dropout")
 
 
 def departs(experiment: Experiment) -> list[str]:
-    """The axes in which an experiment is not the row of the paper that its name and protocol promise."""
+    """The axes in which an experiment differs from the recipe of its name at its protocol."""
     if experiment.name not in RECIPES:
         return ["name"]
     recipe = PROTOCOLS[experiment.protocol](replace(RECIPES[experiment.name], scale=experiment.scale))
@@ -230,16 +231,16 @@ def paper(experiment: Experiment) -> Experiment:
 
 
 def laptop(experiment: Experiment) -> Experiment:
-    """The paper at 1/16 with its proportions kept, on MiniLM: minutes on a laptop's CPU.
+    """The paper at 1/16 with its proportions, on MiniLM: minutes on a laptop's CPU.
 
-    With n = round(755 * scale) an epoch has (iterations / 755) * n iterations, STS keeps 8 n training rows, and the
-    other sets the same share, so that each set is seen as often as in the paper.
+    With n = round(755 * scale), an epoch has (iterations / 755) * n iterations, STS keeps 8 n training rows, and the
+    other sets keep the same share of theirs, so that each set is seen as often as in the paper.
     """
     return _scaled(experiment, 1 / 16, protocol="laptop", encoder="minilm", lr=1e-4, eval_train=300, eval_qqp=1000)
 
 
 def smoke(experiment: Experiment) -> Experiment:
-    """Seconds a run, to see that everything works. Too short to compare recipes."""
+    """A few seconds a run, to see that everything works. Too short to compare recipes."""
     return _scaled(experiment, 1 / 64, protocol="smoke", encoder="minilm", lr=1e-4, epochs=2, eval_train=100,
                    eval_rows=200, samples=4)
 

@@ -1,10 +1,11 @@
 """Task gradients and every way to combine them.
 
-Over the shared encoder the gradient of task i is one vector g_i (P,), never a list of parts. A combiner sees only the
-Gramian G (T, T), G_ij = g_i . g_j, and answers with weights w (T,): the update is sum_i w_i g_i. So PCGrad is fifteen
-lines that a student checks by hand, and no combiner ever copies a gradient.
+Over the shared encoder, the gradient of task i is one vector g_i (P,), never a list of parts. A combiner sees only the
+Gramian G (T, T), G_ij = g_i . g_j, and returns weights w (T,): the update is sum_i w_i g_i. PCGrad is therefore fifteen
+lines that a student can check by hand, and no combiner ever copies a gradient. `state` is a dict of tensors that the
+loop keeps for the combiner and saves in checkpoints.
 
-Ours: sum, mean, pcgrad, gradvac. Borrowed from TorchJD: aligned_mtl, imtl_g, mgda, fairgrad, and with the extra
+Written here: sum, mean, pcgrad, gradvac. From TorchJD: aligned_mtl, imtl_g, mgda, fairgrad, and with the extra
 `methods` cagrad, upgrad, dualproj.
 """
 
@@ -37,7 +38,7 @@ def gramian(gradients: Sequence[Gradient]) -> Tensor:
 
 
 def combine(gradients: Sequence[Gradient], weights: Tensor) -> list[Tensor | None]:
-    """sum_i w_i g_i, parameter by parameter. It is written into the first gradients' memory: they are used up."""
+    """sum_i w_i g_i, parameter by parameter. It is written into the memory of the first gradients, to avoid a copy."""
     combined = []
     scale = weights.tolist()
     for parts in zip(*gradients, strict=True):
@@ -64,10 +65,11 @@ def mean(G: Tensor, generator: torch.Generator, state: dict[str, Tensor]) -> Ten
 
 
 def pcgrad(G: Tensor, generator: torch.Generator, state: dict[str, Tensor]) -> Tensor:
-    """PCGrad (Yu et al. 2020, algorithm 1), as the mean of the projected gradients, the paper's word.
+    """PCGrad (Yu et al. 2020, algorithm 1). Yu et al. sum the projected gradients; the CS224N report averages them, and
+    so does this.
 
-    Row i of W holds g_i^PC = sum_k W_ik g_k. The original g_j are projected on, in a fresh random order, and never
-    g_i itself.
+    Row i of W holds g_i^PC = sum_k W_ik g_k. Each gradient is projected against the original gradients of the other
+    tasks, in a fresh random order, and never against its own.
     """
     T = len(G)
     W = torch.eye(T, dtype=G.dtype)
@@ -83,35 +85,45 @@ def pcgrad(G: Tensor, generator: torch.Generator, state: dict[str, Tensor]) -> T
 def gradvac(G: Tensor, generator: torch.Generator, state: dict[str, Tensor]) -> Tensor:
     """Gradient Vaccine (Wang et al. 2021, equation 2), as a mean like `pcgrad`; with targets of 0 it is PCGrad.
 
-    state["targets"] (T, T) keeps the moving averages of the cosines, which are raised to them where they are lower.
+    A cosine below its target is raised to it. The targets are moving averages of the cosines, kept by pair of tasks:
+    state["targets"][a, b], where a and b are numbers of tasks. state["tasks"] (T,) says which tasks the rows of G are,
+    since a sampler may leave some out; without it they are 0 ... T - 1.
     """
     T = len(G)
     W = torch.eye(T, dtype=G.dtype)
-    targets = state.setdefault("targets", torch.zeros(T, T, dtype=G.dtype))
+    tasks = state.get("tasks", torch.arange(T)).tolist()
+    known, wanted = state.get("targets", torch.zeros(0, 0, dtype=G.dtype)), max(tasks) + 1
+    if len(known) < wanted:  # a task that has not been there before
+        known = torch.nn.functional.pad(known, (0, wanted - len(known), 0, wanted - len(known)))
+    state["targets"] = targets = known
     for i in range(T):
         for j in torch.randperm(T, generator=generator).tolist():
             norm_i, norm_j = (W[i] @ G @ W[i]).clamp(min=0).sqrt(), G[j, j].sqrt()
             if j == i or norm_i * norm_j == 0:
                 continue
-            cosine, target = (W[i] @ G[j] / (norm_i * norm_j)).clamp(-1, 1), targets[i, j].clone()
+            pair = tasks[i], tasks[j]
+            cosine, target = (W[i] @ G[j] / (norm_i * norm_j)).clamp(-1, 1), targets[pair].clone()
             if cosine < target:
                 # with s = sqrt(1 - cosine^2) and t = sqrt(1 - target^2):
                 # g_i^PC += |g_i^PC| (target s - cosine t) / (|g_j| t) g_j
                 s, t = (1 - cosine**2).sqrt(), (1 - target**2).sqrt()
                 W[i, j] += norm_i * (target * s - cosine * t) / (norm_j * t)
-            targets[i, j] = (1 - VACCINE_DECAY) * target + VACCINE_DECAY * cosine
+            targets[pair] = (1 - VACCINE_DECAY) * target + VACCINE_DECAY * cosine
     return W.mean(0)
 
 
 def borrowed(name: str, scaled_power: float = 0.0, **options: object) -> Combiner:
-    """A TorchJD weighting as a combiner. G is divided by its largest diagonal entry s (1 where that is 0) before.
+    """A TorchJD weighting as a combiner. G is first divided by its largest diagonal entry s (1 where that is 0).
 
-    A method that is not scale-free has its weights multiplied by s ** scaled_power after.
+    The weights of a method that is not scale-free are then multiplied by s ** scaled_power. LabError: G is not finite,
+    or a package that the method needs is not installed.
     """
 
     def combiner(G: Tensor, generator: torch.Generator, state: dict[str, Tensor]) -> Tensor:
         import torchjd.aggregation
 
+        if not G.isfinite().all():
+            raise LabError(f"the gradient method {name} was given gradients that are NaN or infinite")
         s = G.diagonal().max()
         s = s if s > 0 else torch.ones_like(s)
         try:

@@ -3,11 +3,12 @@
 This is the "efficient" form at the end of section 2 of Kingma & Ba, as in the course. It differs from torch.optim.AdamW
 in two places:
 
-- eps is added to sqrt(v) as it stands; torch corrects v for its bias first, so its eps weighs more in early steps;
-- decay comes after the step, on the moved weights; torch decays first.
+- eps is added to the uncorrected sqrt(v); torch first corrects the bias of v, so its eps matters less in early steps;
+- weight decay is applied after the step, to the updated weights; torch applies it first.
 
-With eps = 0 and no decay the two agree. Memory, not arithmetic, sets the speed. So the passes below run over one block
-of the parameters at a time, and each finds its numbers where the one before left them: in the cache.
+With eps = 0 and without decay the two agree. The speed is limited by memory access, not by arithmetic. Therefore the
+operations below run over one block of parameters at a time, whose numbers then stay in the cache from one operation to
+the next.
 """
 
 import math
@@ -18,8 +19,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-# Elements a block. On a CPU five arrays of 1 MiB (parameter, gradient, m, v, a temporary) stay in the cache.
-# A GPU has little cache and pays for each launch instead: there everything is one block.
+# Elements per block. On a CPU, five arrays of 1 MiB (parameter, gradient, m, v, a temporary) fit into the cache.
+# A GPU has little cache, and each kernel launch costs time, so there all parameters are one block.
 CPU_BLOCK = 2**18
 
 Part = tuple[Tensor, Tensor, Tensor, Tensor]  # parameter, gradient, m, v: the same rows of each
@@ -27,10 +28,10 @@ Tensors = tuple[Tensor, ...]
 
 
 class AdamW(torch.optim.Optimizer):
-    """Each parameter keeps its own count t of steps; one without a gradient takes no step and keeps all its state.
+    """Each parameter has its own step count t. A parameter without a gradient is not updated and keeps its state.
 
-    A bad hyperparameter, also in a parameter group, is a ValueError; a sparse gradient is a RuntimeError, raised before
-    anything has moved. A NaN in a gradient passes through: the training loop looks for those in the losses.
+    Raises ValueError for an invalid hyperparameter, also in a parameter group, and RuntimeError for a sparse gradient,
+    before any parameter is updated. NaN in a gradient is not detected here: the training loop checks the losses.
     """
 
     def __init__(
@@ -40,10 +41,10 @@ class AdamW(torch.optim.Optimizer):
         super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay})
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Check the group's hyperparameters, then add it. The constructor comes through here too."""
+        """Check the group's hyperparameters, then add it. The constructor calls this method too."""
         group = {**self.defaults, **param_group}
         for name in ("lr", "eps", "weight_decay"):
-            if not 0 <= group[name] < math.inf:  # written so that NaN fails as well
+            if not 0 <= group[name] < math.inf:  # written so that NaN fails too
                 raise ValueError(f"AdamW: {name} must be finite and not negative, got {group[name]}")
         if len(group["betas"]) != 2 or not all(0 <= beta < 1 for beta in group["betas"]):
             raise ValueError(f"AdamW: betas must be two numbers in [0, 1), got {group['betas']}")
@@ -51,7 +52,7 @@ class AdamW(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Move every parameter that has a gradient. Returns the closure's loss, if there is one."""
+        """Update every parameter that has a gradient. Returns the loss of the closure, or None without a closure."""
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -61,29 +62,29 @@ class AdamW(torch.optim.Optimizer):
             raise RuntimeError("AdamW: sparse gradients are not supported; use nn.Embedding(..., sparse=False)")
 
         for group, params in moving:
-            # One list for each t, because the bias correction depends on it. Most often that is one list for the
-            # encoder, and one for each head that has taken fewer steps.
+            # One list for each t, because the bias correction depends on it. Usually that is one list for the encoder
+            # and one for each head that has taken fewer steps.
             alike: defaultdict[tuple[int, torch.device], list[Part]] = defaultdict(list)
             for p in params:
                 state = self.state[p]
                 if not state:
                     state.update(step=0, exp_avg=torch.zeros_like(p), exp_avg_sq=torch.zeros_like(p))
-                state["step"] = int(state["step"]) + 1  # int: a checkpoint may have kept it as a tensor
+                state["step"] = int(state["step"]) + 1  # int: checkpoints may store it as a tensor
                 alike[state["step"], p.device].append((p, p.grad, state["exp_avg"], state["exp_avg_sq"]))
             for (t, device), parts in alike.items():
                 for block in _blocks(parts, CPU_BLOCK) if device.type == "cpu" else [parts]:
-                    _adamw(*zip(*block, strict=True), t, group)
+                    adamw_step(*zip(*block, strict=True), t, group)
         return loss
 
 
 def _blocks(parts: list[Part], size: int) -> Iterator[list[Part]]:
-    """Regroup the parts into blocks of about `size` elements: big ones cut into rows, small ones put together."""
+    """Regroup the parts into blocks of about `size` elements: split large ones by rows, put small ones together."""
     block, filled = [], 0
     for whole in parts:
         cut = [whole]
         if whole[0].numel() > size:
             rows = max(1, size // whole[0][0].numel())
-            # Rows are views whatever the strides; reshape(-1) of a transposed parameter would update a copy.
+            # Rows are views for all strides; reshape(-1) of a transposed parameter would update a copy.
             cut = zip(*(x.split(rows) for x in whole), strict=True)
         for part in cut:
             if block and filled + part[0].numel() > size:
@@ -94,8 +95,8 @@ def _blocks(parts: list[Part], size: int) -> Iterator[list[Part]]:
     yield block
 
 
-def _adamw(p: Tensors, g: Tensors, m: Tensors, v: Tensors, t: int, group: dict[str, Any]) -> None:
-    """Step number t, in place, of parameters p with gradients g and moments m, v. All are tuples of equal length."""
+def adamw_step(p: Tensors, g: Tensors, m: Tensors, v: Tensors, t: int, group: dict[str, Any]) -> None:
+    """Step t of AdamW, in place: parameters p, gradients g, moments m and v, as tuples of equal length."""
     lr, (b1, b2), eps, weight_decay = (group[name] for name in ("lr", "betas", "eps", "weight_decay"))
     # m = b1 m + (1 - b1) g
     torch._foreach_lerp_(m, g, 1 - b1)

@@ -1,15 +1,15 @@
-"""Further pretraining: an encoder goes on guessing masked words, on the tasks' own sentences, before any fine-tuning.
+"""Further pretraining: masked-language modelling on the sentences of the tasks, before any fine-tuning.
 
-Masked-language modelling is task 1 of Devlin et al. 2019 (BERT), section 3.1, with masks drawn anew in every pass as in
-Liu et al. 2019 (RoBERTa), section 4.1. To continue it on the text of the tasks helped Sun et al. 2019 and Gururangan et
-al. 2020 (task-adaptive pretraining). Sentences that dev or test files have too are never trained on.
+It is task 1 of Devlin et al. 2019 (BERT), section 3.1, with masks drawn anew in every pass as in Liu et al. 2019
+(RoBERTa), section 4.1. Sun et al. 2019 and Gururangan et al. 2020 (task-adaptive pretraining) found that continuing it
+on the text of the tasks helps. Sentences that a dev or test file has too are never trained on.
 
     for row in lab.pretrain_mlm(lab.Pretraining()):
         print(row)
 
-Whether it helps here is for an ablation to show. MiniLM was last trained by the cosines of sentence pairs, not on
-masked words, and comes without a head for them. With a fresh one the loss starts a little above ln V, that of a blind
-guess (10.3 for V = 30,522), and much of the training goes into the head, which fine-tuning throws away.
+Whether it helps here has to be measured by an ablation. MiniLM was last trained by the cosines of sentence pairs, and
+comes without a head for masked words. With a fresh head the loss starts a little above ln V, the loss of a uniform
+guess (10.3 for V = 30,522), and much of the training goes into the head, which fine-tuning does not use.
 
 Shapes: N packed tokens of a batch, M of them chosen to be guessed, S sentences, H hidden size, V words.
 """
@@ -17,47 +17,53 @@ Shapes: N packed tokens of a batch, M of them chosen to be guessed, S sentences,
 import hashlib
 import math
 import sys
-import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lab import checkpoints
 from lab.batches import SUBSET_SEED, Stream, Texts, chunks
 from lab.bert import ACTIVATIONS, Bert, Layout
 from lab.data import TASKS, Data, load_data
-from lab.diagnostics import Window
-from lab.errors import LabError
-from lab.experiment import Settings
-from lab.machine import autocast
+from lab.encoders.device import autocast
+from lab.encoders.formats import save_encoder
+from lab.encoders.sources import load_encoder, load_mlm_head
+from lab.experiment import Settings, within
 from lab.optim import AdamW
-from lab.runs import PRETRAINED, runs_root
-from lab.training import Training, find_place, name_end
-from lab.weights import load_encoder, load_mlm_head, save_encoder
+from lab.runs import checkpoints
+from lab.runs.diagnostics import Window
+from lab.runs.folder import PRETRAINED, Run, find_run, name_end, runs_root
+from lab.runs.recorder import Recorder, Training
+
+if TYPE_CHECKING:  # transformers takes a second to import
+    from transformers import PreTrainedTokenizerBase
 
 HELD_OUT_SEED, HELD_OUT_MASK = 15, 0.15  # the masks of held-out sentences: the same in every evaluation of every run
 
 
 @dataclass(frozen=True)
 class Pretraining(Settings):
-    """One further pretraining, complete; same value, data, machine and threads: same weights."""
+    """One further pretraining. The same value on the same data, CPU and number of threads gives the same weights."""
 
     encoder: str = "minilm"  # "minilm", a hub id or a folder
-    epochs: int = 1  # passes over the sentences, each with fresh masks
-    batch_size: int = 64  # sentences
-    lr: float = 1e-4
-    weight_decay: float = 0.01
-    warmup: int = 100  # iterations over which lr rises from 0
-    mask: float = 0.15  # share of the tokens that are to be guessed
-    held_out: float = 0.02  # share of the sentences that is never trained on
-    scale: float = 0.2  # share of the others that is; .2 of the real ones is about ten minutes on two cores with MiniLM
+    epochs: int = within(1, 1, 10**6)  # passes over the sentences, each with fresh masks
+    batch_size: int = within(64, 1, 10**6)  # sentences
+    lr: float = within(1e-4, 0, 1e30)
+    weight_decay: float = within(0.01, 0, 1e30)
+    warmup: int = within(100, 0, 10**9)  # iterations over which lr rises from 0
+    mask: float = within(0.15, 1e-6, 1)  # share of the tokens that are to be predicted
+    held_out: float = within(0.02, 1e-6, 0.5)  # share of the sentences that is never trained on
+    # Share of the other sentences that is trained on; .2 of the real ones takes about ten minutes with MiniLM on two
+    # cores.
+    scale: float = within(0.2, 1e-6, 1)
     precision: str = "fp32"  # or "bf16": matrix products in bfloat16, weights and sums in float32
     device: str = "auto"
-    seed: int = 11711
+    seed: int = within(11711, 0, 2**63 - 1)
 
 
 def sentences(data: Data, settings: Pretraining) -> tuple[list[str], list[str], int]:
@@ -124,104 +130,97 @@ class MaskedLM(nn.Module):
 
 
 def pretrain_mlm(settings: Pretraining, *, data: Data | str | Path | None = None, run: str | Path | None = None,
-                 resume: bool = False, root: str | Path | None = None, progress: bool = True) -> "Pretrain":
+                 resume: bool = False, root: str | Path | None = None, progress: bool = True) -> Training:
     """Pretrain an encoder further: an iterator of metric rows, with `.run`, `.model` and, once done, `.encoder`.
 
-    Arguments and errors as in `lab.fit`; the run stands in the folder pretrained/ of the store.
+    Arguments and errors are those of `lab.fit`. The run stands in the folder pretrained/ of the store.
     """
-    return Pretrain(settings, data if isinstance(data, Data) else load_data(data), run, resume, root, progress)
+    e, data = settings, data if isinstance(data, Data) else load_data(data)
+    held_out, trained, left_out = sentences(data, e)
+    about = {"held out": len(held_out), "trained on": len(trained), "left out": left_out,
+             "sha256": hashlib.sha256("\0".join([*held_out, *trained]).encode()).hexdigest()}
+    stream = Stream(len(trained), e.batch_size, [e.seed, 0])
+    place = find_run(f"mlm-{name_end(e, data)}", run, resume, runs_root(root) / PRETRAINED)
+    recorder = Recorder(e, data, place, iterations=len(trained) // e.batch_size, progress=progress, sentences=about)
+    with recorder.preparing():
+        bert, tokenizer = place.encoder() if recorder.newest else load_encoder(e.encoder)
+        model = MaskedLM(bert)
+        head = None if recorder.newest else load_mlm_head(e.encoder, model.state_dict())
+        model.load_state_dict(head or {}, strict=False)
+        model.to(recorder.device)
+        texts = Texts.encode([*held_out, *trained], tokenizer, bert.config.max_position_embeddings,
+                             place.folder.parent / ".cache")
+        parts = checkpoints.Parts(model, AdamW(model.parameters(), lr=e.lr, weight_decay=e.weight_decay),
+                                  recorder.randomness, windows={"batch": LossWindow(recorder.device)})
+        recorder.begin(parts, tokenizer, {"sentences": about, "cut": texts.cut}, head="own" if head else "fresh")
+    training = Training(recorder, model, tokenizer, loop(e, texts, len(held_out), stream, tokenizer, recorder))
+    training.encoder = encoder_of(place)
+    return training
 
 
-class Pretrain(Training):
-    """What `pretrain_mlm` returns. Iterating it trains."""
+def encoder_of(run: Run) -> Path:
+    """The folder of the encoder that a finished pretraining has written; `--encoder` opens it."""
+    return run.folder.resolve() / "encoder"
 
-    def __init__(self, settings: Pretraining, data: Data, run: str | Path | None, resume: bool,
-                 root: str | Path | None, progress: bool) -> None:
-        place = find_place(f"mlm-{name_end(settings, data)}", run, resume, runs_root(root) / PRETRAINED)
-        super().__init__(settings, data, place, resume, progress)
 
-    @property
-    def encoder(self) -> Path:
-        """The folder that `--encoder` opens when the run is done."""
-        return self.run.folder.resolve() / "encoder"
+def loop(e: Pretraining, texts: Texts, held_out: int, stream: Stream, tokenizer: "PreTrainedTokenizerBase",
+         recorder: Recorder) -> Iterator[dict[str, Any]]:
+    """Train to the end. Every metric row is recorded, then yielded.
 
-    def _prepare(self, resume: bool) -> None:
-        e, run = self.settings, self.run
-        held_out, trained, left_out = sentences(self.data, e)
-        about = {"held out": len(held_out), "trained on": len(trained), "left out": left_out,
-                 "sha256": hashlib.sha256("\0".join([*held_out, *trained]).encode()).hexdigest()}
-        self.held_out, self.stream = len(held_out), Stream(len(trained), e.batch_size, [e.seed, 0])
-        self.iterations = len(trained) // e.batch_size
-        recorded, newest = self._found(resume)
-        if recorded and recorded["data"]["sentences"] != about:
-            raise LabError(f"run {run.name} was begun with other sentences (a new test file?); start a new run")
-        with self.randomness:
-            bert, self.tokenizer = run.encoder() if newest else load_encoder(e.encoder)
-            self.model = MaskedLM(bert)
-            head = None if newest else load_mlm_head(e.encoder, self.model.state_dict())
-            self.model.load_state_dict(head or {}, strict=False)
-        self.model.to(self.device)
-        self.optimizer = AdamW(self.model.parameters(), lr=e.lr, weight_decay=e.weight_decay)
-        self.texts = Texts.encode([*held_out, *trained], self.tokenizer, bert.config.max_position_embeddings,
-                                  run.folder.parent / ".cache")
-        self.state = {"step": 0, "seconds": 0.0, "scoring": 0.0, "window_tokens": 0, "window_seconds": 0.0}
-        self.windows = {"batch": LossWindow(self.device)}
-        if newest:
-            self._restore(*newest)
-        if not self.finished:
-            self._begin(recorded, newest, {"sentences": about, "cut": self.texts.cut}, head="own" if head else "fresh")
+    texts: the held-out sentences, which come first, then those to train on.
+    """
+    parts, state, device = recorder.parts, recorder.state, recorder.device
+    model, optimizer = parts.model, parts.optimizer
 
-    def _draw(self) -> np.ndarray:
-        """Begin an iteration: the numbers of its sentences, a function of seed and step."""
-        rows = self.held_out + self.stream.batch(self.state["step"])
-        self.state["step"] += 1
-        self._warm_up()
-        return rows
-
-    def _iterate(self, rows: np.ndarray) -> None:
-        """One step on the mean loss of one batch, whose masks are a function of seed and step."""
-        e, state = self.settings, self.state
-        self.model.train()
-        self.optimizer.zero_grad()
-        (batch,) = chunks(self.texts, rows, sys.maxsize, self.device)
-        logits, answers = self._guess(*batch, e.mask, np.random.default_rng([e.seed, 1, state["step"]]))
-        loss = F.cross_entropy(logits, answers)
-        loss.backward()
-        self.optimizer.step()
-        self.windows["batch"].note("loss", "mlm", loss.detach())
-        state["window_tokens"] += len(batch[1])
-
-    def _guess(self, rows: np.ndarray, ids: Tensor, segments: None, positions: Tensor, layout: Layout, share: float,
-               generator: np.random.Generator) -> tuple[Tensor, Tensor]:
-        """The model's logits (M, V) at the masked tokens of a batch, and what stood there (M,)."""
-        inputs, chosen, answers = mask_tokens(ids, self.texts.lengths[rows], share, generator,
-                                              self.tokenizer.mask_token_id, len(self.tokenizer))
-        with autocast(self.settings.precision, self.device):
-            return self.model(inputs, positions, layout, chosen), answers
-
-    def _score_start(self) -> list[dict]:
-        return self._score_epoch()
-
-    def _end(self) -> list[dict]:
-        save_encoder(self.model.bert, self.encoder, self.tokenizer)
-        checkpoints.finish(self.run.checkpoints, {self.total})
-        self._done()
-        return []
+    def predict(rows: np.ndarray, ids: Tensor, segments: None, positions: Tensor, layout: Layout, share: float,
+                generator: np.random.Generator) -> tuple[Tensor, Tensor]:
+        """The model's logits (M, V) at the masked tokens of a batch, and the words that stood there (M,)."""
+        inputs, chosen, answers = mask_tokens(ids, texts.lengths[rows], share, generator, tokenizer.mask_token_id,
+                                              len(tokenizer))
+        with autocast(e.precision, device):
+            return model(inputs, positions, layout, chosen), answers
 
     @torch.no_grad()
-    def _score_epoch(self) -> list[dict]:
+    def score() -> list[dict[str, Any]]:
         """Mean loss (in nats) and accuracy at the masked tokens of the held-out sentences."""
-        began, held_out = time.perf_counter(), np.arange(self.held_out)
         loss = right = M = 0
-        self.model.eval()
-        for k, batch in enumerate(chunks(self.texts, held_out, device=self.device)):
-            logits, answers = self._guess(*batch, HELD_OUT_MASK, np.random.default_rng([HELD_OUT_SEED, k]))
-            loss += float(F.cross_entropy(logits, answers, reduction="sum"))
-            right += int((logits.argmax(-1) == answers).sum())
-            M += len(answers)
-            self._heartbeat()
-        for clock in ("seconds", "scoring"):
-            self.state[clock] += time.perf_counter() - began
-        if not math.isfinite(loss):
-            raise self._not_finite("the held-out loss")
-        return [self._row("held_out", "mlm", "loss", loss / M), self._row("held_out", "mlm", "accuracy", right / M)]
+        model.eval()
+        with recorder.scoring():
+            for k, batch in enumerate(chunks(texts, np.arange(held_out), device=device)):
+                logits, answers = predict(*batch, HELD_OUT_MASK, np.random.default_rng([HELD_OUT_SEED, k]))
+                loss += float(F.cross_entropy(logits, answers, reduction="sum"))
+                right += int((logits.argmax(-1) == answers).sum())
+                M += len(answers)
+                recorder.heartbeat()
+        return [recorder.row("held_out", "mlm", metric, value / M) for metric, value in (("loss", loss),
+                                                                                        ("accuracy", right))]
+
+    with recorder.running():
+        if state["step"] == 0:
+            yield from recorder.record(score())
+        while state["step"] < recorder.total:
+            # Draw: the sentences and their masks are functions of seed and step.
+            rows = held_out + stream.batch(state["step"])
+            number = recorder.advance()
+            (batch,) = chunks(texts, rows, sys.maxsize, device)
+
+            # Forward, backward, step
+            with recorder.timed():
+                model.train()
+                optimizer.zero_grad()
+                logits, answers = predict(*batch, e.mask, np.random.default_rng([e.seed, 1, number]))
+                loss = F.cross_entropy(logits, answers)
+                loss.backward()
+                optimizer.step()
+                parts.windows["batch"].note("loss", "mlm", loss.detach())
+                state["window_tokens"] += len(batch[1])
+                del logits, loss
+
+            # Measure, record, save
+            found = recorder.window_rows()
+            if number % recorder.iterations == 0:
+                found += score()
+            yield from recorder.record(found)
+        save_encoder(model.bert, encoder_of(recorder.run), tokenizer)
+        checkpoints.finish(recorder.run.checkpoints, {recorder.total})
+        recorder.done()

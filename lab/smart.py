@@ -1,8 +1,8 @@
 """SMART: smoothness-inducing adversarial regularization and Bregman proximal point (Jiang et al. 2020), terms a task.
 
 A task's loss becomes loss + weight * penalty + bregman * divergence. The penalty is the divergence of the predictions
-at x + noise from those at x, where the noise has moved to raise it: no labels, and little of it in a smooth model.
-The Bregman term is the divergence from what a slow average of the weights predicts: it holds back large steps.
+at x + noise from those at x, after the noise has moved to raise it. It needs no labels and is small in a smooth model.
+The Bregman term is the divergence from the predictions of a slow average of the weights, and holds back large steps.
 
 Shapes: N packed real tokens, H hidden size, B rows of a task, C classes.
 """
@@ -21,14 +21,15 @@ from lab.errors import LabError
 
 
 def library(noise: Tensor, gradient: Tensor, eta: float, eps: float) -> Tensor:
-    """As mt-dnn and smart-pytorch move it: eps is a guard, and a token's noise ends at infinity norms of .5 to 1."""
+    """The step of mt-dnn and smart-pytorch: eps only guards a division, and a token's noise ends at infinity norms of
+    .5 to 1. (mt-dnn's gradient is that of a sum over the rows, see `Smart.reduction`.)"""
     # step = noise + eta * gradient;   noise = step / (|step|_inf + eps)
     step = noise + eta * gradient
     return step / (step.abs().amax(-1, keepdim=True) + eps)
 
 
 def ball(noise: Tensor, gradient: Tensor, eta: float, eps: float) -> Tensor:
-    """As Jiang et al. write it: eta along the gradient's direction, then back into |noise|_inf <= eps."""
+    """The step as Jiang et al. write it: eta along the gradient's direction, then back into |noise|_inf <= eps."""
     # noise = clamp(noise + eta * gradient / |gradient|_inf, -eps, eps);   without a gradient there is no direction
     largest = gradient.abs().amax(-1, keepdim=True).clamp_min(torch.finfo(gradient.dtype).tiny)
     return (noise + eta * (gradient / largest)).clamp(-eps, eps)
@@ -39,7 +40,7 @@ READINGS: dict[str, Callable[[Tensor, Tensor, float, float], Tensor]] = {"librar
 
 @dataclass(frozen=True)
 class Smart:
-    """SMART's constants, by default those of the lab's paper. A value that cannot be is a LabError."""
+    """SMART's constants, by default those of the CS224N report. A value out of range is a LabError."""
 
     weight: float = 5.0  # lambda, of the penalty; 0 leaves the Bregman term alone
     step_size: float = 1e-3  # eta, of the ascent
@@ -47,8 +48,9 @@ class Smart:
     sigma: float = 1e-5  # standard deviation of the first noise (smart-pytorch's "noise_var" is one too)
     steps: int = 1  # of the ascent; 0 steps and sigma 0 make no noise, and leave what dropout alone puts in the penalty
     reading: str = "library"  # of epsilon; or "ball"
-    dropout: bool = True  # False: the caller's `forward`, `clean` and both Bregman passes run without dropout
+    dropout: bool = True  # False: the passes of the penalty and of the Bregman term run without dropout
     bregman: float | None = None  # mu, of the Bregman term (1 in Jiang et al.); None: no such term
+    reduction: str = "mean"  # over the rows, of the divergence whose gradient moves the noise; mt-dnn takes the "sum"
 
     def __post_init__(self) -> None:
         for name, low in {"weight": 0, "step_size": 0, "epsilon": 1e-12, "sigma": 0, "steps": 0, "bregman": 0}.items():
@@ -60,19 +62,21 @@ class Smart:
             object.__setattr__(self, name, kind(value))
         if self.reading not in tuple(READINGS):
             raise LabError(f"smart: reading {self.reading!r} is not known (valid: {', '.join(READINGS)})")
+        if self.reduction not in ("mean", "sum"):
+            raise LabError(f"smart: reduction {self.reduction!r} is not known (valid: mean, sum)")
         if not isinstance(self.dropout, bool):
             raise LabError(f"smart: dropout must be true or false, not {self.dropout!r}")
 
 
 def categorical(moved: Tensor, clean: Tensor) -> Tensor:
-    """SST, logits (B, C): Jiang et al.'s symmetrized KL in nats, summed over classes, mean over rows."""
+    """SST, logits (B, C): the symmetrized KL of Jiang et al., in nats, summed over classes, mean over rows."""
     q, p = moved.log_softmax(-1), clean.log_softmax(-1)
     # KL(sg p || q) + KL(sg q || p);   each is differentiated in its second distribution alone, as in smart-pytorch
     return sum(F.kl_div(b, a.detach(), reduction="batchmean", log_target=True) for a, b in ((p, q), (q, p)))
 
 
 def bernoulli(moved: Tensor, clean: Tensor) -> Tensor:
-    """QQP, one logit z a row (B,): the same on the two classes [0, z]. A softmax over z alone is 1 whatever z is."""
+    """QQP, one logit z a row (B,): the same over the two classes [0, z]. A softmax over z alone would always be 1."""
     return categorical(*(torch.stack([torch.zeros_like(z), z], -1) for z in (moved, clean)))
 
 
@@ -85,7 +89,7 @@ DIVERGENCES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"sst": categorical
 
 
 class Penalty(NamedTuple):
-    """The divergence of each task, not yet times `weight`, and the mean infinity norm of the final noise."""
+    """The divergence of each task, not multiplied by `weight`, and the mean infinity norm of the final noise."""
 
     values: dict[str, Tensor]
     noise_norm: Tensor
@@ -103,7 +107,9 @@ def penalties(smart: Smart, forward: Callable[[Tensor], dict[str, Tensor]], embe
         noise.requires_grad_()
         with torch.enable_grad():  # diagnostics call this without gradients
             logits = forward(embeddings.detach() + noise)
-            total = sum(DIVERGENCES[task](logits[task], clean[task].detach()) for task in clean)
+            # Each divergence is a mean over a task's rows; times their number it is the sum.
+            total = sum(DIVERGENCES[task](logits[task], clean[task].detach())
+                        * (len(clean[task]) if smart.reduction == "sum" else 1) for task in clean)
         (gradient,) = torch.autograd.grad(total, noise)  # no parameter's; and the graph ends here
         noise = READINGS[smart.reading](noise.detach(), gradient, smart.step_size, smart.epsilon)
     logits = forward(embeddings + noise)
@@ -116,7 +122,8 @@ class Average:
     The term is DIVERGENCES[task](logits, `average.model`'s logits), the latter made under `torch.no_grad()` and with
     the live model's dropout mode. A checkpoint keeps `average.model.state_dict()`.
 
-    Their decay is .99 in the run's first tenth, then .999. Ours stays: nothing may depend on how long a run is to be.
+    Their decay is .99 in the first tenth of a run, then .999. Ours is constant, since nothing in the lab may depend on
+    the planned length of a run.
     """
 
     def __init__(self, model: nn.Module, decay: float = 0.99) -> None:

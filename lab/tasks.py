@@ -1,8 +1,8 @@
-"""Poolings, heads, losses: from hidden states to one loss a task, and the multitask model that holds them.
+"""Poolings, heads, losses: from hidden states to one loss per task, and the multitask model that combines them.
 
-Which head and which loss the paper has for each task stands in PAPER.md's table. The sentences of a pair are encoded
-one at a time, u and v, and meet in the head (siamese, Reimers and Gurevych 2019); or beyond the paper both are one
-input, u, and meet in every layer (cross, Devlin et al. 2019).
+PAPER.md lists the paper's head and loss for each task. The two sentences of a pair are encoded separately into vectors
+u and v, which the head combines (siamese, Reimers and Gurevych 2019); or, beyond the paper, they are encoded together
+as one input with one vector u (cross, Devlin et al. 2019).
 
 Shapes: N packed tokens, S sequences, B rows of a task, H hidden size, C classes.
 """
@@ -24,21 +24,21 @@ def cls(bert: Bert, hidden: Tensor, layout: Layout) -> Tensor:
 
 
 def mean(bert: Bert, hidden: Tensor, layout: Layout) -> Tensor:
-    """The mean over a sentence's real tokens, [CLS] and [SEP] included: (N, H) -> (S, H)."""
+    """The mean over all tokens of a sentence, including [CLS] and [SEP]: (N, H) -> (S, H)."""
     return torch.segment_reduce(hidden.float(), "mean", lengths=layout.lengths, axis=0, unsafe=True)
 
 
 def max_(bert: Bert, hidden: Tensor, layout: Layout) -> Tensor:
-    """The maximum over a sentence's real tokens, entry by entry: (N, H) -> (S, H)."""
+    """The elementwise maximum over all tokens of a sentence: (N, H) -> (S, H)."""
     return torch.segment_reduce(hidden.float(), "max", lengths=layout.lengths, axis=0, unsafe=True)
 
 
 POOLINGS: dict[str, Callable[[Bert, Tensor, Layout], Tensor]] = {"cls": cls, "mean": mean, "max": max_}
-FIRST_ONLY = {"cls"}  # poolings that read a sentence's first token alone: the last layer then makes no other
+FIRST_ONLY = {"cls"}  # poolings that read only the first token, so that the last layer can skip the others
 
 
 class Sentiment(nn.Module):
-    """SST: Linear(H, 5) on u, cross entropy, argmax."""
+    """SST: Linear(H, 5) on u, trained with cross entropy; the prediction is the argmax."""
 
     def __init__(self, H: int) -> None:
         super().__init__()
@@ -58,7 +58,10 @@ class Sentiment(nn.Module):
 
 
 class Paraphrase(nn.Module):
-    """QQP: Linear(2H, 1) on [u; v], or Linear(H, 1) on a cross pair's u, binary cross entropy, rounded probability."""
+    """QQP: Linear(2H, 1) on [u; v], or Linear(H, 1) on u for cross pairs, trained with binary cross entropy.
+
+    The prediction is the rounded probability.
+    """
 
     def __init__(self, H: int, vectors: int = 2) -> None:
         super().__init__()
@@ -78,10 +81,10 @@ class Paraphrase(nn.Module):
 
 
 class Similarity(nn.Module):
-    """What the STS heads share: squared error on the raw score 0-5, and a logit that is itself the prediction."""
+    """Base of the STS heads: squared error on the score from 0 to 5; the logit itself is the prediction."""
 
     def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Mean squared error, in squared score points."""
+        """Mean squared error, in squared points of the score."""
         return F.mse_loss(logits, labels)
 
     def predict(self, logits: Tensor) -> Tensor:
@@ -90,7 +93,7 @@ class Similarity(nn.Module):
 
 
 class LinearSimilarity(Similarity):
-    """STS `linear`: Linear(2H, 1) on [u; v], or Linear(H, 1) on a cross pair's u."""
+    """STS `linear`: Linear(2H, 1) on [u; v], or Linear(H, 1) on u for cross pairs."""
 
     def __init__(self, H: int, vectors: int = 2) -> None:
         super().__init__()
@@ -102,22 +105,22 @@ class LinearSimilarity(Similarity):
 
 
 class CosineEmbedding(Similarity):
-    """STS `cosine_embedding` (2a): no weights, CosineEmbeddingLoss with margin 0; from 2.5 on a score is similar."""
+    """STS `cosine_embedding` (2a): no weights; CosineEmbeddingLoss, margin 0. Pairs with a score >= 2.5 are similar."""
 
     def __init__(self, H: int) -> None:
         super().__init__()
 
     def forward(self, u: Tensor, v: Tensor) -> Tensor:
-        """(B, H), (B, H) -> cos(u, v) (B,), which is the prediction too"""
+        """(B, H), (B, H) -> cos(u, v) (B,), which is also the prediction"""
         return F.cosine_similarity(u, v)
 
     def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Mean of 1 - cos over the similar and of max(0, cos) over the others."""
+        """The mean over all pairs of 1 - cos for similar ones and max(0, cos) for others."""
         return torch.where(labels >= 2.5, 1 - logits, logits.clamp(min=0)).mean()
 
 
 class CosineD(Similarity):
-    """STS `cosine_d` (2bi): one Linear(H, H) for u and v, then 5 sigmoid(20 cos), which saturates from cos = .8."""
+    """STS `cosine_d` (2bi): one Linear(H, H) for u and v, then 5 sigmoid(20 cos), which saturates above cos = 0.8."""
 
     def __init__(self, H: int) -> None:
         super().__init__()
@@ -142,7 +145,7 @@ class Cosine2d1(Similarity):
 
 
 class Cosine(Similarity):
-    """STS `cosine`, beyond the paper: a cos(u, v) + b with a = 5 and b = 0 at first; its gradient never vanishes."""
+    """STS `cosine`, beyond the paper: a cos(u, v) + b, from a = 5 and b = 0; its gradient does not vanish."""
 
     def __init__(self, H: int) -> None:
         super().__init__()
@@ -168,43 +171,43 @@ class Difference(Similarity):
 STS_HEADS: dict[str, Callable[[int], nn.Module]] = {
     "linear": LinearSimilarity, "cosine_embedding": CosineEmbedding, "cosine_d": CosineD, "cosine_2d1": Cosine2d1,
     "cosine": Cosine, "uv_abs": Difference}
-FROM_ONE = {"linear"}  # STS heads that can do with a cross pair's one vector: __init__(H, vectors)
+FROM_ONE = {"linear"}  # STS heads that also work with the one vector of a cross pair: __init__(H, vectors)
 
 
 class MultitaskModel(nn.Module):
-    """One shared encoder, and a head a task. LabError: pair "cross" with an encoder that knows one segment alone."""
+    """One shared encoder and one head per task. LabError: pair "cross" with an encoder that has only one segment."""
 
-    step: int | None = None  # the iteration after which the weights were saved, where they come from a run
+    step: int | None = None  # iteration after which the weights were saved, if they come from a run
 
     def __init__(self, bert: Bert, pooling: str = "cls", sts_head: str = "linear", pair: str = "siamese") -> None:
         super().__init__()
         H, similarity = bert.config.hidden_size, STS_HEADS[sts_head]
-        vectors = 1 if pair == "cross" else 2  # of a pair
+        vectors = 1 if pair == "cross" else 2  # per pair
         self.bert, self.pooling, self.pair = bert, pooling, pair
         if pair == "cross" and bert.config.type_vocab_size < 2:
-            raise LabError("pair 'cross' tells a pair's sentences apart by two segments, and this encoder has one "
+            raise LabError("pair 'cross' needs an encoder with two segments, and this encoder has one "
                            "(type_vocab_size 1); use pair 'siamese'")
         self.heads = nn.ModuleDict({
             "sst": Sentiment(H), "qqp": Paraphrase(H, vectors),
             "sts": similarity(H, vectors) if sts_head in FROM_ONE else similarity(H)})
 
     def sentences(self, ids: Tensor, segments: Tensor | None, positions: Tensor, layout: Layout) -> Tensor:
-        """Packed tokens (N,) -> one vector a sentence, or cross pair, (S, H), in the layout's order."""
+        """Packed tokens (N,) -> one vector per sentence or cross pair (S, H), in the order of the layout."""
         return self.pool(self.bert.embed(ids, segments, positions), layout)
 
     def pool(self, embeddings: Tensor, layout: Layout) -> Tensor:
-        """The encoder's layers, then the pooling: (N, H) -> (S, H), in the layout's order."""
+        """The encoder layers, then the pooling: (N, H) -> (S, H), in the order of the layout."""
         first_only = self.pooling in FIRST_ONLY
         hidden = self.bert.encode_packed(embeddings, layout, first_only)
         layout = layout.first_tokens() if first_only else layout
         return POOLINGS[self.pooling](self.bert, hidden, layout).float()
 
     def embed(self, batch: Batch) -> Tensor:
-        """The embedding layer alone: a batch -> (N, H), where SMART adds its noise."""
+        """The embedding layer: a batch -> (N, H). SMART adds its noise to the result."""
         return self.bert.embed(batch.ids, batch.segments, batch.positions)
 
     def logits(self, embeddings: Tensor, batch: Batch) -> dict[str, Tensor]:
-        """From `embed`'s output (N, H) to each task's logits, in one pass over all of the batch's sentences."""
+        """From the output of `embed` (N, H) to the logits of each task, in one pass over all sentences of the batch."""
         sentences = self.pool(embeddings, batch.layout).index_select(0, batch.place)
         return {task: self.heads[task](*vectors).float() for task, vectors in batch.split(sentences).items()}
 

@@ -1,199 +1,280 @@
-"""fit(): one iteration, forward, backward, combine, step, on one screen; the loop around it is in `training`.
+"""fit(): multitask fine-tuning as one plain loop.
 
     for row in lab.fit(lab.PROTOCOLS["laptop"](lab.RECIPES["baseline"])):
         print(row)
+
+`fit` makes everything ready; `loop` draws the batches of an iteration, takes the experiment's updates on them, and
+measures. What is kept of it, and how a killed run resumes, is the recorder's concern (`lab.runs.recorder`).
 """
 
-import math
 import shutil
-import time
+from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from lab import checkpoints
-from lab.batches import SAMPLERS, Batch, Rows, pack
+from lab.batches import SAMPLERS, Batch, Rows, Stream, pack, prepare
 from lab.data import TASKS, Data, load_data
-from lab.diagnostics import Window, sample
+from lab.encoders import load_encoder
+from lab.encoders.device import autocast
 from lab.evaluate import logits, scored, write_predictions, write_probabilities
-from lab.experiment import Experiment
+from lab.experiment import Experiment, departs
 from lab.gradients import COMBINERS, combine, gramian
-from lab.machine import autocast
-from lab.runs import fill
-from lab.session import EVAL_SEED, Session
-from lab.smart import DIVERGENCES, penalties
+from lab.optim import AdamW
+from lab.runs import checkpoints
+from lab.runs.diagnostics import Window, is_sampled, sample
+from lab.runs.folder import fill, find_run, name_end, runs_root
+from lab.runs.recorder import Recorder, Training
+from lab.smart import DIVERGENCES, Average, penalties
+from lab.tasks import MultitaskModel
+
+EVAL_SEED = 42  # draws the rows that smaller evaluations score; the same rows for every recipe and seed
 
 
 def fit(experiment: Experiment, *, data: Data | str | Path | None = None, run: str | Path | None = None,
-        resume: bool = False, root: str | Path | None = None, progress: bool = True) -> "Fit":
+        resume: bool = False, root: str | Path | None = None, progress: bool = True) -> Training:
     """Train an experiment: an iterator of metric rows (dicts as in metrics.jsonl), with `.run` and `.model`.
 
     data: `lab.load_data(...)`, or its argument. run: the new run's name in the store `root` (default: made from the
-    experiment; a name that is taken gets a number). resume: go on with that run where its newest checkpoint stands; a
-    finished run yields nothing. Errors in the settings or the data come from this call, as LabError; a loss that
-    turns NaN comes as one from the iteration, with the last good weights kept.
+    experiment; a name that is taken gets a number). resume: continue that run from its newest checkpoint; a finished
+    run yields nothing. A training of the same run that is still open in this process is closed first. Errors in the
+    settings or the data are raised by this call, as LabError; a loss that becomes NaN raises one from the iteration,
+    and the last good weights are kept.
     """
-    data = data if isinstance(data, Data) else load_data(data)
-    return Fit(experiment, data, run, resume, root, progress)
+    e, data = experiment, data if isinstance(data, Data) else load_data(data)
+    place = find_run(run_name(e, data), run, resume, runs_root(root))
+    recorder = Recorder(e, data, place, iterations=e.iterations, progress=progress)
+    with recorder.preparing():
+        # A run that is resumed needs nothing but its own folder.
+        bert, tokenizer = place.encoder() if recorder.newest else load_encoder(e.encoder)
+        for module in bert.modules():
+            if isinstance(module, torch.nn.Dropout):
+                module.p = e.dropout
+        model = MultitaskModel(bert, e.pooling, e.sts_head, e.pair).to(recorder.device)
+        rows = prepare(data, tokenizer, share=kept_share(e, data), longest=bert.config.max_position_embeddings,
+                       cache=place.folder.parent / ".cache", pair=e.pair)
+        streams = {t: Stream(len(rows[t, "train"]), e.batch_size, [e.seed, i]) for i, t in enumerate(TASKS)}
+        slow = Average(model) if e.smart and e.smart.bregman else None
+        parts = checkpoints.Parts(
+            model, AdamW(model.parameters(), lr=e.lr, weight_decay=e.weight_decay), recorder.randomness,
+            windows={split: Window(recorder.device) for split in ("batch", "sampled")},
+            generators={"combiners": torch.Generator().manual_seed(e.seed),  # the order in which they take the tasks
+                        "noise": torch.Generator().manual_seed(e.seed)},  # SMART's
+            average=slow and slow.model)
+        recorder.state |= {"best": None, "drawn": dict.fromkeys(TASKS, 0)}
+        sizes = {f"{task} {split}": {"rows": len(s.examples), "used": len(rows[task, split]),
+                                     "left out": len(s.problems)} for (task, split), s in data.splits.items()}
+        recorder.begin(parts, tokenizer, {"sizes": sizes, "cut": rows["sst", "train"].texts.cut}, departs=departs(e))
+    return Training(recorder, model, tokenizer, loop(e, rows, streams, slow, recorder))
 
 
-class Fit(Session):
-    """What `fit` returns. Iterating it trains."""
+def loop(e: Experiment, rows: Mapping[tuple[str, str], Rows], streams: Mapping[str, Stream], slow: Average | None,
+         recorder: Recorder) -> Iterator[dict[str, Any]]:
+    """Train to the end. Every metric row is recorded, then yielded.
 
-    def _draw(self) -> dict[str, Rows]:
-        """Begin an iteration: the rows of its batches, task -> Rows; and sample task gradients where it is time."""
-        e, state = self.experiment, self.state
-        state["step"] += 1
-        self._warm_up()
-        sizes = {task: len(self.rows[task, "train"]) for task in TASKS}
-        generator = np.random.default_rng([e.seed, len(TASKS), state["step"]])
-        drawn: dict[str, list[np.ndarray]] = {}
-        for task in SAMPLERS[e.sampling](sizes, -(-state["step"] // e.iterations), e.epochs, generator):
-            drawn.setdefault(task, []).append(self.streams[task].batch(state["drawn"][task]))
-            state["drawn"][task] += 1
-        rows = {t: self.rows[t, "train"].take(np.concatenate(drawn[t])) for t in TASKS if t in drawn}
-        sample(self, rows)
-        return rows
+    rows: (task, split) -> Rows. streams: task -> the order of its training rows. slow: the average of the weights that
+    the Bregman term needs. The recorder's parts hold model, optimizer, windows and random generators.
+    """
+    parts, state = recorder.parts, recorder.state
+    model, optimizer, window = parts.model, parts.optimizer, parts.windows["batch"]
+    encoder = list(model.bert.parameters())
 
-    def _iterate(self, rows: dict[str, Rows]) -> None:
-        """Take the experiment's updates in order, on the iteration's rows."""
-        e = self.experiment
-        self.model.train()
-        for update in e.updates:
-            if update == "separate":  # a step a batch, each gradient at the weights just moved
-                for task, part in rows.items():
-                    for first in range(0, len(part), e.batch_size):
-                        self._gradient([{task: part.take(np.arange(first, first + e.batch_size))}], task)
-                        self._take_step()
-            elif update == "sum":  # one step on the sum of the losses
-                # In one pass; but with SMART's three graphs a pass, one task after the other bounds the memory.
-                self._gradient([{task: part} for task, part in rows.items()] if e.smart else [rows], "all")
-                self._take_step()
-            else:
-                self._combined_step(update, rows)
+    def forward(batches: Mapping[str, Rows]) -> Tensor:
+        """The sum of the losses of all batches, each the mean over its rows; a task may be there with two of them."""
+        batch = pack(batches, recorder.device)
+        state["window_tokens"] += len(batch.ids)
+        found = losses(e, model, slow, batch, window, parts.generators["noise"])
+        return sum(loss * (len(batches[task]) // e.batch_size) for task, loss in found.items())
 
-    def _take_step(self) -> None:
-        self.optimizer.step()
-        if self.average:
-            self.average.update(self.model)
+    def step() -> None:
+        optimizer.step()
+        if slow:
+            slow.update(model)
 
-    def _gradient(self, passes: list[dict[str, Rows]], name: str) -> None:
-        """The gradient of the sum of all losses, pass by pass; its norm over the encoder is noted as `name`."""
-        window = self.windows["batch"]
-        self.optimizer.zero_grad()
-        for rows in passes:
-            batch = pack(rows, self.device)
-            self.state["window_tokens"] += len(batch.ids)
-            sum(self.losses(batch, window, self.noise).values()).backward()
-        gradients = [p.grad for p in self.model.bert.parameters() if p.grad is not None]
-        window.note("grad_norm", name, torch.stack(torch._foreach_norm(gradients)).norm())
+    with recorder.running():
+        while state["step"] < recorder.total:
+            # Draw
+            number = recorder.advance()
+            drawn = draw(e, rows, streams, state["drawn"], number)
+            if is_sampled(e, number):
+                sample(e, number, model, drawn, parts.windows["sampled"], partial(losses, e, model, slow))
 
-    def losses(self, batch: Batch, window: Window, noise: torch.Generator) -> dict[str, Tensor]:
-        """Each task's loss on a batch, SMART's terms in it."""
-        with autocast(self.experiment.precision, self.device):
-            embeddings = self.model.embed(batch)
-            logits = self.model.logits(embeddings, batch)
-            losses = self.model.losses(batch, logits)
-            for task, loss in losses.items():
-                window.note("loss", task, loss.detach())
-            if self.experiment.smart:
-                self._add_smart(losses, batch, embeddings, logits, window, noise)
-        return losses
+            # The iteration's updates, in order: forward, backward, combine, step
+            with recorder.timed():
+                model.train()
+                for update in e.updates:
+                    if update == "separate":  # a step for each batch, with the gradient at the weights just moved
+                        for task, part in drawn.items():
+                            for first in range(0, len(part), e.batch_size):
+                                optimizer.zero_grad()
+                                forward({task: part.take(np.arange(first, first + e.batch_size))}).backward()
+                                window.note("grad_norm", task, norm(encoder))
+                                step()
+                    elif update == "sum":  # one step on the sum of the losses
+                        optimizer.zero_grad()
+                        # One pass; but with SMART a pass has three graphs, and a task at a time bounds the memory.
+                        for part in [{task: part} for task, part in drawn.items()] if e.smart else [drawn]:
+                            forward(part).backward()
+                        window.note("grad_norm", "all", norm(encoder))
+                        step()
+                    else:  # one step on combined task gradients, with the graph of one task at a time in memory
+                        gradients, of_heads = [], {}
+                        for task, part in drawn.items():
+                            optimizer.zero_grad()
+                            forward({task: part}).backward()
+                            window.note("grad_norm", task, norm(encoder))
+                            gradients.append([p.grad for p in encoder])
+                            of_heads |= {p: p.grad for p in model.heads.parameters() if p.grad is not None}
+                        G = gramian(gradients)
+                        if not G.isfinite().all():
+                            raise recorder.not_finite("a task gradient")
+                        own = parts.combiners.setdefault(update, {})
+                        own["tasks"] = torch.tensor([TASKS.index(task) for task in drawn])
+                        weights = COMBINERS[update](G, parts.generators["combiners"], own)
+                        window.note_conflicts(G, list(drawn))
+                        window.note_update(G, weights)
+                        # The encoder's gradients are combined as one vector; a head keeps its own task's.
+                        for p, gradient in zip(encoder, combine(gradients, weights), strict=True):
+                            p.grad = gradient
+                        for p, gradient in of_heads.items():
+                            p.grad = gradient
+                        del gradients, gradient, of_heads  # the other tasks' gradients are not needed any more
+                        step()
 
-    def _add_smart(self, losses: dict[str, Tensor], batch: Batch, embeddings: Tensor, logits: dict[str, Tensor],
-                   window: Window, noise: torch.Generator) -> None:
-        """Add SMART's penalty and the Bregman term to each task's loss, before any gradients are combined."""
-        smart, model = self.experiment.smart, self.model
+            # Measure, record, save
+            found = recorder.window_rows()
+            if number % e.iterations == 0:
+                found += score_epoch(e, rows, recorder)
+            yield from recorder.record(found)
+        recorder.bar.set_postfix_str("last scores")
+        found = score_everything(e, rows, recorder)
+        recorder.writer.append(found)
+        checkpoints.finish(recorder.run.checkpoints, {recorder.total, state["best"]["step"]})
+        recorder.done(best=state["best"])
+        yield from found
+
+
+def draw(e: Experiment, rows: Mapping[tuple[str, str], Rows], streams: Mapping[str, Stream], drawn: dict[str, int],
+         step: int) -> dict[str, Rows]:
+    """The rows of an iteration's batches, task -> Rows; a task drawn twice has the rows of both batches.
+
+    drawn: the batches that each task's stream has given so far. They and the step determine the rows.
+    """
+    sizes = {task: len(rows[task, "train"]) for task in TASKS}
+    generator = np.random.default_rng([e.seed, len(TASKS), step])
+    batches: dict[str, list[np.ndarray]] = {}
+    for task in SAMPLERS[e.sampling](sizes, -(-step // e.iterations), e.epochs, generator):
+        batches.setdefault(task, []).append(streams[task].batch(drawn[task]))
+        drawn[task] += 1
+    return {t: rows[t, "train"].take(np.concatenate(batches[t])) for t in TASKS if t in batches}
+
+
+def losses(e: Experiment, model: MultitaskModel, slow: Average | None, batch: Batch, window: Window,
+           noise: torch.Generator) -> dict[str, Tensor]:
+    """Each task's mean loss on a batch, with SMART's penalty and the Bregman term in it, before anything is combined.
+
+    The terms are noted in the window. noise: the generator of SMART's noise. slow: the weights of the Bregman term.
+    """
+    smart = e.smart
+    with autocast(e.precision, batch.ids.device):
+        embeddings = model.embed(batch)
+        answers = model.logits(embeddings, batch)
+        found = model.losses(batch, answers)
+        for task, loss in found.items():
+            window.note("loss", task, loss.detach())
+        if not smart:
+            return found
         model.train(smart.dropout)
         if not smart.dropout:  # both sides of each divergence then come from passes without dropout
             embeddings = model.embed(batch)
-            logits = model.logits(embeddings, batch)
+            answers = model.logits(embeddings, batch)
         if smart.weight:
-            penalty = penalties(smart, lambda x: model.logits(x, batch), embeddings, logits, noise)
+            penalty = penalties(smart, lambda x: model.logits(x, batch), embeddings, answers, noise)
             window.note("noise_norm", "all", penalty.noise_norm.detach())
             for task, value in penalty.values.items():
                 window.note("penalty", task, value.detach())
-                losses[task] = losses[task] + smart.weight * value
-        if self.average:
-            slow = self.average.model.train(smart.dropout)
+                found[task] = found[task] + smart.weight * value
+        if slow:
+            average = slow.model.train(smart.dropout)
             with torch.no_grad():
-                reference = slow.logits(slow.embed(batch), batch)
-            for task in losses:
-                value = DIVERGENCES[task](logits[task], reference[task])
+                reference = average.logits(average.embed(batch), batch)
+            for task in found:
+                value = DIVERGENCES[task](answers[task], reference[task])
                 window.note("bregman", task, value.detach())
-                losses[task] = losses[task] + smart.bregman * value
+                found[task] = found[task] + smart.bregman * value
         model.train()
-
-    def _combined_step(self, update: str, rows: dict[str, Rows]) -> None:
-        """One step on combined task gradients: the tasks go one after the other, so one graph is in memory at a time.
-
-        The encoder's gradients are combined as one vector; a head gets its own task's, with weight 1.
-        """
-        encoder, of_heads, gradients = list(self.model.bert.parameters()), {}, []
-        for task, part in rows.items():
-            self._gradient([{task: part}], task)
-            gradients.append([p.grad for p in encoder])
-            of_heads |= {p: p.grad for p in self.model.heads.parameters() if p.grad is not None}
-        G = gramian(gradients)
-        weights = COMBINERS[update](G, self.generator, self.combiner_state.setdefault(update, {}))
-        self.windows["batch"].note_conflicts(G, list(rows))
-        self.windows["batch"].note_update(G, weights)
-        for p, gradient in zip(encoder, combine(gradients, weights), strict=True):
-            p.grad = gradient
-        for p, gradient in of_heads.items():
-            p.grad = gradient
-        self._take_step()
-
-    # ---- measurements --------------------------------------------------------------------------------------------
-
-    def _score(self, split: str, rows: dict[str, Rows], step: int | None = None) -> tuple[list[dict], dict, dict]:
-        """Metric rows, predictions and the logits that they were chosen from."""
-        began = time.perf_counter()
-        with autocast(self.experiment.precision, self.device):
-            answers = logits(self.model, rows, self._heartbeat)
-            scores, predictions = scored(self.model, rows, answers)
-        spent = time.perf_counter() - began
-        self.state["seconds"] += spent
-        self.state["scoring"] += spent
-        made = [self._row(split, task, metric, value, step)
-                for task, of in scores.items() for metric, value in of.items()]
-        if bad := next((row for row in made if row["value"] is not None and not math.isfinite(row["value"])), None):
-            raise self._not_finite(f"{bad['task']} {bad['metric']} on {split}")
-        return made, predictions, answers
-
-    def _score_epoch(self) -> list[dict]:
-        """Train and dev after an epoch; remembers the epoch that is best on dev overall."""
-        rows = [row for split, part in self.scored.items() for row in self._score(split, part)[0]]
-        overall, best = rows[-1]["value"], self.state["best"]
-        # A null score (a constant STS prediction) is best only while every epoch has one; then the last is.
-        if best is None or best["overall"] is None or (overall is not None and overall > best["overall"]):
-            self.state["best"] = {"step": self.state["step"], "overall": overall}
-        return rows
-
-    def _end(self) -> list[dict]:
-        rows = self._score_everything()
-        self.run.append(rows)
-        checkpoints.finish(self.run.checkpoints, {self.total, self.state["best"]["step"]})
-        self._done(best=self.state["best"])
-        return rows
-
-    def _score_everything(self) -> list[dict]:
-        """All of dev, and test where it is, at the last weights and at those best on dev; predictions are written."""
-        last, best, rows = self.state["step"], self.state["best"]["step"], []
-        for name, step in [("best", best), ("last", last)] if best != last else [("last", last)]:
-            fill(self.model, checkpoints.load(self.run.checkpoints, step)[0], self.run)
-            for split in ("dev", "test"):
-                parts = {t: self.rows[t, split].some(self.experiment.eval_rows, EVAL_SEED)
-                         for t in TASKS if (t, split) in self.rows}
-                if parts:
-                    made, predictions, answers = self._score("dev_full" if split == "dev" else split, parts, step)
-                    rows += made
-                    write_predictions(self.run.folder / "predictions" / name, split, parts, predictions)
-                    write_probabilities(self.run.folder / "probabilities" / name, split, parts, answers)
-        for folder in ("predictions", "probabilities") if best == last else ():
-            shutil.copytree(self.run.folder / folder / "last", self.run.folder / folder / "best", dirs_exist_ok=True)
-        return rows
+    return found
 
 
+def norm(parameters: list[torch.nn.Parameter]) -> Tensor:
+    """The Euclidean norm of the gradient over all these parameters as one vector."""
+    return torch.stack(torch._foreach_norm([p.grad for p in parameters if p.grad is not None])).norm()
+
+
+# ---- scores --------------------------------------------------------------------------------------------------------
+
+
+def score(e: Experiment, rows: Mapping[str, Rows], split: str, recorder: Recorder,
+          step: int | None = None) -> tuple[list[dict[str, Any]], dict[str, np.ndarray], dict[str, Tensor]]:
+    """Metric rows, predictions, and the logits behind them."""
+    with recorder.scoring(), autocast(e.precision, recorder.device):
+        answers = logits(recorder.parts.model, rows, recorder.heartbeat)
+        scores, predictions = scored(recorder.parts.model, rows, answers)
+    return [recorder.row(split, task, metric, value, step)
+            for task, of in scores.items() for metric, value in of.items()], predictions, answers
+
+
+def score_epoch(e: Experiment, rows: Mapping[tuple[str, str], Rows], recorder: Recorder) -> list[dict[str, Any]]:
+    """Metric rows of train and dev after an epoch. The recorder's state remembers the epoch that is best on dev."""
+    some = {"train": {t: rows[t, "train"].some(least(e.eval_train, e.eval_rows), EVAL_SEED) for t in TASKS},
+            "dev": {t: rows[t, "dev"].some(least(e.eval_rows, e.eval_qqp if t == "qqp" else None), EVAL_SEED)
+                    for t in TASKS}}
+    found = [row for split, part in some.items() for row in score(e, part, split, recorder)[0]]
+    overall, best = found[-1]["value"], recorder.state["best"]
+    # A null score (a constant STS prediction) is best only as long as every epoch has one; then the last epoch is.
+    if best is None or best["overall"] is None or (overall is not None and overall > best["overall"]):
+        recorder.state["best"] = {"step": recorder.state["step"], "overall": overall}
+    return found
+
+
+def score_everything(e: Experiment, rows: Mapping[tuple[str, str], Rows],
+                     recorder: Recorder) -> list[dict[str, Any]]:
+    """All of dev, and of test where it is, with the last weights and those best on dev; predictions are written."""
+    last, best, found = recorder.state["step"], recorder.state["best"]["step"], []
+    folder = recorder.run.folder
+    for name, step in [("best", best), ("last", last)] if best != last else [("last", last)]:
+        fill(recorder.parts.model, checkpoints.load(recorder.run.checkpoints, step)[0], recorder.run)
+        for split in ("dev", "test"):
+            part = {t: rows[t, split].some(e.eval_rows, EVAL_SEED) for t in TASKS if (t, split) in rows}
+            if part:
+                scores, predictions, answers = score(e, part, "dev_full" if split == "dev" else split, recorder, step)
+                found += scores
+                write_predictions(folder / "predictions" / name, split, part, predictions)
+                write_probabilities(folder / "probabilities" / name, split, part, answers)
+    for kind in ("predictions", "probabilities") if best == last else ():
+        shutil.copytree(folder / kind / "last", folder / kind / "best", dirs_exist_ok=True)
+    return found
+
+
+# ---- scales and names ----------------------------------------------------------------------------------------------
+
+
+def kept_share(e: Experiment, data: Data) -> float:
+    """The share of the training rows that a scale keeps: all at the paper's, else that of 8 n STS rows (`laptop`)."""
+    if e.scale in (None, 1):
+        return 1.0
+    return min(1.0, 8 * e.epoch_1x / max(1, len(data.splits["sts", "train"].examples)))
+
+
+def least(*limits: int | None) -> int | None:
+    """The smallest of several limits. None is no limit."""
+    return min((limit for limit in limits if limit is not None), default=None)
+
+
+def run_name(experiment: Experiment, data: Data) -> str:
+    """The name of an experiment's run: recipe, protocol, seed, and six digits that stand for all the rest."""
+    return f"{experiment.name}-{experiment.protocol}-{name_end(experiment, data)}"

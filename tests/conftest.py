@@ -1,4 +1,4 @@
-"""Shared by all tests: a tiny encoder, a tiny data folder, a run store of the test's own."""
+"""Fixtures for all tests: a tiny encoder, a tiny data folder, a separate run store for each test."""
 
 import csv
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-# Tiny models gain nothing from threads, and tests run in several processes: a thread each, no waiting for each other.
+# Tiny models do not gain from threads, and the tests run in several processes: one thread for each.
 torch.set_num_threads(1)
 
 SAMPLE = Path(__file__).resolve().parent.parent / "data" / "sample"
@@ -14,9 +14,9 @@ SAMPLE = Path(__file__).resolve().parent.parent / "data" / "sample"
 
 @pytest.fixture(autouse=True)
 def own_store(tmp_path, monkeypatch):
-    """No test reads or writes the user's data setting or run store, or is shown the runs that ship with the lab."""
+    """Isolate each test from the user's data setting and run store, and from the runs that ship with the lab."""
     monkeypatch.setenv("LAB_RUNS", str(tmp_path / "runs"))
-    monkeypatch.setattr("lab.runs.shipped_root", lambda: tmp_path / "shipped")
+    monkeypatch.setattr("lab.runs.folder.shipped_root", lambda: tmp_path / "shipped")
     monkeypatch.delenv("LAB_DATA", raising=False)
 
 
@@ -24,7 +24,8 @@ def own_store(tmp_path, monkeypatch):
 def tiny_encoder(tmp_path_factory):
     """A folder with a BERT of two layers and hidden size 32, random weights, and MiniLM's tokenizer."""
     from lab import Bert, BertConfig
-    from lab.weights import load_encoder, save_encoder
+    from lab.encoders.formats import save_encoder
+    from lab.encoders.sources import load_encoder
 
     folder = tmp_path_factory.mktemp("encoder")
     tokenizer = load_encoder("minilm")[1]
@@ -37,7 +38,7 @@ def tiny_encoder(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def tiny_data(tmp_path_factory):
-    """The sample's first rows: 64 of each training file, 24 of each dev file."""
+    """The first rows of the sample: 64 of each training file, 24 of each dev file."""
     folder = tmp_path_factory.mktemp("data")
     for file in SAMPLE.glob("*.csv"):
         lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
@@ -55,6 +56,6 @@ def tiny(tiny_encoder):
 
 
 def write_csv(path, header, rows):
-    """Rows in the course's layout."""
+    """Write rows in the layout of the course's files."""
     with open(path, "w", encoding="utf-8", newline="") as file:
         csv.writer(file, delimiter="\t", lineterminator="\n").writerows([header, *rows])

@@ -1,24 +1,26 @@
-"""What several tests do with runs."""
+"""Helpers that several tests share: runs, made-up records, encoders."""
 
 import json
 
 import pandas as pd
 import torch
+from safetensors.torch import load_file, save_file
 
-from lab.figures import SCORES
-from lab.train import fit
+import lab
+from lab.bert import Bert
+from lab.data import SCORES
 
 
 def trained(experiment, data, **options):
     """A run trained to its end, and its rows."""
-    training = fit(experiment, data=data, progress=False, **options)
+    training = lab.fit(experiment, data=data, progress=False, **options)
     rows = list(training)
     return training.run, rows
 
 
 def stopped(experiment, data, run, after_epoch=1):
-    """A training stopped when an epoch's scores are there, after its checkpoint."""
-    training = fit(experiment, data=data, run=run, progress=False)
+    """A training that is stopped once the scores of an epoch are there, after its checkpoint."""
+    training = lab.fit(experiment, data=data, run=run, progress=False)
     for row in training:
         if row["epoch"] == after_epoch and row["split"] == "dev":
             break
@@ -27,15 +29,15 @@ def stopped(experiment, data, run, after_epoch=1):
 
 
 def resumed(experiment, data, run="half", after_epoch=1):
-    """The same, gone on with to its end."""
+    """A training that is stopped and then resumed to its end."""
     stopped(experiment, data, run, after_epoch)
-    training = fit(experiment, data=data, run=run, resume=True, progress=False)
+    training = lab.fit(experiment, data=data, run=run, resume=True, progress=False)
     list(training)
     return training
 
 
 def same_weights(ours, theirs):
-    """Whether two models are equal to the bit."""
+    """Whether two models have bit-identical weights."""
     ours, theirs = ours.state_dict(), theirs.state_dict()
     return ours.keys() == theirs.keys() and all(torch.equal(ours[key], theirs[key]) for key in ours)
 
@@ -78,3 +80,36 @@ def added(folder, frame):
     rows = frame[["step", "epoch", "split", "task", "metric", "value", "seconds"]].to_dict("records")
     with open(folder / "metrics.jsonl", "a") as file:
         file.write("".join(json.dumps(row) + "\n" for row in rows))
+
+
+# ---- encoders --------------------------------------------------------------------------------------------------------
+
+TINY_SIZES = {"hidden_size": 12, "num_hidden_layers": 2, "num_attention_heads": 3, "intermediate_size": 20,
+              "max_position_embeddings": 16}
+TINY_WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "cat", "sat", "##s", "A", "a", "é", "e", "."]
+TINY_TEXTS = ["the cat sat.", "A cats", "é"]
+
+
+def encoder_outputs(model, tokenizer):
+    """Hidden states at real tokens and pooled first tokens, of a Bert or of transformers' model."""
+    inputs = tokenizer(TINY_TEXTS, padding=True, return_tensors="pt")
+    ids, mask = inputs["input_ids"], inputs["attention_mask"]
+    with torch.no_grad():
+        if isinstance(model, Bert):
+            hidden = model.eval().encode(model.embed(ids), mask)
+            pooled = model.pooler(hidden[:, 0])
+        else:
+            hidden, pooled = model(ids, attention_mask=mask)[:2]
+    return torch.cat([hidden[mask.bool()], pooled])
+
+
+def assert_same_encoder(found, expected, atol=1e-5):
+    """Two pairs of model and tokenizer compute the same."""
+    torch.testing.assert_close(encoder_outputs(*found), encoder_outputs(*expected), rtol=0, atol=atol)
+
+
+def rewrite_tensors(folder, change):
+    """Replace the tensors in a folder's model.safetensors by what `change` returns for them."""
+    tensors = load_file(folder / "model.safetensors")
+    tensors = {key: tensor.clone() for key, tensor in tensors.items()}
+    save_file(change(tensors) or tensors, folder / "model.safetensors", metadata={"format": "pt"})

@@ -21,8 +21,10 @@ import torch
 import torch._dynamo  # optimizers import it late, and that takes longer than a whole run here
 
 import lab.train
-from lab import RECIPES, Experiment, checkpoints, runs
-from lab.weights import load_encoder
+from lab import RECIPES, Experiment
+from lab.encoders.sources import load_encoder
+from lab.runs import checkpoints
+from lab.runs import folder as runs
 
 NOT_REPEATED = ("seconds", "tokens_per_second", "peak_memory_mb")
 

@@ -14,7 +14,7 @@ from helpers import stopped, trained
 
 import lab
 from lab import ablation
-from lab.runs import list_runs
+from lab.runs.folder import list_runs
 
 
 class Recorded(ablation.tqdm):

@@ -1,4 +1,4 @@
-"""Texts once, streams as in PAPER.md, batches without padding."""
+"""lab/batches.py: texts are tokenized once, streams are as in PAPER.md, batches have no padding."""
 
 from itertools import pairwise
 
@@ -8,7 +8,7 @@ import torch
 
 import lab
 from lab.batches import Rows, Stream, Texts, chunks, cross, pack, prepare
-from lab.weights import load_encoder
+from lab.encoders.sources import load_encoder
 
 TEXTS = ["a short one", "the quick brown fox jumps over the lazy dog", "yes", "what is this, then?", "a b c d e f g"]
 
@@ -34,7 +34,7 @@ def test_what_a_tokenizer_was_used_for_before_is_forgotten(tokenizer):
 def test_long_texts_are_cut_and_counted(tokenizer):
     texts = Texts.encode(["word " * 600, "short", "word " * 511], tokenizer)
     assert texts.lengths.tolist() == [512, 3, 512] and texts.cut == 2
-    assert texts.tokens[texts.starts[1] - 1] == tokenizer.sep_token_id  # the cut text still ends with [SEP]
+    assert texts.tokens[texts.starts[1] - 1] == tokenizer.sep_token_id  # the truncated text still ends with [SEP]
 
 
 def test_cache_is_used_and_a_damaged_one_is_made_again(tokenizer, tmp_path):
@@ -51,15 +51,15 @@ def test_cache_is_used_and_a_damaged_one_is_made_again(tokenizer, tmp_path):
     again = Texts.encode(TEXTS, tokenizer, cache=tmp_path)
     assert np.array_equal(first.tokens, again.tokens)
     Texts.encode(TEXTS[1:], tokenizer, cache=tmp_path)
-    assert len(list(tmp_path.glob("*.safetensors"))) == 2  # other texts, another fingerprint
+    assert len(list(tmp_path.glob("*.safetensors"))) == 2  # other texts, another file
 
 
 def test_a_stream_sees_every_row_once_a_pass_in_full_batches():
     stream = Stream(27, 8, [1, 0])
     passes = [np.concatenate([stream.batch(3 * p + k) for k in range(3)]) for p in range(4)]
     for rows in passes:
-        assert len(rows) == len(set(rows.tolist())) == 24  # the rest of a pass is left out of it
-    assert len({tuple(rows) for rows in passes}) == 4  # shuffled anew
+        assert len(rows) == len(set(rows.tolist())) == 24  # the remainder of a pass is not used
+    assert len({tuple(rows) for rows in passes}) == 4  # each pass has another order
     assert len(set(np.concatenate(passes).tolist())) == 27
 
 
@@ -67,7 +67,7 @@ def test_a_streams_place_is_one_integer():
     there = [Stream(30, 8, [7, 1]).batch(k).tolist() for k in range(9)]
     stream = Stream(30, 8, [7, 1])
     assert [stream.batch(k).tolist() for k in (8, 3, 5)] == [there[8], there[3], there[5]]
-    assert Stream(30, 8, [7, 2]).batch(0).tolist() != there[0]  # each task has an order of its own
+    assert Stream(30, 8, [7, 2]).batch(0).tolist() != there[0]  # each task has its own order
 
 
 def test_too_few_rows_for_a_batch():
@@ -133,7 +133,7 @@ def test_chunks_cover_the_texts_once_shorter_first(tokenizer):
     texts = Texts.encode([f"{'word ' * (i % 17)} end" for i in range(100)], tokenizer)
     seen, last = [], 0
     for which, ids, segments, positions, layout in chunks(texts, np.arange(100), tokens=64):
-        assert segments is None  # they travel with cross pairs alone
+        assert segments is None  # only cross pairs have segments
         assert len(ids) == texts.lengths[which].sum() == len(positions) == layout.lengths.sum()
         assert texts.lengths[which].min() >= last
         last = texts.lengths[which].max()
@@ -146,7 +146,7 @@ def test_prepare_keeps_a_share_of_train_and_all_of_dev(tiny_data, tokenizer):
     half, again = (prepare(data, tokenizer, share=0.5) for _ in range(2))
     for task in ("sst", "qqp", "sts"):
         assert len(half[task, "train"]) == 32 and len(half[task, "dev"]) == 24
-        assert half[task, "train"].ids == again[task, "train"].ids  # one constant draw
+        assert half[task, "train"].ids == again[task, "train"].ids  # the subset is the same at every call
         assert half[task, "train"].ids != [e.id for e in data.splits[task, "train"].examples[:32]]
     some = half["qqp", "dev"].some(10)
     assert len(some) == 10 and set(some.ids) <= set(half["qqp", "dev"].ids)

@@ -1,4 +1,4 @@
-"""lab/bert.py against transformers.BertModel: outputs, attention and every gradient, for all shapes of batches."""
+"""lab/bert.py against transformers.BertModel: outputs, attention and every gradient, for batches of every shape."""
 
 import json
 
@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lab.bert import Bert, BertConfig, Layout
+from lab.encoders.formats import checkpoint_names
+from lab.encoders.sources import minilm_folder
 from lab.errors import LabError
-from lab.weights import _minilm, _their_names
 
 TINY = {"vocab_size": 40, "hidden_size": 12, "num_hidden_layers": 2, "num_attention_heads": 3, "intermediate_size": 20,
         "max_position_embeddings": 16}
@@ -26,7 +27,7 @@ CONFIGS = {
 
 
 def twins(sizes, dtype=torch.float32):
-    """The same random weights, of which none is 0 or 1, in transformers' model and in ours. Eval mode."""
+    """The model of transformers and ours with the same random weights, none of which is 0 or 1. Eval mode."""
     config = BertConfig(**sizes)
     theirs = transformers.BertModel(transformers.BertConfig(**sizes, attn_implementation="eager")).to(dtype).eval()
     generator = torch.Generator().manual_seed(7)
@@ -38,7 +39,7 @@ def twins(sizes, dtype=torch.float32):
 
 def filled(ours, theirs):
     weights = theirs.state_dict()
-    ours.load_state_dict({name: weights[other] for name, other in _their_names(ours).items()})
+    ours.load_state_dict({name: weights[other] for name, other in checkpoint_names(ours).items()})
     return ours
 
 
@@ -49,17 +50,17 @@ def tiny():
 
 @pytest.fixture(scope="module")
 def exact():
-    return twins(TINY, torch.float64)  # what is left of a difference is no rounding
+    return twins(TINY, torch.float64)  # in float64 a difference is not due to rounding
 
 
 @pytest.fixture(scope="module")
 def minilm():
-    theirs = transformers.BertModel.from_pretrained(_minilm(), attn_implementation="eager").eval()
+    theirs = transformers.BertModel.from_pretrained(minilm_folder(), attn_implementation="eager").eval()
     return theirs, Bert.from_pretrained("minilm").eval()
 
 
 def batch(mask, config, seed=0):
-    """Random ids and segments under a mask (B, L); [PAD] is 0, and no real token is."""
+    """Random ids and segments for a mask (B, L); [PAD] has id 0, and no other token has it."""
     mask, generator = torch.as_tensor(mask), torch.Generator().manual_seed(seed)
     ids = torch.randint(1, config.vocab_size, mask.shape, generator=generator) * mask
     return ids, torch.randint(0, config.type_vocab_size, mask.shape, generator=generator), mask
@@ -97,7 +98,7 @@ def compare(theirs, ours, ids, segments, mask, tolerance):
     expected = gradients(theirs, (output.last_hidden_state * along)[real].sum() + (output.pooler_output * along[:, 0])[
         first].sum())
     found = gradients(ours, (hidden * along).sum() + (pooled * along[:, 0])[first].sum())
-    names = _their_names(ours)
+    names = checkpoint_names(ours)
     assert set(names.values()) == set(expected) and set(names) == set(found)
     scale = max(g.abs().max() for g in expected.values()).item()
     for name, other in names.items():
@@ -107,7 +108,7 @@ def compare(theirs, ours, ids, segments, mask, tolerance):
 
 
 def gradients(model, loss):
-    """A gradient per parameter; zeros where a loss does not depend on it (the pooler, if no first token is real)."""
+    """The gradient of each parameter; zeros without dependence on it (the pooler, if no first token is real)."""
     names, parameters = zip(*model.named_parameters(), strict=True)
     found = torch.autograd.grad(loss, parameters, allow_unused=True, materialize_grads=True)
     return dict(zip(names, found, strict=True))
@@ -244,7 +245,7 @@ def test_dropout_differs_between_calls_and_not_in_evaluation(hidden, attention):
 
 
 def test_dropout_stands_where_bert_has_it(tiny):
-    """Devlin et al. 2019, A.2: on the embeddings, the attention, and the output of both halves of each layer."""
+    """Devlin et al. 2019, A.2: on the embeddings, the attention, and the outputs of both parts of each layer."""
     _, ours = tiny
     ids, _, mask = batch(right_padded(4, 4), ours.config)
     seen = []
@@ -280,7 +281,7 @@ def test_too_long_an_input_is_named(tiny):
 
 
 @pytest.mark.parametrize("sizes, message", [
-    ({"hidden_size": 10, "num_attention_heads": 3}, "no multiple of 3 heads"),
+    ({"hidden_size": 10, "num_attention_heads": 3}, "is not a multiple of num_attention_heads 3"),
     ({"hidden_act": "swish"}, "'swish' is not one of gelu"),
 ])
 def test_impossible_sizes_are_named(sizes, message):
@@ -289,17 +290,17 @@ def test_impossible_sizes_are_named(sizes, message):
 
 
 @pytest.mark.parametrize("text, message", [
-    ("{", "no readable config.json"),
+    ("{", "config.json: cannot be read as JSON"),
     ("[]", "not the configuration of a BERT"),
     ('{"model_type": "roberta"}', "not the configuration of a BERT"),
-    ('{"position_embedding_type": "relative_key"}', "only absolute position"),
+    ('{"position_embedding_type": "relative_key"}', "position_embedding_type must be 'absolute', not 'relative_key'"),
     ('{"hidden_act": "swish"}', "'swish' is not one of gelu"),
-    ('{"hidden_act": ["gelu"]}', r"hidden_act must be a text, not \['gelu'\]"),
+    ('{"hidden_act": ["gelu"]}', r"hidden_act must be a string, not \['gelu'\]"),
     ('{"hidden_size": "384"}', "hidden_size must be a whole number above 0, not '384'"),
     ('{"num_attention_heads": 0}', "num_attention_heads must be a whole number above 0, not 0"),
     ('{"hidden_dropout_prob": null}', "hidden_dropout_prob must be a number from 0 to 1, not None"),
     ('{"layer_norm_eps": NaN}', "layer_norm_eps must be a number from 0 to 1, not nan"),
-    (None, "no readable config.json"),
+    (None, "config.json: cannot be read as JSON"),
 ])
 def test_a_bad_config_file_is_named(text, message, tmp_path):
     if text is not None:

@@ -1,4 +1,4 @@
-"""lab.data against small files with one damage each, a plain csv reader, and the real sets where they lie beside us."""
+"""lab/data.py against small files with one fault each, a plain csv reader, and the real sets if they are present."""
 
 import csv
 import hashlib
@@ -16,17 +16,17 @@ from lab.data import TASKS, check_report, file_name, find_data, load_data, read_
 from lab.errors import LabError
 
 REPO = Path(__file__).resolve().parents[1]
-REAL = Path(__file__).resolve().parents[2] / "shared" / "data"  # not ours to publish: may be absent
+REAL = Path(__file__).resolve().parents[2] / "shared" / "data"  # not published with the lab; may be missing
 HEADERS = {
     "sst": ["", "id", "sentence", "sentiment"],
     "qqp": ["", "id", "sentence1", "sentence2", "is_duplicate"],
     "sts": ["", "id", "sentence1", "sentence2", "similarity"],
 }
-ROWS = 200  # so that 2 bad rows are exactly 1 %
+ROWS = 200  # so that 2 unusable rows are exactly 1 %
 
 
 def a_row(task, number, **changes):
-    """A valid row, with some columns changed; None takes the field out."""
+    """A valid row, with some columns changed; None removes the field."""
     label = {"sst": str(number % 5), "qqp": f"{number % 2}.0", "sts": f"{number % 50 / 10}"}[task]
     values = ["7", f"id{number}", f"first text {number}", f"second text {number}", label]
     if task == "sst":
@@ -172,7 +172,7 @@ def test_find_data_names_what_is_missing(six, tmp_path, monkeypatch):
     with pytest.raises(LabError) as error:
         find_data(six)
     assert f"{six}: missing quora-train.csv, sts-dev.csv; a data folder holds ids-sst-train.csv" in one_line(error)
-    monkeypatch.setenv("LAB_DATA", str(six))  # a folder that was named is not replaced by the sample
+    monkeypatch.setenv("LAB_DATA", str(six))  # the sample never replaces a folder that was named
     with pytest.raises(LabError, match=r"\(named by LAB_DATA\): missing quora-train"):
         load_data()
     (tmp_path / "empty").mkdir()
@@ -264,7 +264,7 @@ def test_equal_ids_are_both_kept(tmp_path):
     assert [example.id for example in got.examples] == ["id0", "id0"]
 
 
-# -- left-over quotes: (text as the csv reader gives it, what it should become)
+# -- left-over quotes: (text from the csv reader, expected text)
 
 
 @pytest.mark.parametrize("text, expected", [
@@ -339,7 +339,7 @@ def test_one_percent_is_the_limit(tmp_path):
     with pytest.raises(LabError) as error:
         read(tmp_path, "sst", lines)
     assert one_line(error) == (f"{tmp_path / 'ids-sst-train.csv'}: 3 of 200 rows are unusable, more than 1 %; "
-                               "first ids-sst-train.csv:6: sentiment '9' is not a whole number from 0 to 4")
+                               "the first is ids-sst-train.csv:6: sentiment '9' is not a whole number from 0 to 4")
 
 
 def test_trap_9_try_and_except_around_the_parser_drop_rows_in_silence(tmp_path):
@@ -352,18 +352,18 @@ def test_trap_9_try_and_except_around_the_parser_drop_rows_in_silence(tmp_path):
                 kept.append((record["id"], int(float(record["is_duplicate"]))))
             except ValueError:
                 pass
-    assert len(kept) == ROWS - 2  # and nothing says so
+    assert len(kept) == ROWS - 2  # without any message
     got = read(tmp_path, "qqp", lines)
     assert [(example.id, example.label) for example in got.examples] == kept
     assert got.problems == ("quora-train.csv:6: no label", "quora-train.csv:10: is_duplicate '1.0 ?' is not 0 or 1")
     assert "2 rows left out" in got.describe()
 
 
-# -- files that cannot be used: (damage, line, what the error says is wrong, what it says is right)
+# -- files that cannot be used: (damage, line, what the error says is wrong, and what would be right)
 
 
 def at(number, text):
-    """Damage: physical line `number` becomes `text`."""
+    """Damage: replace the physical line `number` by `text`."""
     def change(content):
         lines = content.split(b"\n")
         lines[number - 1] = text
@@ -375,12 +375,12 @@ def at(number, text):
     (at(1, b"\tid\tsentence1\tsentence2\tscore"), 1, "no column 'similarity'", "found '', 'id', 'sentence1'"),
     (at(1, b"\tsentence1\tsentence\tsimilarity\tx"), 1, "no column 'id', 'sentence2'", "needed id, sentence1"),
     (at(1, b"id\tid\tsentence1\tsentence2\tsimilarity"), 1, "column 'id' twice", "needed id, sentence1"),
-    (lambda b: b.replace(b"\t", b","), 1, "header has a single column", "tab-separated expected"),
-    (lambda b: b.replace(b"\t", b";"), 1, "header has a single column", "tab-separated expected"),
+    (lambda b: b.replace(b"\t", b","), 1, "header has a single column", "tab-separated columns are expected"),
+    (lambda b: b.replace(b"\t", b";"), 1, "header has a single column", "tab-separated columns are expected"),
     (lambda b: b"", 1, "an empty file", "a header and rows are expected"),
     (lambda b: b"\xef\xbb\xbf\r\n", 1, "an empty file", "a header and rows are expected"),
-    (lambda b: b.split(b"\n")[0], 1, "a header but no rows", "one row a line"),
-    (lambda b: b.split(b"\n")[0] + b"\r\n\r\n", 1, "a header but no rows", "one row a line"),
+    (lambda b: b.split(b"\n")[0], 1, "a header but no rows", "one row per line"),
+    (lambda b: b.split(b"\n")[0] + b"\r\n\r\n", 1, "a header but no rows", "one row per line"),
     (at(7, b"1\ta\tb\0\tc\t1.0"), 7, "a NUL byte", "UTF-8 text is expected"),
     (lambda b: b.decode().encode("utf-16"), 1, "a NUL byte", "iconv -f utf-16 -t utf-8"),
     (at(9, "1\ta\tcafé\tc\t1.0".encode("latin1")), 9, "byte 0xe9 is not UTF-8", "iconv -f latin1 -t utf-8"),
@@ -414,14 +414,14 @@ def test_a_folder_in_place_of_a_file(six):
 
 
 def test_an_unreadable_file(six, monkeypatch):
-    def refuse(self):  # chmod would not stop root, as whom containers often run
+    def refuse(self):  # chmod does not stop root, which containers often use
         raise PermissionError(13, "Permission denied")
     monkeypatch.setattr(Path, "read_bytes", refuse)
     with pytest.raises(LabError, match=r"ids-sst-train\.csv: cannot be read \(Permission denied\)"):
         load_data(six)
 
 
-# -- any text comes back
+# -- any text is read back unchanged
 
 
 TEXT = st.one_of(
@@ -443,67 +443,74 @@ def test_any_text_comes_back(tmp_path_factory, rows, end):
 
 
 def plain(text):
-    """The left-over-quote rule once more, as a regular expression."""
+    """The rule for left-over quotes again, as a regular expression."""
     text = text.strip()
     left_over = re.fullmatch(r'"((?:[^"]|"")*""(?:[^"]|"")*)"', text)
     return left_over[1].replace('""', '"').strip() if left_over else text
 
 
-# -- trap 2, on the sample, and on the real sets where they lie beside us
+# -- the real sets; these tests are skipped where they do not lie beside the checkout
+
+
+def require_real():
+    if not REAL.is_dir():
+        pytest.skip("the real data sets are not beside this checkout (../shared/data)")
+
+
+@pytest.fixture(scope="module")
+def real():
+    require_real()
+    return load_data(REAL)
 
 
 @pytest.mark.parametrize(("folder", "changed", "saturated", "saturated_and_cast"), [
-    (REPO / "data" / "sample", 0.70, 8.2, 10.0), *([(REAL, 0.69, 7.9, 9.7)] if REAL.is_dir() else [])])
+    (REPO / "data" / "sample", 0.70, 8.2, 10.0), (REAL, 0.69, 7.9, 9.7)], ids=["sample", "real"])
 def test_trap_2_scores_cast_to_integers_are_other_scores(folder, changed, saturated, saturated_and_cast):
+    if folder == REAL:
+        require_real()
     got = load_data(folder)
     for name in ("train", "dev"):
         with got.splits["sts", name].path.open(encoding="utf-8", newline="") as file:
             assert [e.label for e in got.splits["sts", name].examples] == [
                 float(row["similarity"]) for row in csv.DictReader(file, delimiter="\t")]
     scores = [example.label for name in ("train", "dev") for example in got.splits["sts", name].examples]
-    assert all(type(score) is float for score in scores)  # the course's loader casts them by default
+    assert all(type(score) is float for score in scores)  # the course's loader casts them to int by default
     assert round(sum(score != int(score) for score in scores) / len(scores), 2) == changed
-    # What a head that always says 5 pays in training (trap 7), without the cast and with it.
+    # The training loss of a head that always predicts 5 (trap 7), without the cast and with it.
     train = [example.label for example in got.splits["sts", "train"].examples]
     assert [round(sum((5 - kind(score)) ** 2 for score in train) / len(train), 1) for kind in (float, int)] == [
         saturated, saturated_and_cast]
 
 
-# -- the real sets; without them these tests do not exist, and none is skipped
+@pytest.mark.parametrize("task, split, rows, unquoted", [
+    ("sst", "train", 8_544, 0), ("sst", "dev", 1_101, 0), ("qqp", "train", 120_674, 0),
+    ("qqp", "dev", 20_212, 693), ("sts", "train", 6_040, 0), ("sts", "dev", 863, 0),
+])
+def test_real_counts(real, task, split, rows, unquoted):
+    got = real.splits[task, split]
+    assert (len(got.examples), got.unquoted) == (rows, unquoted)
+    assert len(got.problems) == (2 if (task, split) == ("qqp", "dev") else 0)
 
 
-if REAL.is_dir():
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("split", ["train", "dev"])
+def test_real_rows_are_those_of_a_plain_reader(real, task, split):
+    got = real.splits[task, split]
+    with got.path.open(encoding="utf-8", newline="") as file:
+        rows = [row for row in csv.DictReader(file, delimiter="\t") if row[HEADERS[task][-1]]]
+    expected = [(row["id"], tuple(plain(row[column]) for column in HEADERS[task][2:-1]),
+                 float(row[HEADERS[task][-1]])) for row in rows]
+    assert len(got.examples) == len(expected)
+    assert [a.id for a, b in zip(got.examples, expected, strict=True) if a != b] == []  # ids: no text in a log
 
-    @pytest.fixture(scope="module")
-    def real():
-        return load_data(REAL)
 
-    @pytest.mark.parametrize("task, split, rows, unquoted", [
-        ("sst", "train", 8_544, 0), ("sst", "dev", 1_101, 0), ("qqp", "train", 120_674, 0),
-        ("qqp", "dev", 20_212, 693), ("sts", "train", 6_040, 0), ("sts", "dev", 863, 0),
-    ])
-    def test_real_counts(real, task, split, rows, unquoted):
-        got = real.splits[task, split]
-        assert (len(got.examples), got.unquoted) == (rows, unquoted)
-        assert len(got.problems) == (2 if (task, split) == ("qqp", "dev") else 0)
+def test_real_problems_are_named(real):
+    lines = real.splits["qqp", "dev"].problems
+    assert lines == ("quora-dev.csv:2577: no label", "quora-dev.csv:14222: no label")
+    assert check_report(real).splitlines()[-2:] == list(lines)
+    assert real.label == "SST 8544, QQP 120674, STS 6040 from data"
 
-    @pytest.mark.parametrize("task", TASKS)
-    @pytest.mark.parametrize("split", ["train", "dev"])
-    def test_real_rows_are_those_of_a_plain_reader(real, task, split):
-        got = real.splits[task, split]
-        with got.path.open(encoding="utf-8", newline="") as file:
-            rows = [row for row in csv.DictReader(file, delimiter="\t") if row[HEADERS[task][-1]]]
-        expected = [(row["id"], tuple(plain(row[column]) for column in HEADERS[task][2:-1]),
-                     float(row[HEADERS[task][-1]])) for row in rows]
-        assert len(got.examples) == len(expected)
-        assert [a.id for a, b in zip(got.examples, expected, strict=True) if a != b] == []  # ids: no text in a log
 
-    def test_real_problems_are_named(real):
-        lines = real.splits["qqp", "dev"].problems
-        assert lines == ("quora-dev.csv:2577: no label", "quora-dev.csv:14222: no label")
-        assert check_report(real).splitlines()[-2:] == list(lines)
-        assert real.label == "SST 8544, QQP 120674, STS 6040 from data"
-
-    def test_real_quotations_stay_quoted(real):
-        examples = [example for split in ("train", "dev") for example in real.splits["sts", split].examples]
-        assert any(text[0] == text[-1] == '"' for example in examples for text in example.texts)
+def test_real_quotations_stay_quoted(real):
+    examples = [example for split in ("train", "dev") for example in real.splits["sts", split].examples]
+    assert any(text[0] == text[-1] == '"' for example in examples for text in example.texts)

@@ -1,4 +1,4 @@
-"""Scores by the paper's formulas, predictions in the course's layout, answers to one's own sentences."""
+"""lab/evaluate.py: scores by the paper's formulas, predictions in the course's layout, predictions for own texts."""
 
 import dataclasses
 
@@ -9,6 +9,7 @@ import torch
 
 import lab
 from lab.batches import pack, prepare
+from lab.encoders.sources import load_encoder
 from lab.evaluate import (
     evaluate,
     logits,
@@ -18,9 +19,8 @@ from lab.evaluate import (
     write_predictions,
     write_probabilities,
 )
-from lab.tables import paper_table
+from lab.results.tables import paper_table
 from lab.tasks import MultitaskModel
-from lab.weights import load_encoder
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +78,7 @@ def test_cross_pairs_are_answered_as_in_training(tiny_encoder, tiny_data):
     with torch.random.fork_rng(), torch.no_grad():
         torch.manual_seed(0)
         model = MultitaskModel(bert, pair="cross").eval()
-        for name, p in model.named_parameters():  # fresh weights answer every pair alike: make them larger
+        for name, p in model.named_parameters():  # fresh weights give all pairs nearly the same answer
             p.mul_(1 if "norm" in name else 4)
         data = lab.load_data(tiny_data)
         rows = prepare(data, tokenizer, pair="cross")

@@ -9,7 +9,7 @@ import pytest
 
 import lab
 from lab.experiment import Experiment
-from lab.session import run_name
+from lab.train import run_name
 
 
 def test_json_round_trip_and_replace():

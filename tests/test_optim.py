@@ -1,4 +1,4 @@
-"""lab/optim.py against the formula in plain floats, against torch.optim.AdamW, and at awkward shapes and scales."""
+"""lab/optim.py against the formula in plain floats, against torch.optim.AdamW, and for unusual shapes and scales."""
 
 import copy
 import math
@@ -11,7 +11,7 @@ from lab.optim import AdamW
 
 
 def by_hand(p, gradients, lr=1e-3, betas=(0.9, 0.999), eps=1e-6, weight_decay=0.0):
-    """PAPER.md's AdamW for one number, in Python floats: a list of the weight after each step."""
+    """AdamW as in PAPER.md for one weight, in Python floats: a list of the weight after each step."""
     m = v = 0.0
     path = []
     for t, g in enumerate(gradients, start=1):
@@ -33,7 +33,7 @@ def gradient(p, step):
 
 
 def run(optimizer, params, steps):
-    """Steps numbered by `steps`; a gradient depends only on its shape and the step's number."""
+    """Take the steps with the numbers `steps`; a gradient depends only on its shape and the number of the step."""
     for step in steps:
         for p in params:
             p.grad = gradient(p, step)
@@ -41,7 +41,7 @@ def run(optimizer, params, steps):
 
 
 def assert_follows_the_formula(p, steps=5, layout=lambda g: g, **hyper):
-    """Every element of p goes where the scalar formula sends it, through `steps` steps of this optimizer."""
+    """After `steps` steps of the optimizer, every element of p has the value of the scalar formula."""
     start = p.detach().clone()
     gradients = [gradient(p, step) for step in range(steps)]
     optimizer = AdamW([p], **hyper)
@@ -55,11 +55,11 @@ def assert_follows_the_formula(p, steps=5, layout=lambda g: g, **hyper):
 
 @pytest.fixture
 def small_blocks(monkeypatch):
-    """Blocks of 8 elements, so that small parameters cross several."""
+    """Blocks of 8 elements, so that small parameters need several."""
     monkeypatch.setattr(lab.optim, "CPU_BLOCK", 8)
 
 
-HYPER = {"lr": 0.03, "betas": (0.8, 0.95), "eps": 1e-2, "weight_decay": 0.1}  # large, so that every term shows
+HYPER = {"lr": 0.03, "betas": (0.8, 0.95), "eps": 1e-2, "weight_decay": 0.1}  # large, so that every term matters
 
 
 def test_every_step_is_the_formula_term_by_term():
@@ -117,7 +117,7 @@ def test_without_a_gradient_no_step_and_t_is_each_parameter_s_own():
     run(AdamW([lone], **HYPER), [lone], [0, 1, 2])
     torch.testing.assert_close(sometimes, lone, rtol=1e-14, atol=0)
     assert torch.equal(never, parameter(3)) and never not in optimizer.state
-    AdamW([never]).step()  # nothing to do at all
+    AdamW([never]).step()  # no parameter has a gradient
 
 
 def test_a_zero_gradient_is_a_step():
@@ -175,11 +175,17 @@ def test_many_parameters_of_different_sizes_share_blocks(small_blocks):
         torch.testing.assert_close(a, b, rtol=1e-14, atol=0)
 
 
-def test_blocks_are_full_but_not_larger():
-    tensors = [torch.zeros(shape) for shape in [(3,), (20, 2), (4,), (4,), (2, 2), (1, 30)]]
-    blocks = list(lab.optim._blocks([(x, x, x, x) for x in tensors], 8))
-    sizes = [sum(part[0].numel() for part in block) for block in blocks]
-    assert sizes == [3, 8, 8, 8, 8, 8, 8, 4, 30]  # a single row is never cut
+def test_blocks_are_full_but_not_larger(small_blocks, monkeypatch):
+    params = [parameter(*shape) for shape in [(3,), (20, 2), (4,), (4,), (2, 2), (1, 30)]]
+    sizes, step = [], lab.optim.adamw_step
+
+    def counted(p, *rest):
+        sizes.append(sum(part.numel() for part in p))
+        step(p, *rest)
+
+    monkeypatch.setattr(lab.optim, "adamw_step", counted)
+    run(AdamW(params), params, [0])
+    assert sizes == [3, 8, 8, 8, 8, 8, 8, 4, 30]  # a single row is never split
 
 
 def test_a_parameter_larger_than_the_real_block():
@@ -199,7 +205,7 @@ def test_gradient_not_contiguous(small_blocks):
 
 
 def test_gradient_expanded(small_blocks):
-    # What sum().backward() leaves: one number, seen 30 times with stride 0.
+    # As after sum().backward(): one number in memory, 30 elements with stride 0.
     p = parameter(6, 5)
     start = p.detach().clone()
     p.grad = torch.tensor(2.0, dtype=torch.float64).expand(6, 5)
@@ -294,7 +300,7 @@ def test_awkward_scales_stay_finite_in_float32(scale):
     assert p.isfinite().all() and all(optimizer.state[p][k].isfinite().all() for k in ("exp_avg", "exp_avg_sq"))
     # Kingma & Ba, section 2.1: a step is at most lr (1 - b1) / sqrt(1 - b2), 3.2 lr here.
     assert (p - start).abs().max() <= 20 * 3.2e-3
-    assert (p != start).any() == (scale == 1e15)  # under eps nothing can move
+    assert (p != start).any() == (scale == 1e15)  # gradients far below eps change nothing
 
 
 def test_float32_and_float64_parameters_together():

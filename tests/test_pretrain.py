@@ -13,11 +13,12 @@ import transformers
 from helpers import same_weights
 
 import lab
-from lab import checkpoints, cli
+from lab import cli
 from lab.bert import Bert, BertConfig, Layout
+from lab.encoders.formats import HEAD_NAMES, load_encoder
 from lab.pretrain import MaskedLM, Pretraining, mask_tokens, pretrain_mlm, sentences
-from lab.runs import Run, list_runs
-from lab.weights import HEAD_NAMES, load_encoder
+from lab.runs import checkpoints
+from lab.runs.folder import Run, list_runs
 
 SIZES = {"vocab_size": 40, "hidden_size": 12, "num_hidden_layers": 2, "num_attention_heads": 3, "intermediate_size": 20,
          "max_position_embeddings": 16}
@@ -169,7 +170,7 @@ def folder(theirs, tmp_path):
 @pytest.mark.filterwarnings("ignore:.*has no pooler")
 def test_loss_and_gradients_are_those_of_transformers(theirs, folder):
     model = MaskedLM(load_encoder(folder)[0])
-    head = lab.weights.load_mlm_head(folder, model.state_dict())
+    head = lab.encoders.load_mlm_head(folder, model.state_dict())
     assert set(head) == set(HEAD_NAMES) == {k for k in model.state_dict() if not k.startswith("bert.")}
     model.load_state_dict(head, strict=False)
     model.eval()
@@ -196,10 +197,10 @@ def test_loss_and_gradients_are_those_of_transformers(theirs, folder):
 
 def test_an_encoder_without_a_head_gets_a_fresh_one_and_a_damaged_head_is_named(folder, tiny_encoder):
     fresh = MaskedLM(Bert(BertConfig(**SIZES)))
-    assert lab.weights.load_mlm_head(tiny_encoder, fresh.state_dict()) is None
+    assert lab.encoders.load_mlm_head(tiny_encoder, fresh.state_dict()) is None
     wrong = MaskedLM(Bert(BertConfig(**SIZES | {"vocab_size": 41})))
-    with pytest.raises(lab.LabError, match=r"cls.predictions.bias is \(40,\), not \(41,\)"):
-        lab.weights.load_mlm_head(folder, wrong.state_dict())
+    with pytest.raises(lab.LabError, match=r"cls.predictions.bias is \(40,\); expected \(41,\)"):
+        lab.encoders.load_mlm_head(folder, wrong.state_dict())
 
 
 @pytest.mark.filterwarnings("ignore:.*has no pooler")
@@ -243,8 +244,8 @@ def test_the_encoder_opens_everywhere(tiny, tiny_data, tiny_encoder):
 
 
 def test_a_stopped_one_goes_on_to_the_bit(tiny, tiny_data, tiny_encoder, monkeypatch, tmp_path):
-    monkeypatch.setattr("lab.training.CHECKPOINT_EVERY", 3)
-    monkeypatch.setattr("lab.training.WINDOW", 4)
+    monkeypatch.setattr("lab.runs.recorder.CHECKPOINT_EVERY", 3)
+    monkeypatch.setattr("lab.runs.recorder.WINDOW", 4)
     shutil.copytree(tiny_encoder, tmp_path / "encoder")
     tiny = dataclasses.replace(tiny, encoder=str(tmp_path / "encoder"))
     whole, rows = pretrained(tiny, tiny_data, run="whole")
@@ -283,7 +284,7 @@ def test_a_loss_that_turns_nan_stops_and_keeps_the_last_good_weights(tiny, tiny_
 
 
 def test_weights_that_are_not_finite_are_never_saved(tiny, tiny_data, monkeypatch):
-    monkeypatch.setattr("lab.training.CHECKPOINT_EVERY", 3)
+    monkeypatch.setattr("lab.runs.recorder.CHECKPOINT_EVERY", 3)
     training = pretrain_mlm(tiny, data=tiny_data, progress=False)
     step = training.optimizer.step
 

@@ -151,7 +151,8 @@ def peak_bytes(training):
 
 def test_smart_gse_runs_in_bounded_memory(tiny_data, tmp_path):
     """The row that the paper could not run: at most 1.6 times the baseline's peak, in BERT-base's proportions."""
-    from lab.weights import load_encoder, save_encoder
+    from lab.encoders.formats import save_encoder
+    from lab.encoders.sources import load_encoder
 
     tokenizer = load_encoder("minilm")[1]
     # BERT-base at a quarter of its width, and so a quarter of its rows: weights and graphs keep their proportion

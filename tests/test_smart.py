@@ -11,10 +11,10 @@ import torch
 import torch.nn.functional as F
 
 from lab.batches import Rows, Texts, pack
+from lab.encoders.sources import load_encoder
 from lab.errors import LabError
 from lab.smart import DIVERGENCES, Average, Smart, ball, bernoulli, categorical, penalties, squared
 from lab.tasks import POOLINGS, MultitaskModel
-from lab.weights import load_encoder
 
 WORDS = ["one", "two words", "three little words here", "and a much longer sentence than all of the others", "five"]
 TASKS = ("sst", "qqp", "sts")

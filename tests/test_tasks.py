@@ -1,4 +1,4 @@
-"""Poolings on real tokens, heads as in PAPER.md's table, one pass for all tasks."""
+"""lab/tasks.py: poolings over real tokens, heads as in the table of PAPER.md, one forward pass for all tasks."""
 
 import numpy as np
 import pytest
@@ -9,8 +9,8 @@ import transformers
 import lab
 from lab.batches import Rows, Texts, cross, pack
 from lab.bert import Layout
+from lab.encoders.sources import load_encoder, minilm_folder
 from lab.tasks import MultitaskModel, Paraphrase, Sentiment
-from lab.weights import _minilm, load_encoder
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +105,7 @@ def test_one_pass_for_all_tasks_equals_a_padded_pass_a_sentence_list(opened):
 
 def test_trap_8_a_cross_pair_is_no_two_padded_halves():
     bert, tokenizer = load_encoder("minilm")
-    theirs = transformers.BertModel.from_pretrained(_minilm()).eval()
+    theirs = transformers.BertModel.from_pretrained(minilm_folder()).eval()
     pairs = [("A man plays a guitar.", "Someone is making music on a stringed instrument."), ("Is it far?", "No."),
              ("Nobody is singing in the large hall tonight.", "Yes.")]
 
@@ -131,11 +131,11 @@ def test_trap_8_a_cross_pair_is_no_two_padded_halves():
 
     torch.testing.assert_close(ours(pairs), right(pairs), rtol=0, atol=1e-5)
     assert (wrong(pairs) - right(pairs)).abs().amax(1).min() > 1e-3
-    # The halves' padding moves b, so that a pair's vector hangs on its neighbours in the batch.
+    # Padding between the halves shifts b, so that a pair's vector depends on the other pairs in the batch.
     assert (wrong(pairs)[1] - wrong(pairs[1:2])[0]).abs().max() > 1e-3
     torch.testing.assert_close(ours(pairs)[1], ours(pairs[1:2])[0], rtol=0, atol=1e-5)
     swapped = [(b, a) for a, b in pairs]
-    assert (ours(swapped) - ours(pairs)).abs().amax(1).min() > 1e-3  # (sentence1, sentence2) it is
+    assert (ours(swapped) - ours(pairs)).abs().amax(1).min() > 1e-3  # the order of the sentences matters
 
 
 def test_the_last_layer_makes_only_what_cls_pooling_reads(opened):

@@ -170,5 +170,5 @@ def test_a_labelled_test_set_is_scored_at_the_end(tiny, tiny_data, tmp_path):
 
 def test_a_device_that_is_not_here_is_named(tiny, tiny_data, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(lab.LabError, match="device 'cuda' is not on this machine"):
+    with pytest.raises(lab.LabError, match="device 'cuda' is not available on this machine"):
         fit(dataclasses.replace(tiny, device="cuda"), data=tiny_data)

@@ -1,20 +1,21 @@
-"""Figures 1-3: any metric over training."""
+"""Figures 1-3: any metric during training."""
 
 import streamlit as st
 from choices import chosen, plain
 from panels import draw_panels
 
-from lab import figures
-from lab.panels import numbers
+from lab.figures import training
+from lab.figures.panels import numbers
+from lab.runs.frames import provenance
 
-of = chosen()
+selection = chosen()
 st.title("Curves")
 st.write("A line is the mean over a recipe's seeds, the band around it how far seeds spread: a 95 % interval from 3 "
          "seeds on, the range of 2, none for 1. Where bands overlap, the lines' order may be chance.")
 
 with st.container(horizontal=True, vertical_alignment="bottom"):
-    what = st.selectbox("What", figures.recorded(of.runs), key="what", bind="query-params",
-                        format_func=lambda found: f"{found[1]} {found[0]}", width=180)
+    what = st.selectbox("What", training.recorded(selection.runs), key="what", bind="query-params",
+                        format_func=lambda pair: f"{pair[1]} {pair[0]}", width=180)
     x = st.segmented_control("By", ["epoch", "step", "updates", "seconds"], default="epoch", required=True, key="by",
                              bind="query-params")
     smooth = st.select_slider(
@@ -29,12 +30,12 @@ if what is None:
     st.info("Nothing is recorded yet. A run's first rows come after 25 iterations.")
     st.stop()
 
-figure = figures.curves(of.runs, *what, x=x, smooth=smooth / 100, each_seed=each, log=log)
-st.caption(plain(figures.made_from(of.runs)))
+panels = training.curve_panels(selection.runs, *what, x=x, smooth=smooth / 100, each_seed=each, log=log)
+st.caption(plain(provenance(selection.runs)))
 if what[0] == "score":
     st.caption("Scored after each epoch, on a part of QQP; the leaderboard has all of dev. A gap: no value, as where a "
                "model answers the same to every pair, which has no Pearson's r.")
-table = numbers(figure, x)
+table = numbers(panels)
 if log and (table["mean"] <= 0).any():
     st.caption(":material/info: A logarithmic scale cannot show values at or below 0: they are missing here.")
-draw_panels(figure, "curves", 2, table)
+draw_panels(panels, "curves", 2, table)

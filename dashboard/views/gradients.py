@@ -1,23 +1,24 @@
-"""The task gradients: do they agree, and what did combining them change; and SMART's penalty."""
+"""The task gradients: whether they conflict, and what combining them changed; and SMART's penalty."""
 
 import streamlit as st
 from choices import chosen, plain
 from panels import draw_panels
 
-from lab import figures
-from lab.panels import numbers
+from lab.figures import training
+from lab.figures.panels import numbers
+from lab.runs.frames import provenance
 
-of = chosen()
+selection = chosen()
 st.title("Gradients")
 st.write("Each task pulls the shared encoder its own way. A cosine below 0 means that two tasks conflict: a step for "
          "one undoes part of a step for the other. PCGrad takes the conflicting part out.")
-st.caption(plain(figures.made_from(of.runs)))
-figure = figures.conflict(of.runs)
-if figure.data:
+st.caption(plain(provenance(selection.runs)))
+panels = training.conflict_panels(selection.runs)
+if panels:
     st.caption("Means over each epoch. Sampled: the recipe has no task gradients of its own, so they were measured "
                "beside the training at some iterations.")
-    draw_panels(figure, "conflict", 3, numbers(figure, "epoch"))
-    if ("update_cosine", "batch") not in figures.recorded(of.runs):
+    draw_panels(panels, "conflict", 3, numbers(panels))
+    if ("update_cosine", "batch") not in training.recorded(selection.runs):
         st.info("What combining the gradients changed (PCGrad, GradVac, ...) is not in these records: no chosen recipe "
                 "combines them, or its runs were made before the lab recorded it.")
 else:
@@ -25,11 +26,11 @@ else:
             "trained with `samples=0` and no PCGrad have none.")
 
 st.subheader("SMART")
-figure = figures.smart(of.runs)
-if figure.data:
+panels = training.smart_panels(selection.runs)
+if panels:
     st.write("SMART punishes a model whose answer changes when its input moves a little. Part of that change comes "
              "from dropout alone, which is not what the penalty is for; the rest is the noise's. In nats (SST, "
              "QQP) or squared points (STS), not yet times its weight.")
-    draw_panels(figure, "smart", 3, numbers(figure, "epoch"))
+    draw_panels(panels, "smart", 3, numbers(panels))
 else:
     st.info("No chosen run has SMART's penalty in its records. `lab train smart` makes one.")

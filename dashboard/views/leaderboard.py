@@ -1,19 +1,20 @@
-"""Table 1 of the store, or Table 2; the rows chosen here are what the other pages show."""
+"""Table 1 or Table 2 of the store. The other pages show the recipes whose rows are selected here."""
 
 import pandas as pd
 import streamlit as st
 from choices import chosen, plain
 from panels import draw_panels
 
-from lab import figures, tables
-from lab.records import told_apart
-from lab.runs import runs_in, shown_store
+from lab.figures.training import leaderboard_panels
+from lab.results import tables
+from lab.runs.folder import runs_in, shown_store
+from lab.runs.frames import line_labels, provenance
 
 SPLITS = {"dev": "Table 1: dev", "test": "Table 2: test"}
 
 
 def unfinished(runs: pd.DataFrame) -> None:
-    """Names the runs that are in no table yet, and how far they are."""
+    """Name the runs that are not in the table yet, with their progress."""
     names = set(runs.loc[runs["state"] != "done", "run"].unique())
     states = [(run.name, run.status) for run in runs_in(shown_store()[0]) if run.name in names]
     if states:
@@ -22,7 +23,7 @@ def unfinished(runs: pd.DataFrame) -> None:
 
 
 def numbers(dev: pd.DataFrame, names: list[str], verdicts: pd.DataFrame) -> pd.DataFrame:
-    """A leaderboard with numbers that can be sorted; columns without any are left out."""
+    """A leaderboard with numbers that can be sorted; empty columns are left out."""
     shown = pd.DataFrame({"recipe": names, "seeds": dev["seeds"].to_list()})
     for score in ("overall", "sst", "qqp", "sts"):
         shown[score] = dev[score].to_list()
@@ -33,46 +34,47 @@ def numbers(dev: pd.DataFrame, names: list[str], verdicts: pd.DataFrame) -> pd.D
     for score in ("overall", "sst", "qqp", "sts"):
         shown[f"{score}, best on dev"] = dev[f"best_{score}"].to_list()
     shown["null seeds"] = dev["null_seeds"].where(dev["null_seeds"] > 0).to_list()
-    empty = [column for column in shown if shown[column].isna().all() and column not in tables.SCORES]
+    empty = [column for column in shown if shown[column].isna().all() and column not in tables.SCORE_COLUMNS]
     return shown.drop(columns=empty)
 
 
 def choose(labels: list[str], number: int) -> None:
-    """The rows that were clicked become the sidebar's recipes; those that the filter hides stay as they were."""
+    """Choose the recipes of the selected rows in the sidebar; recipes that the filter hides stay as they were."""
     rows = st.session_state[f"rows-{number}"]["selection"]["rows"]
     hidden = [label for label in st.session_state.get("recipe", []) if label not in labels]
     st.session_state["recipe"] = hidden + [labels[row] for row in rows if row < len(labels)]
     st.session_state["board"] = number, labels, set(st.session_state["recipe"])
 
 
-of = chosen(every=True)
+selection = chosen(every=True)
 st.title("Leaderboard")
 st.write("Recipes by overall score on examples that no training saw. One run a recipe says little: the same recipe "
          "with another seed moves as far as many recipes lie apart.")
-final = of.runs[of.runs["split"].isin(["dev_full", "test"]) & (of.runs["state"] == "done")]
+runs = selection.runs
+final = runs[runs["split"].isin(["dev_full", "test"]) & (runs["state"] == "done")]
 dev, test = tables.leaderboard(final), tables.leaderboard(final, "test")
 if dev.empty:
     st.info("No run among these has finished yet: a run is scored on all of dev at its end.")
-    unfinished(of.runs)
+    unfinished(runs)
     st.stop()
 
 with st.container(horizontal=True, vertical_alignment="bottom"):
     split = st.segmented_control("Table", list(SPLITS), format_func=SPLITS.get, default="dev", required=True,
                                  key="table", bind="query-params") if len(test) else "dev"
-    names = told_apart(dev)
+    names = line_labels(dev)
     reference = st.selectbox("Verdicts against", names, names.index("baseline") if "baseline" in names else 0,
                              key="ref", bind="query-params", width=260)
     find = st.text_input("Filter", key="find", bind="query-params", placeholder="part of a name", width=200)
 
-verdicts, said = tables.verdicts(final, reference)
+verdicts, note = tables.verdicts(final, reference)
 board = dev if split == "dev" else test
-labels = dict(zip(told_apart(final), final["label"].astype(str), strict=True))
-shown = numbers(board, told_apart(board), verdicts)
+labels = dict(zip(line_labels(final), final["label"].astype(str), strict=True))
+shown = numbers(board, line_labels(board), verdicts)
 shown = shown[shown["recipe"].str.contains(find or "", case=False, regex=False)].reset_index(drop=True)
 here = [labels[name] for name in shown["recipe"]]
 picked = st.session_state.get("recipe") or []
-# Where rows or recipes were changed elsewhere, this is another table: the browser still tells the old one's rows for a
-# moment, and they would undo the choice.
+# Where rows or recipes have been changed elsewhere, the table gets a new key. With the old one the browser would report
+# the old selection once more, which would undo the choice.
 number, *drawn = st.session_state.get("board", (0,))
 number += drawn != [here, set(picked)]
 st.session_state["board"] = number, here, set(picked)
@@ -83,16 +85,16 @@ st.dataframe(shown, key=f"rows-{number}", hide_index=True, placeholder="n/a", on
              column_config={c: st.column_config.NumberColumn(format="%.3f") for c in scores},
              alt=f"{SPLITS[split]}: {shown['recipe'].iloc[0]} leads" if len(shown) else "No recipe of that name")
 if len(verdicts):
-    st.caption(f"Verdict: {plain(tables.VERDICTS.format(reference))}. {plain(said)}")
-elif said:
-    st.info(plain(said))
-st.caption(plain(figures.made_from(final)))
+    st.caption(f"Verdict: {plain(tables.VERDICTS.format(reference))}. {plain(note)}")
+elif note:
+    st.info(plain(note))
+st.caption(plain(provenance(final)))
 st.caption(plain(tables.LEGEND))
-for note in [*tables.notes(dev), *(tables.test_notes(test) if split == "test" else [])]:
-    st.caption(f":material/info: {plain(note)}")
-unfinished(of.runs)
-if gone := tables.missing(dev):
-    st.caption("Recipes of Table 1 that are not here: " + ", ".join(map(plain, gone)))
+for warning in [*tables.notes(dev), *(tables.test_notes(test) if split == "test" else [])]:
+    st.caption(f":material/info: {plain(warning)}")
+unfinished(runs)
+if missing := tables.missing(dev):
+    st.caption("Recipes of Table 1 that are not here: " + ", ".join(map(plain, missing)))
 with st.container(horizontal=True):
     st.download_button("CSV", lambda: tables.as_csv(final), "leaderboard.csv", "text/csv", on_click="ignore",
                        icon=":material/download:")
@@ -101,7 +103,7 @@ with st.container(horizontal=True):
 
 if left := set(picked) & set(here) or set(here):
     st.subheader("Every seed")
-    draw_panels(figures.leaderboard(final[final["label"].isin(left)]), "board", 2)
+    draw_panels(leaderboard_panels(final[final["label"].isin(left)]), "board", 2)
 if len(verdicts):
     with st.expander(f"The verdicts, {tables.VERDICTS.format(reference)}"):
         st.dataframe(tables.verdict_cells(verdicts), key="verdicts", hide_index=True)

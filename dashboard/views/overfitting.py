@@ -1,30 +1,32 @@
-"""Figure 4: train beside dev, and what going on cost."""
+"""Figure 4: train beside dev, and what training beyond the best epoch cost."""
 
 import streamlit as st
 from choices import chosen, plain
 from panels import draw_panels
 
-from lab import figures, tables
-from lab.panels import numbers
+from lab.figures.panels import numbers
+from lab.figures.training import overfit_panels
+from lab.results import tables
+from lab.runs.frames import provenance
 
 NAMES = {"recipe": "recipe", "seeds": "seeds", "best_epoch": "best epoch on dev", "dev_best": "dev there",
          "dev_last": "dev at the end", "cost": "going on cost", "train_last": "train at the end", "gap": "gap",
          "gap_sst": "gap SST", "gap_qqp": "gap QQP", "gap_sts": "gap STS"}
 
-of = chosen()
+selection = chosen()
 st.title("Overfitting")
 st.write("Where the train line goes on rising and the dev line does not, the model learns its training sentences by "
          "heart. The dashed line is the epoch that was best on dev, overall.")
-name = st.selectbox("Recipe", of.labels, key="shown", bind="query-params")
-figure = figures.overfit(of.runs, name)
-st.caption(plain(figures.made_from(of.runs[of.runs["label"] == name])))
+name = st.selectbox("Recipe", selection.labels, key="shown", bind="query-params")
+panels = overfit_panels(selection.runs, name)
+st.caption(plain(provenance(selection.runs[selection.runs["label"] == name])))
 st.caption("Scored after each epoch, on a part of train and of QQP's dev; the leaderboard has all of dev.")
-draw_panels(figure, "overfit", 2, numbers(figure, "epoch"))
+draw_panels(panels, "overfit", 2, numbers(panels))
 
 st.subheader("All chosen recipes")
 st.write("Overall score, means over seeds. Going on cost: dev at its best epoch minus dev at the end. Gap: train minus "
          "dev at the end. The best epoch is picked on dev itself, so part of its lead is luck.")
-table = tables.overfitting(of.runs).rename(columns=NAMES)
+table = tables.overfitting(selection.runs).rename(columns=NAMES)
 scores = {column: st.column_config.NumberColumn(format="%.3f") for column in list(NAMES.values())[3:]}
 st.dataframe(table, key="overfit-all", hide_index=True, placeholder="n/a", column_config=scores,
              alt="What going on after the best epoch cost each recipe")

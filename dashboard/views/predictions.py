@@ -1,4 +1,4 @@
-"""What trained runs answer on one's own sentences, the tokens that they see, and where these look."""
+"""Answers of trained runs to the user's own sentences, with their tokens and the attention between these."""
 
 import json
 import threading
@@ -9,12 +9,13 @@ import pandas as pd
 import streamlit as st
 from choices import all_runs, chosen, draw, plain
 
-from lab import live
 from lab.errors import LabError
-from lab.runs import Run, runs_in, shown_store
+from lab.figures import attention
+from lab.runs.folder import Run, runs_in, shown_store
 
-LONGEST, MEAN = 500, "mean of heads"  # characters of a sentence that are read
-EXAMPLES = {  # ours: name -> two sentences, what to watch
+LONGEST = 500  # characters of a sentence; the rest is not read
+MEAN = "mean of heads"
+EXAMPLES = {  # name -> two sentences of ours, and what to watch
     "Negation": ("The film is not good.", "The film is good.",
                  "One small word turns the meaning. Does the sentiment turn with it, and which heads look at *not*?"),
     "Contrast": ("The actors are brilliant, but the story is dull.", "The story is dull, but the actors are brilliant.",
@@ -29,45 +30,45 @@ EXAMPLES = {  # ours: name -> two sentences, what to watch
 
 
 def _trained() -> list[Run]:
-    """The runs that have learned weights: those that the sidebar leaves, or else any."""
+    """The runs with trained weights: those chosen in the sidebar, or else all."""
     runs = all_runs()
     names = set(runs["run"].unique())
     found = [run for run in runs_in(shown_store()[0]) if run.name in names and _files(run)]
     if found:
-        left = set(chosen().runs["run"].unique())
-        found = [run for run in found if run.name in left] or found
+        selected = set(chosen().runs["run"].unique())
+        found = [run for run in found if run.name in selected] or found
     return found
 
 
 def _files(run: Run) -> tuple:
-    """What stands for a run's checkpoints as they are now; empty as long as nothing was learned."""
-    files, learned = [], False
+    """A cache key for the checkpoints of a run as they are now; empty if there is none after step 0."""
+    files, trained = [], False
     try:
         for file in sorted(run.checkpoints.glob("[0-9]*/*")):
-            stat, learned = file.stat(), learned or (file.suffix == ".safetensors" and int(file.parent.name) > 0)
+            stat, trained = file.stat(), trained or (file.suffix == ".safetensors" and int(file.parent.name) > 0)
             files.append((str(file), stat.st_mtime_ns, stat.st_size))
     except (OSError, ValueError):
-        pass  # it is written, or removed, while we look
-    return tuple(files) if learned else ()
+        pass  # a checkpoint is just being written or removed
+    return tuple(files) if trained else ()
 
 
 @st.cache_resource(max_entries=4, show_spinner="Loading the weights ...")
 def _opened(folder: str, weights: str, files: tuple) -> tuple:
-    """(model, tokenizer, lock); anew when the run has other checkpoints."""
+    """(model, tokenizer, lock), cached until the run has other checkpoints."""
     import torch
 
-    torch.set_num_threads(min(2, torch.get_num_threads()))  # other processes train
+    torch.set_num_threads(min(2, torch.get_num_threads()))  # other processes may be training
     return *Run(Path(folder)).model(weights), threading.Lock()
 
 
 def _ask(run: Run, weights: str, texts: list[str]) -> dict | str:
-    """All of a run's answers, or why there are none."""
+    """All answers of a run, or why there are none."""
     try:
         from lab.evaluate import predict
 
         model, tokenizer, lock = _opened(str(run.folder), weights, _files(run))
         with lock:  # a tokenizer serves one visitor at a time
-            seen = live.see(model, tokenizer, texts)
+            seen = attention.see(model, tokenizer, texts)
             if not all(set(part.tokens) - {"[CLS]", "[SEP]"} for part in seen):
                 return "nothing of the text is left after tokenizing: type a word"
             found = {"step": model.step, "seen": seen, "sst": predict(model, "sst", texts, tokenizer=tokenizer)}
@@ -77,12 +78,12 @@ def _ask(run: Run, weights: str, texts: list[str]) -> dict | str:
         return found
     except LabError as error:
         return str(error)
-    except Exception as error:  # a run's folder may come from anywhere, and vanish: whatever is wrong is one line
+    except Exception as error:  # a run's folder may be damaged in any way, or vanish
         return f"run {run.name} cannot be opened ({type(error).__name__}: {str(error).partition(chr(10))[0][:200]})"
 
 
 def _offer() -> None:
-    """No weights yet: how they are made, and a button that does it."""
+    """Where no run has weights: say how to train one, and offer a button that does it."""
     if demo.under_way():
         st.write("A small model is being trained; this page goes on by itself when it is done.")
         demo.progress()
@@ -97,7 +98,7 @@ def _offer() -> None:
 
 
 def _texts() -> list[str]:
-    """The one or two sentences typed; stops the page where there is none."""
+    """The one or two sentences that were typed. Where there is none, the page stops."""
     with st.container(horizontal=True):
         for name, (first, second, _) in EXAMPLES.items():
             st.button(name, on_click=st.session_state.update, args=({"say": first, "and": second},))
@@ -118,8 +119,8 @@ def _texts() -> list[str]:
     return texts
 
 
-def _made(about: pd.Series, step: int, weights: str) -> None:
-    """Which checkpoint it is that answers."""
+def _provenance(about: pd.Series, step: int, weights: str) -> None:
+    """Say which checkpoint answers."""
     settings = json.loads(about["settings"])
     epoch = step / max(1, settings.get("iterations") or 1)
     st.caption(plain(f"{about['name']}{', changed in ' + about['departs'] if about['departs'] else ''} · encoder: "
@@ -131,9 +132,11 @@ def _made(about: pd.Series, step: int, weights: str) -> None:
 
 
 def _answers(found: dict, side: str, head: str) -> None:
+    """Draw the answers to all tasks."""
     sst = found["sst"]
-    said = "; ".join(f"sentence {i + 1}: {answer}" for i, answer in enumerate(sst["answer"]))
-    draw(live.bars(sst), f"live-sst-{side}", f"Probability of each of the five sentiments. Most likely, {said}", sst)
+    answers = "; ".join(f"sentence {i + 1}: {answer}" for i, answer in enumerate(sst["answer"]))
+    draw(attention.bars(sst), f"live-sst-{side}",
+         f"Probability of each of the five sentiments. Most likely, {answers}", sst)
     if "qqp" in found:
         p, score = found["qqp"]["probability"][0], found["sts"]["prediction"][0]
         scale = "cosine, -1 to 1" if head == "cosine_embedding" else "0 unrelated, 5 the same"
@@ -143,21 +146,23 @@ def _answers(found: dict, side: str, head: str) -> None:
 
 
 def _number(head: str) -> int | None:
+    """The number of a chosen head; None: the mean of all."""
     return None if head == MEAN else int(head.split()[1])
 
 
-def _looks(part: live.Seen, layer: int, head: str, most: float, side: str) -> None:
+def _attention(part: attention.Seen, layer: int, head: str, most: float, side: str) -> None:
+    """Show the tokens of one input and the attention between them."""
     st.code(" ".join(part.tokens), language=None, wrap_lines=True)
     notes = [f"{len(part.tokens)} tokens"]
     notes += [f"{part.cut} more than the encoder has places for are cut off"] * (part.cut > 0)
     notes += ["[UNK] stands for what the vocabulary lacks: the model cannot tell it from anything else"] * (
         "[UNK]" in part.tokens)
-    notes += [f"the picture shows the first {live.SHOWN}"] * (len(part.tokens) > live.SHOWN)
+    notes += [f"the picture shows the first {attention.SHOWN}"] * (len(part.tokens) > attention.SHOWN)
     st.caption(plain("; ".join(notes)))
     weights = part.weights(layer, _number(head))
     table = pd.DataFrame({"token": part.tokens, "id": part.ids, "segment": part.segments,
                           "looks most at": [part.tokens[j] for j in weights.argmax(1)], "with weight": weights.max(1)})
-    draw(live.heatmap(part, layer, _number(head), most), f"live-map-{side}",
+    draw(attention.heatmap(part, layer, _number(head), most), f"live-map-{side}",
          f"Attention of each of {len(part.tokens)} tokens to each, layer {layer}, {head}; the table below says where "
          "each looks most", table)
 
@@ -185,7 +190,7 @@ for side, column in zip(shown, st.columns(len(shown)), strict=True):
         if isinstance(found[side], str):
             st.error(plain(found[side]))
         else:
-            _made(about.loc[side], found[side]["step"], weights)
+            _provenance(about.loc[side], found[side]["step"], weights)
             _answers(found[side], "ab"[shown.index(side)], json.loads(about.loc[side, "settings"]).get("sts_head"))
 
 found = {name: answer for name, answer in found.items() if not isinstance(answer, str)}
@@ -204,10 +209,10 @@ if found:
         options = ["sentence 1", "sentence 2"]
         which = options.index(right.segmented_control("Of", options, default=options[0], required=True, key="of",
                                                       bind="query-params"))
-    parts = {side: of["seen"][min(which, len(of["seen"]) - 1)] for side, of in found.items()}
+    parts = {side: answer["seen"][min(which, len(answer["seen"]) - 1)] for side, answer in found.items()}
     most = max(float(part.weights(layer, _number(head)).max()) for part in parts.values())  # one scale for both
     for side, column in zip(parts, st.columns(len(parts)), strict=True):
         with column:
             if len(parts) > 1:
                 st.caption(plain(side))
-            _looks(parts[side], layer, head, most, "ab"[shown.index(side)])
+            _attention(parts[side], layer, head, most, "ab"[shown.index(side)])

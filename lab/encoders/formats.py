@@ -1,0 +1,172 @@
+"""Read and write encoders in the Hugging Face layout: config.json, model.safetensors, tokenizer.json or vocab.txt.
+
+Weights are read from safetensors only. A pytorch_model.bin is a pickle, and loading a pickle from an untrusted source
+can run any code.
+"""
+
+import json
+import tempfile
+import warnings
+from contextlib import ExitStack
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch.overrides import TorchFunctionMode
+
+from lab.bert import Bert, BertConfig
+from lab.errors import LabError
+
+if TYPE_CHECKING:  # importing transformers takes a second
+    from transformers import PreTrainedTokenizerBase
+
+# The modules of `Bert` and their names in Hugging Face checkpoints; {i} is the number of a layer.
+NAMES = {
+    "word": "embeddings.word_embeddings",
+    "position": "embeddings.position_embeddings",
+    "segment": "embeddings.token_type_embeddings",
+    "norm": "embeddings.LayerNorm",
+    "layers.{i}.query": "encoder.layer.{i}.attention.self.query",
+    "layers.{i}.key": "encoder.layer.{i}.attention.self.key",
+    "layers.{i}.value": "encoder.layer.{i}.attention.self.value",
+    "layers.{i}.attention_out": "encoder.layer.{i}.attention.output.dense",
+    "layers.{i}.attention_norm": "encoder.layer.{i}.attention.output.LayerNorm",
+    "layers.{i}.up": "encoder.layer.{i}.intermediate.dense",
+    "layers.{i}.down": "encoder.layer.{i}.output.dense",
+    "layers.{i}.out_norm": "encoder.layer.{i}.output.LayerNorm",
+    "pooler.0": "pooler.dense",
+}
+# The same for the masked-language head of lab.pretrain, below "cls.predictions."; the decoder is the word embedding.
+HEAD_NAMES = {"dense.weight": "transform.dense.weight", "dense.bias": "transform.dense.bias",
+              "norm.weight": "transform.LayerNorm.weight", "norm.bias": "transform.LayerNorm.bias", "bias": "bias"}
+SHARDS = "model-*-of-*.safetensors"
+
+
+def save_encoder(bert: Bert, folder: Path, tokenizer: "PreTrainedTokenizerBase | None" = None) -> None:
+    """Save an encoder so that transformers' AutoModel and AutoTokenizer, and sentence-transformers, can load it.
+
+    Weights are saved as float32. Each file is written to a temporary folder and then moved, so that a reader never
+    sees an incomplete file.
+    """
+    names = checkpoint_names(bert)
+    tensors = {names[ours]: tensor.detach().cpu().float().contiguous() for ours, tensor in bert.state_dict().items()}
+    _write(folder, bert.config, tokenizer, tensors)
+
+
+def save_description(config: BertConfig, folder: Path, tokenizer: "PreTrainedTokenizerBase") -> None:
+    """Save the config and the tokenizer of an encoder, without the weights, which a run keeps in its checkpoints."""
+    _write(folder, config, tokenizer, None)
+
+
+def _write(folder: Path, config: BertConfig, tokenizer: "PreTrainedTokenizerBase | None",
+           tensors: dict[str, torch.Tensor] | None) -> None:
+    entries = {"architectures": ["BertModel"], "model_type": "bert", "dtype": "float32", "pad_token_id": 0,
+               **asdict(config)}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".writing-", dir=folder) as beside:
+            if tokenizer is not None:
+                tokenizer.save_pretrained(beside)
+            if tensors is not None:
+                save_file(tensors, Path(beside, "model.safetensors"), metadata={"format": "pt"})
+            Path(beside, "config.json").write_text(json.dumps(entries, indent=2) + "\n", encoding="utf-8")
+            for path in Path(beside).iterdir():
+                path.replace(folder / path.name)
+    except (OSError, SafetensorError) as error:
+        raise LabError(f"{folder}: cannot write the encoder ({error})") from None
+
+
+def checkpoint_names(bert: Bert) -> dict[str, str]:
+    """Map each entry of the encoder's state dict to its name in a Hugging Face checkpoint."""
+    names = {
+        f"{ours.format(i=i)}.{kind}": f"{theirs.format(i=i)}.{kind}"
+        for ours, theirs in NAMES.items()
+        for i in range(bert.config.num_hidden_layers if "{i}" in ours else 1)
+        for kind in ("weight", "bias")
+    }
+    return {ours: names[ours] for ours in bert.state_dict()}
+
+
+def only_pickle(name: str) -> str:
+    """The error message for an encoder without safetensors, with the command that converts it."""
+    return (f"{name} has its weights as a pickle, pytorch_model.bin, and the lab reads only safetensors; if you trust "
+            f'the source, convert it: python -c "from transformers import AutoModel, AutoTokenizer; '
+            f"AutoModel.from_pretrained('{name}').save_pretrained('NEW'); "
+            f"AutoTokenizer.from_pretrained('{name}').save_pretrained('NEW')\" and use --encoder ./NEW")
+
+
+def weight_files(folder: Path, name: str) -> list[Path]:
+    """The weight files of a folder: model.safetensors, or the shards that its index lists."""
+    index = folder / "model.safetensors.index.json"
+    if (folder / "model.safetensors").exists():
+        return [folder / "model.safetensors"]
+    if not index.exists():
+        if (folder / "pytorch_model.bin").exists():
+            raise LabError(only_pickle(name))
+        raise LabError(f"{folder}: no model.safetensors in this folder")
+    try:
+        shards = sorted({Path(shard) for shard in json.loads(index.read_text("utf-8"))["weight_map"].values()})
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise LabError(f"{index}: cannot be read as an index of shards ({error})") from None
+    if bad := [shard for shard in shards if not shard.match(SHARDS) or shard.name != str(shard)]:
+        raise LabError(f"{index}: {str(bad[0])!r} is not a valid name of a shard; expected {SHARDS}")
+    return [folder / shard for shard in shards]
+
+
+class _SkipInit(TorchFunctionMode):
+    """Modules created in this context are not initialized, which saves time and leaves torch's random state unchanged.
+
+    The device "meta" would do the same, but its normal_ first imports parts of torch, which takes two seconds.
+    """
+
+    def __torch_function__(self, function: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        kwargs = kwargs or {}
+        initializes = getattr(function, "__module__", None) == "torch.nn.init"
+        return kwargs["tensor"] if initializes else function(*args, **kwargs)
+
+
+def current_name(key: str) -> str:
+    """The current name of a tensor. Checkpoints of 2018 call the weight and bias of a LayerNorm gamma and beta."""
+    return key.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")
+
+
+def read_weights(folder: Path, config: BertConfig, name: str) -> Bert:
+    """Load an encoder from safetensors. Tensors that do not belong to the encoder are ignored.
+
+    Only the pooler may be missing, as in masked-language models: it is then initialized randomly, with a warning.
+    """
+    with _SkipInit():
+        bert = Bert(config)
+    path = folder
+    try:
+        with ExitStack() as stack, torch.no_grad():
+            where = {}
+            for path in weight_files(folder, name):
+                file = stack.enter_context(safe_open(path, "pt"))
+                for key in file.keys():
+                    where[current_name(key).removeprefix("bert.")] = (path, file, key)
+            if not any(key.startswith("pooler.") for key in where):
+                warnings.warn(f"{name} has no pooler; a new one is initialized randomly", stacklevel=3)
+                bert.pooler[0].weight.normal_(std=config.initializer_range)
+                bert.pooler[0].bias.zero_()
+                where |= {key: None for key in ("pooler.dense.weight", "pooler.dense.bias")}
+            names = checkpoint_names(bert)
+            for ours, target in bert.state_dict().items():
+                theirs, shape = names[ours], tuple(target.shape)
+                if theirs not in where:
+                    raise LabError(f"{folder}: {theirs} {shape} is missing from the checkpoint")
+                if where[theirs] is None:
+                    continue
+                path, file, key = where[theirs]
+                found, dtype = tuple(file.get_slice(key).get_shape()), file.get_slice(key).get_dtype()
+                if found != shape:
+                    raise LabError(f"{path}: {key} has shape {found}, but config.json requires {shape}")
+                if dtype not in ("F16", "BF16", "F32", "F64"):
+                    raise LabError(f"{path}: {key} has dtype {dtype}; a float of 16 bits or more is expected")
+                target.copy_(file.get_tensor(key))
+    except (OSError, SafetensorError) as error:
+        raise LabError(f"{path}: cannot be read as a safetensors file ({error})") from None
+    return bert

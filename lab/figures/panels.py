@@ -1,0 +1,138 @@
+"""A panel is one plot with its traces and axes. A figure is assembled of panels; a page draws each panel by itself."""
+
+import html
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from lab.figures.styles import GRAY
+
+DASHED = {"color": GRAY, "dash": "dash", "width": 1}  # the line of a reference value
+NAMES_A_ROW = 6  # of a legend
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One plot, before it has a place in a figure."""
+
+    title: str  # as plotly reads it, with its HTML: texts from files are escaped
+    traces: Sequence[Mapping[str, Any]]  # plotly's, without axes; those that are lines with markers carry a name
+    x: str = ""  # the title of the x-axis
+    yaxis: Mapping[str, Any] = field(default_factory=dict)  # plotly's options of the y-axis
+    vline: float | None = None  # the x of a dashed vertical line
+    group: str = ""  # panels of one group share the range of their y-axes
+    height: int = 300  # pixels, where it is a figure by itself
+
+    @property
+    def lines(self) -> list[Mapping[str, Any]]:
+        """The traces that are lines with markers: means over seeds."""
+        return [trace for trace in self.traces if trace["mode"] == "lines+markers"]
+
+
+def escape(text: object) -> str:
+    """A text from a file, for a place in which plotly reads HTML."""
+    return html.escape(str(text), quote=False)
+
+
+def assemble(panels: Sequence[Panel], title: str, provenance: str, columns: int) -> go.Figure:
+    """One figure of several panels in rows, with one legend. provenance: what it was made from, below the title."""
+    rows, n = max(1, -(-len(panels) // columns)), len(panels)
+    figure = make_subplots(rows=rows, cols=max(1, min(columns, n)), subplot_titles=[panel.title for panel in panels],
+                           vertical_spacing=0.12 if rows < 3 else 0.07)
+    if not panels:
+        figure.add_annotation(text="nothing recorded yet", showarrow=False, x=0.5, y=0.5, xref="paper", yref="paper")
+    entries, traces, layout, first = legend(panels), [], {"shapes": []}, {}
+    for i, panel in enumerate(panels):
+        x, y = (f"{axis}{i + 1 if i else ''}" for axis in "xy")
+        traces += [{**trace, "xaxis": x, "yaxis": y, "showlegend": entries.get(trace.get("name")) is trace}
+                   for trace in panel.traces]
+        layout[f"yaxis{y[1:]}"] = dict(panel.yaxis)
+        if panel.group and first.setdefault(panel.group, y) != y:
+            layout[f"yaxis{y[1:]}"]["matches"] = first[panel.group]
+        if panel.yaxis.get("type") == "category" and i % columns:
+            layout[f"yaxis{y[1:]}"]["showticklabels"] = False
+        if panel.x and i >= n - columns:  # under the last panel of each column
+            layout[f"xaxis{x[1:]}"] = {"title": {"text": panel.x, "standoff": 2}}
+        layout["shapes"] += _vline(panel, x, f"{y} domain")
+    room = 22 * -(-len(entries) // NAMES_A_ROW)
+    figure.add_traces(traces)
+    return figure.update_layout(
+        layout, title={"text": f"{escape(title)}<br><sup>{escape(provenance)}</sup>"}, template="plotly_white",
+        height=150 + room + 250 * rows, margin={"t": 90, "l": 50, "r": 20, "b": 45 + room},
+        legend={"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom"})
+
+
+def standalone(panel: Panel, beside: Sequence[Panel] = ()) -> go.Figure:
+    """One panel as a figure by itself, without a legend. beside: the panels that a page shows together with it."""
+    group = [other for other in beside if panel.group and other.group == panel.group]
+    shared = {"range": _span(group)} if len(group) > 1 else {}
+    return go.Figure([dict(trace) for trace in panel.traces], {
+        "template": "plotly_white", "title": {"text": panel.title, "font": {"size": 15}}, "height": panel.height,
+        "margin": {"t": 55, "l": 10, "r": 10, "b": 55}, "showlegend": False, "shapes": _vline(panel, "x", "y domain"),
+        "xaxis": {"title": {"text": panel.x, "standoff": 18}}, "yaxis": {**panel.yaxis, **shared}})
+
+
+def legend(panels: Sequence[Panel]) -> dict[str, Mapping[str, Any]]:
+    """The entries of the legend of these panels: each name with the first trace that has it."""
+    found: dict[str, Mapping[str, Any]] = {}
+    for panel in panels:
+        for trace in panel.traces:
+            if trace.get("showlegend", True):
+                found.setdefault(trace["name"], trace)
+    return found
+
+
+def describe(panel: Panel) -> str:
+    """A sentence for readers who do not see a panel: what it shows, and which line ends highest and lowest."""
+    ends = {}
+    for trace in panel.lines:
+        x, y = np.asarray(trace["x"], float), np.asarray(trace["y"], float)
+        if (there := np.flatnonzero(~np.isnan(y))).size:
+            ends[_as_read(trace["name"])] = x[there[-1]], y[there[-1]]
+    title = _as_read(panel.title)
+    if not ends:
+        return f"{title}."
+    order = sorted(ends, key=lambda name: -ends[name][1])
+    parts = [f"{name} ends at {ends[name][1]:.3g} ({_quantity(panel)} {ends[name][0]:.4g})"
+             for name in dict.fromkeys((order[0], order[-1]))]
+    many = f"Of {len(order)} lines, " if len(order) > 2 else ""
+    return f"{title}. {many}" + "; ".join(
+        part + (", the highest" if i == 0 else ", the lowest") * (len(order) > 1) for i, part in enumerate(parts)) + "."
+
+
+def numbers(panels: Sequence[Panel]) -> pd.DataFrame:
+    """The points of the lines as a table: panel, line, what is on the x-axis, mean."""
+    parts = [pd.DataFrame({"panel": _as_read(panel.title.split("<br>")[0]), "line": _as_read(trace["name"]),
+                           _quantity(panel): trace["x"], "mean": trace["y"]})
+             for panel in panels for trace in panel.lines]
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["panel", "line", "epoch", "mean"])
+
+
+def _quantity(panel: Panel) -> str:
+    """What is on the x-axis, without the note on its smoothing."""
+    return panel.x.split(" (")[0]
+
+
+def _vline(panel: Panel, x: str, y: str) -> list[dict[str, Any]]:
+    if panel.vline is None:
+        return []
+    return [{"type": "line", "xref": x, "yref": y, "x0": panel.vline, "x1": panel.vline, "y0": 0, "y1": 1,
+             "line": DASHED}]
+
+
+def _span(panels: Sequence[Panel]) -> list[float]:
+    """From the lowest to the highest value in these panels, and a little more."""
+    values = np.concatenate([np.asarray(trace["y"], float) for panel in panels for trace in panel.traces])
+    values = values[np.isfinite(values)]
+    low, high = (float(values.min()), float(values.max())) if len(values) else (0.0, 1.0)
+    return [low - 0.05 * (high - low or 1), high + 0.05 * (high - low or 1)]
+
+
+def _as_read(text: str) -> str:
+    """The text that a reader of the picture sees."""
+    return html.unescape(text.replace("<br>", ", ").replace("<b>", "").replace("</b>", ""))

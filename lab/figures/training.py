@@ -1,0 +1,208 @@
+"""Figures of training and of its results: curves, train beside dev, task gradients, SMART's penalty, the leaderboard.
+
+`curves(...)` and the others take the frame of `lab.load_runs()`, or a part of it, and return a plotly figure whose
+title says what it was made from; `curve_panels(...)` and so on give the same as panels, for pages. Lines are means over
+seeds, with a band over them (a 95 % interval from 3 seeds on, the range of 2). Runs with other settings or data get a
+line of their own, and the hover text names the settings that differ. A recipe has one style in all figures.
+"""
+
+import itertools
+import json
+import textwrap
+from collections.abc import Mapping
+from dataclasses import replace
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from lab.data import SCORES, TASK_NAMES, TASKS
+from lab.figures.lines import line_panels, marker, over_seeds
+from lab.figures.panels import DASHED, Panel, assemble, escape
+from lab.figures.styles import STYLES, Style, styles_of
+from lab.results.comparison import differing
+from lab.runs.frames import among, best_epoch, distinct_runs, labelled, provenance, scores_on
+
+SCORE_TITLES = {"sst": "SST sentiment: accuracy", "qqp": "QQP paraphrase: accuracy", "sts": "STS similarity: Pearson r",
+                "all": "overall score"}
+EACH_TASK = {task: TASK_NAMES[task] for task in TASKS}
+EACH_PAIR = {"-".join(pair): " and ".join(map(str.upper, pair)) for pair in itertools.combinations(TASKS, 2)}
+
+
+def recorded(runs: pd.DataFrame) -> list[tuple[str, str]]:
+    """What `curves` can draw: each metric with its split. The scores come first and count as one metric."""
+    found = runs[["metric", "split"]].drop_duplicates().astype(str).itertuples(index=False, name=None)
+    named = {("score" if metric in SCORES.values() else metric, split) for metric, split in found}
+    return sorted(named, key=lambda pair: (pair[0] != "score", pair[1] != "dev", pair))
+
+
+def curves(runs: pd.DataFrame, metric: str = "score", split: str = "dev", x: str = "epoch", *, smooth: float = 0,
+           each_seed: bool = False, log: bool = False) -> go.Figure:
+    """Figures 1-3: a panel for each task, a line for each recipe, by epoch, step, updates or seconds.
+
+    metric: "score" (each task's own, and overall), or one as recorded, such as "loss" with split "batch". smooth: the
+    half-life of an exponential mean (see `lines.smoothed`), as a share of the longest line's x; the recorded values
+    stay as a faint line. each_seed: a thin line for each run. log: a logarithmic y-axis.
+    """
+    panels = curve_panels(runs, metric, split, x, smooth=smooth, each_seed=each_seed, log=log)
+    return assemble(panels, f"{split} {metric} by {x}", provenance(distinct_runs(runs)), columns=2)
+
+
+def curve_panels(runs: pd.DataFrame, metric: str = "score", split: str = "dev", x: str = "epoch", *, smooth: float = 0,
+                 each_seed: bool = False, log: bool = False) -> list[Panel]:
+    """The panels of `curves`."""
+    rows = scores_on(runs, [split]) if metric == "score" else runs[among(runs, "metric", [metric])
+                                                                 & among(runs, "split", [split])]
+    about = distinct_runs(runs)
+    rows = labelled(rows, about)
+    if x in ("updates", "epoch"):
+        settings = {text: json.loads(text) for text in about["settings"].unique()}
+        # An iteration is one optimizer step per update; `separate` takes one for each of its three batches.
+        steps = {text: sum(3 if update == "separate" else 1 for update in of.get("updates") or ["sum"])
+                 for text, of in settings.items()}
+        iterations = rows["settings"].map({text: of.get("iterations") for text, of in settings.items()})
+        epochs = rows["step"] / pd.to_numeric(iterations, errors="coerce")  # a fraction, where rows lie within an epoch
+        rows = rows.assign(updates=rows["step"] * rows["settings"].map(steps).astype(float),
+                           epoch=epochs.fillna(rows["epoch"]))
+    names = EACH_TASK | EACH_PAIR | {"all": "all tasks"}
+    titles = SCORE_TITLES if metric == "score" else {task: f"{name}: {escape(metric)}" for task, name in names.items()}
+    found = line_panels(rows.assign(panel=rows["task"]), titles, _drawn(about), x, smooth=smooth, each_seed=each_seed,
+                        log=log)
+    return list(found.values())
+
+
+def overfit(runs: pd.DataFrame, name: str) -> go.Figure:
+    """Figure 4: train and dev scores of one recipe by epoch, a panel for each task, with the gap between them at the
+    end, and the epoch that was best on dev.
+
+    name: as `line_labels` gives it. The best epoch is that of the line, the mean over seeds.
+    """
+    about = distinct_runs(runs)
+    return assemble(overfit_panels(runs, name), f"{name}: train and dev by epoch",
+                    provenance(about[about["label"] == name]), columns=4)
+
+
+def overfit_panels(runs: pd.DataFrame, name: str) -> list[Panel]:
+    """The panels of `overfit`."""
+    about = distinct_runs(runs)
+    rows = labelled(scores_on(runs, ["train", "dev"]), about)
+    rows = rows[rows["label"] == name]
+    rows = rows.assign(label=rows["split"].astype(str), step=rows["epoch"], panel=rows["task"])
+    ends = {key: best_epoch(part) for key, part in rows.groupby(["task", "split"], observed=True)}
+    none = (float("nan"),) * 3
+    gaps = {task: ends.get((task, "train"), none)[2] - ends.get((task, "dev"), none)[2] for task in SCORE_TITLES}
+    titles = {task: title + (f"<br>gap at the end {gaps[task]:.3f}" if gaps[task] == gaps[task] else "")
+              for task, title in SCORE_TITLES.items()}
+    dev = styles_of(about["label"]).get(name, STYLES["baseline"])
+    train = dev._replace(dash="dot", marker=f"{dev.marker}-open")
+    panels = list(line_panels(rows, titles, {"train": (train, ""), "dev": (dev, "")}).values())
+    best, _, _ = ends.get(("all", "dev"), none)
+    if best != best:
+        return panels
+    entry = {"type": "scatter", "x": [None], "y": [None], "mode": "lines", "line": DASHED,
+             "name": f"best on dev: epoch {best:g}"}
+    return [replace(panel, traces=[*panel.traces, entry], vline=best) for panel in panels]
+
+
+def conflict(runs: pd.DataFrame) -> go.Figure:
+    """The task gradients over training: their cosines, the share of iterations in which they conflict, their norms.
+
+    Also what combining them (PCGrad, ...) changed: the update's cosine with their plain mean, and its length divided by
+    the mean's. Means over each epoch. A recipe without task gradients of its own is drawn from samples, and its name
+    says so.
+    """
+    return assemble(conflict_panels(runs), "task gradients by epoch", provenance(distinct_runs(runs)), columns=3)
+
+
+def conflict_panels(runs: pd.DataFrame) -> list[Panel]:
+    """The panels of `conflict`."""
+    titles = {f"{metric} {task}": f"{name}: {what}" for metric, what, names in (
+        ("cosine", "cosine", EACH_PAIR), ("conflict", "share in conflict", EACH_PAIR),
+        ("grad_norm", "gradient norm", EACH_TASK)) for task, name in names.items()} | {
+            "update_cosine all": "update and plain mean: cosine", "update_length all": "update and plain mean: lengths"}
+    return list(_diagnostics(runs, titles, first="batch", needs="cosine").values())
+
+
+def smart(runs: pd.DataFrame) -> go.Figure:
+    """SMART's penalty on each task over training, before the factor lambda, and its parts by dropout and by noise.
+
+    Means over each epoch. The last panel has the noise's largest entry, a mean over tokens, after the ascent.
+    """
+    return assemble(smart_panels(runs), "SMART's penalty by epoch", provenance(distinct_runs(runs)), columns=3)
+
+
+def smart_panels(runs: pd.DataFrame) -> list[Panel]:
+    """The panels of `smart`. Those of one task have one range of y: the parts stand on the scale of the whole."""
+    titles = {f"{metric} {task}": f"{name}: {what}" for metric, what in (
+        ("penalty", "penalty"), ("penalty_dropout", "by dropout"), ("penalty_noise", "by noise"))
+        for task, name in EACH_TASK.items()} | {"noise_norm all": "largest entry of the noise"}
+    found = _diagnostics(runs, titles, first="sampled", needs="penalty")
+    return [replace(panel, group=key.split()[1]) for key, panel in found.items()]
+
+
+def leaderboard(runs: pd.DataFrame) -> go.Figure:
+    """Scores on all of dev at the last epoch: a point for each seed; from 3 seeds on, the mean and a 95 % interval."""
+    panels = leaderboard_panels(runs)
+    figure = assemble(panels, "all of dev, last epoch", provenance(distinct_runs(runs)), columns=4)
+    return figure.update_layout(height=panels[0].height if panels else None)
+
+
+def leaderboard_panels(runs: pd.DataFrame) -> list[Panel]:
+    """The panels of `leaderboard`, with the recipe that is best overall on top."""
+    about = distinct_runs(runs)
+    rows = labelled(scores_on(runs, ["dev_full"]), about)
+    rows = rows[rows["step"] == rows.groupby("run")["step"].transform("max")]
+    tasks = [task for task in SCORE_TITLES if task in set(rows["task"])]
+    means, styles = over_seeds(rows, ["task", "label"], "step"), styles_of(about["label"])
+    overall = means["mean"].xs("all") if "all" in tasks else means["mean"].groupby("label").mean()
+    order = list(overall.sort_values(ascending=False, kind="stable").index)  # nulls last
+    traces: dict[str, list[dict]] = {task: [] for task in tasks}
+    for (task, label), mean in means.iterrows():
+        points, style = rows[(rows["task"] == task) & (rows["label"] == label)], styles[label]
+        several = mean["n"] > 2 and mean["high"] == mean["high"]
+        if several:
+            traces[task].append({
+                "x": [mean["mean"]], "y": [escape(label)], "marker": marker(style, 11),
+                "error_x": {"array": [mean["high"] - mean["mean"]], "color": style.colour},
+                "hovertemplate": "mean %{x:.4f}, 95 % interval<extra></extra>"})
+        traces[task].append({
+            "x": list(points["value"]), "y": [escape(label)] * len(points),
+            "customdata": [escape(seed) for seed in points["seed"]],
+            "marker": {**marker(style, 5 if several else 10), "opacity": 0.6 if several else 1},
+            "hovertemplate": "%{x:.4f}, seed %{customdata}<extra></extra>"})
+    yaxis = {"type": "category", "categoryorder": "array", "categoryarray": [escape(label) for label in order[::-1]]}
+    alike = {"type": "scatter", "mode": "markers", "showlegend": False}
+    return [Panel(SCORE_TITLES[task], [trace | alike for trace in traces[task]], yaxis=yaxis,
+                  height=180 + 24 * len(order)) for task in tasks]
+
+
+def _diagnostics(runs: pd.DataFrame, titles: Mapping[str, str], first: str, needs: str) -> dict[str, Panel]:
+    """A panel for each "metric task", of the recipes that have the metric `needs`, by epoch.
+
+    A recipe is drawn from the split `first` where that has `needs`, else from the other split, "batch" or "sampled";
+    a panel that it has in one split alone is from that split.
+    """
+    rows = runs[among(runs, "metric", [key.split()[0] for key in titles]) & among(runs, "split", ["batch", "sampled"])]
+    keys = ["split", "metric", "task", "run", "epoch"]
+    rows = rows.groupby(keys, observed=True)["value"].mean().reset_index()  # all windows of an epoch weigh the same
+    about = distinct_runs(runs)
+    rows = labelled(rows.astype({key: object for key in keys[:4]}), about)
+    rows = rows.assign(panel=rows["metric"] + " " + rows["task"], step=rows["epoch"])
+    rows = rows[rows["panel"].isin(titles) & rows["label"].isin(rows.loc[rows["metric"] == needs, "label"])]
+    has = set(rows.loc[(rows["split"] == first) & (rows["metric"] == needs), "label"])
+    wanted = (rows["split"] == first) == rows["label"].isin(has)
+    rows = rows[wanted | ~wanted.groupby([rows["label"], rows["panel"]]).transform("any")]
+    sampled = set(rows.loc[rows["split"] == "sampled", "label"])
+    named = {label: f"{label} (sampled)" if label in sampled else label for label in about["label"]}
+    drawn = {named[label]: how for label, how in _drawn(about).items()}
+    return line_panels(rows.assign(label=rows["label"].map(named)), titles, drawn)
+
+
+def _drawn(about: pd.DataFrame) -> dict[str, tuple[Style, str]]:
+    """For each label its style, and for the hover text the settings in which the lines differ."""
+    first = about.drop_duplicates("label")
+    settings = [json.loads(text) | {"data": data} for text, data in zip(first["settings"], first["data"], strict=True)]
+    differ = {key: values for key, values in differing(settings).items() if key != "name"}
+    words = {label: "<br>".join(escape(part) for key, values in differ.items()
+                                for part in textwrap.wrap(f"{key}: {values[i]}", 60))
+             for i, label in enumerate(first["label"])}
+    return {label: (style, words[label]) for label, style in styles_of(first["label"]).items()}

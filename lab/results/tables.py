@@ -1,0 +1,249 @@
+"""Tables of results: Table 1 (dev), Table 2 (test) and verdicts, for a terminal, as CSV and as Markdown."""
+
+import re
+import textwrap
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import pandas as pd
+
+from lab.data import TASKS, checkout, no_formula
+from lab.results.significance import compare, interval, power_line
+from lab.runs.frames import (
+    KEYS,
+    best_epoch,
+    days,
+    distinct_runs,
+    fill_missing,
+    labelled,
+    line_labels,
+    provenance,
+    scores_on,
+)
+
+SCORE_COLUMNS = [*TASKS, "overall"]
+TABLES = {"dev": ("dev_full", "table1"), "test": ("test", "table2")}  # split -> its name in records, the paper's table
+ALIKE = ["data", "fingerprint", "encoder", "protocol"]  # runs in one table or figure must agree in these columns
+NOTES = {"sample": "made from the bundled sample: these numbers say nothing about the real data sets",
+         "smoke": "protocol smoke: too short to compare recipes",
+         "minilm": "MiniLM was pretrained on sentence pairs that include Quora's, which raises its QQP scores; its "
+                   "[CLS] pooler is weak, which lowers the scores of recipes with cls pooling"}
+TEST_NOTES = {"b59f4013d8a2": "the QQP test rows of this data are not those of the course, so QQP and overall are "
+                              "scored on other rows than the paper's"}  # by the data's fingerprint
+LEGEND = ("sst, qqp: accuracy; sts: Pearson r; overall: (sst + qqp + (sts + 1) / 2) / 3. Recipes are ranked by the "
+          "last epoch, which involves no selection on dev. Best on dev: the epoch with the best overall score on dev; "
+          "the paper's numbers (bert-base, one run for each recipe) are from that epoch. Scores are means over seeds; "
+          "±: a 95 % interval over seeds, for 3 or more seeds.")
+
+
+class Block(NamedTuple):
+    """Finished runs that share data, encoder and protocol, so that one table may compare them, and their results."""
+
+    provenance: str
+    runs: pd.DataFrame
+    dev: pd.DataFrame  # Table 1
+    test: pd.DataFrame  # Table 2; empty without labelled test files
+    verdicts: pd.DataFrame  # may be empty
+    verdict_note: str  # the sentence under the verdicts, or why there are none; may be empty
+    notes: list[str]
+
+
+def leaderboard(runs: pd.DataFrame, split: str = "dev") -> pd.DataFrame:
+    """Table 1 (split "dev") or 2 ("test") of the finished runs in `lab.load_runs()`: a row for each recipe and setting.
+
+    Sorted by overall, best first. Scores are means over seeds on the whole split: sst, qqp, sts, overall at the last
+    epoch, which involves no selection on dev; best_* at the epoch that was best on dev, as in the paper; *_low, *_high
+    the 95 % interval of each over seeds (`significance.interval`: nan for fewer than 3). paper_*: the paper's numbers,
+    nan for runs on the sample and for changed recipes. A recipe with a null score in some seeds (null_seeds) has a null
+    mean and is ranked last. date: the day or days on which its runs began.
+    """
+    final = _final(runs, split)
+    ends = ("", "_low", "_high")
+    bounds = [f"{best}{score}{end}" for best in ("", "best_") for score in SCORE_COLUMNS for end in ends]
+    columns = [*KEYS, "date", "seeds", "null_seeds", *bounds, *(f"paper_{score}" for score in SCORE_COLUMNS)]
+    if final.empty:
+        return pd.DataFrame(columns=columns)
+    steps, rows = final.groupby("run")["step"], {}
+    for best, chosen in (("", final[final["step"] == steps.transform("max")]),
+                         ("best_", final[final["step"] == steps.transform("min")])):
+        for (*row, score), values in chosen.groupby([*KEYS, "score"], sort=False)["value"]:
+            found = zip(ends, interval(values), strict=True)
+            rows.setdefault(tuple(row), {}).update({f"{best}{score}{end}": value for end, value in found})
+    for row, part in final.groupby(KEYS, sort=False):
+        rows[row] |= {"date": days(part), "seeds": part["seed"].nunique(),
+                      "null_seeds": part.loc[part["value"].isna(), "seed"].nunique()}
+    table = pd.DataFrame([dict(zip(KEYS, row, strict=True)) | found for row, found in rows.items()], columns=columns)
+    comparable, paper = (table["data"] != "sample") & (table["departs"] == ""), paper_table(TABLES[split][1])
+    for score in SCORE_COLUMNS:
+        table[f"paper_{score}"] = table["name"].map(paper[score]).where(comparable).astype(float)
+    return table.sort_values("overall", ascending=False, na_position="last", kind="stable").reset_index(drop=True)
+
+
+def _final(runs: pd.DataFrame, split: str) -> pd.DataFrame:
+    """The scores of finished runs on a whole split. An experiment that was run twice with one seed counts once."""
+    final = scores_on(runs[runs["state"] == "done"], [TABLES[split][0]])
+    final = final.assign(score=final["task"].astype(object).replace("all", "overall"))
+    final = fill_missing(final).dropna(subset=["step"]).drop_duplicates(["run", "step", "score"])
+    return final[final["run"] == final.groupby([*KEYS, "seed"])["run"].transform("min")]
+
+
+def paper_table(name: str) -> pd.DataFrame:
+    """The paper's "table1" (dev) or "table2" (test), with recipes as the index."""
+    return pd.read_csv(checkout() / "data" / "paper" / f"{name}.csv", index_col="recipe")
+
+
+def overfitting(runs: pd.DataFrame) -> pd.DataFrame:
+    """What training beyond the best epoch cost: a row for each recipe, means over seeds.
+
+    best_epoch, on dev; dev_best, dev_last and their difference, cost; train_last, all of the overall score; gap, train
+    minus dev at the last epoch, of overall and of each task. The scores are those after every epoch, on parts of train
+    and of dev.
+    """
+    rows, none = [], (float("nan"),) * 3
+    for recipe, part in labelled(scores_on(runs, ["train", "dev"]), distinct_runs(runs)).groupby("label"):
+        found = {key: best_epoch(scores) for key, scores in part.groupby(["split", "task"], observed=True)}
+        best, at_best, at_last = found.get(("dev", "all"), none)
+        gaps = {task: found.get(("train", task), none)[2] - found.get(("dev", task), none)[2]
+                for task in ("all", *TASKS)}
+        rows.append({"recipe": recipe, "seeds": part["seed"].nunique(), "best_epoch": best, "dev_best": at_best,
+                     "dev_last": at_last, "cost": at_best - at_last, "train_last": found.get(("train", "all"), none)[2],
+                     "gap": gaps["all"], **{f"gap_{task}": gaps[task] for task in TASKS}})
+    return pd.DataFrame(rows, columns=["recipe", "seeds", "best_epoch", "dev_best", "dev_last", "cost", "train_last",
+                                       "gap", *(f"gap_{task}" for task in TASKS)])
+
+
+def missing(table: pd.DataFrame) -> list[str]:
+    """Which of the thirteen recipes have no row with their own settings in a leaderboard."""
+    there = set(table.loc[table["departs"] == "", "name"])
+    return [recipe for recipe in paper_table("table1").index if recipe not in there]
+
+
+def verdicts(runs: pd.DataFrame, reference: str = "baseline") -> tuple[pd.DataFrame, str]:
+    """Whether the overall score (last epoch) of a recipe differs from the reference's over seeds, and a sentence on it.
+
+    runs: they share data, encoder and protocol. The frame is that of `significance.compare`. Where there is nothing to
+    compare, or too few seeds, it is empty, and the sentence says why or is empty too.
+    """
+    final, none = _final(runs, "dev"), pd.DataFrame()
+    final = final[(final["score"] == "overall") & (final["step"] == final.groupby("run")["step"].transform("max"))]
+    table = pd.DataFrame({"recipe": line_labels(final), "seed": final["seed"], "value": final["value"]})
+    table = table.drop_duplicates(["recipe", "seed"])  # runs may differ in `departs` alone
+    if "smoke" in set(final["protocol"]) or table["recipe"].nunique() < 2:
+        return none, ""
+    if reference not in set(table["recipe"]):
+        return none, f"no verdict: no recipe here has the name {reference} without other settings, to compare with"
+    found = compare(table, reference)
+    if not found["low"].notna().any():
+        return none, f"no verdict against {reference}: that takes 3 seeds of each recipe (lab ablate --seeds 3)"
+    return found, power_line(table, reference)
+
+
+def blocks(runs: pd.DataFrame) -> Iterator[Block]:
+    """The finished runs in blocks, the block with the best row first."""
+    runs = fill_missing(runs[runs["state"] == "done"])
+    for key, dev in leaderboard(runs).groupby(ALIKE, sort=False):
+        part = runs[(runs[ALIKE] == list(key)).all(axis=1)]
+        yield Block(provenance(part), part, dev, leaderboard(part, "test"), *verdicts(part), notes(dev))
+
+
+def notes(dev: pd.DataFrame) -> list[str]:
+    """Warnings about the rows of Table 1."""
+    found = {*dev["protocol"], *dev["encoder"], *(["sample"] if "sample" in set(dev["data"]) else [])}
+    return [note for name, note in NOTES.items() if name in found]
+
+
+def cells(table: pd.DataFrame, spread: Sequence[str] = SCORE_COLUMNS) -> pd.DataFrame:
+    """A leaderboard for readers: texts, with the columns in groups; the scores in `spread` have their ±."""
+    shown = {("", "recipe"): line_labels(table), ("", "seeds"): table["seeds"].astype(str)}
+    for group, best in (("last epoch", ""), ("best on dev", "best_")):
+        for score in SCORE_COLUMNS:
+            shown[group, score] = [_cell(row, best, score, score in spread) for _, row in table.iterrows()]
+    if table[[f"paper_{score}" for score in SCORE_COLUMNS]].notna().any(axis=None):
+        for score in SCORE_COLUMNS:
+            shown["the paper", score] = [f"{v:.3f}" if v == v else "-" for v in table[f"paper_{score}"]]
+    return pd.DataFrame(shown)
+
+
+def _cell(row: pd.Series, best: str, score: str, spread: bool) -> str:
+    mean, high = row[f"{best}{score}"], row[f"{best}{score}_high"]
+    if mean != mean:
+        nulls = f" ({row['null_seeds']} of {row['seeds']} seeds)"
+        return "n/a" + (nulls if row["null_seeds"] and score == "overall" else "")
+    return f"{mean:.3f}" + (f" ±{high - mean:.3f}" if spread and high == high else "")
+
+
+def verdict_cells(found: pd.DataFrame) -> pd.DataFrame:
+    """The frame of `verdicts` for readers: texts."""
+    shown = found[["recipe", "used", "difference", "low", "high", "p", "verdict"]].rename(columns={"used": "seeds"})
+    texts = {column: [f"{v:.3f}" if v == v else "" for v in shown[column]] for column in ("difference", "low", "high")}
+    texts["p"] = ["<0.001" if p < .001 else f"{p:.3f}" if p == p else "" for p in shown["p"]]
+    return shown.assign(**texts).astype(str)
+
+
+VERDICTS = "overall, against {}, with simultaneous 95 % intervals over seeds"
+
+
+def as_text(runs: pd.DataFrame) -> str:
+    """Tables 1 and 2 for a terminal: a block for each combination of data, encoder and protocol."""
+    texts = []
+    for block in blocks(runs):
+        dev, data = block.dev, block.dev.iloc[0]
+        lines = [block.provenance + f" · fingerprint: {data['fingerprint']}", "Table 1, all of dev:", _columns(dev)]
+        lines += [f"! {note}" for note in block.notes]
+        lines += [f"not here: {', '.join(gone)}"] if (gone := missing(dev)) else []
+        if len(block.verdicts):
+            lines += [f"{VERDICTS.format('baseline')}:", verdict_cells(block.verdicts).to_string(index=False)]
+        lines += [block.verdict_note] if block.verdict_note else []
+        if len(block.test):
+            lines += ["Table 2, test:", _columns(block.test), *(f"! {note}" for note in test_notes(block.test))]
+        texts.append("\n".join(lines) + "\n")
+    if not texts:
+        return "no finished runs yet; `lab train baseline` makes one"
+    texts.append(textwrap.fill(LEGEND.replace("±: a", "± (here for overall only): a"), 120))
+    return re.sub(r"[^\n -~\xa0-\uffff]", "?", "\n".join(texts))  # no name in a record may control the terminal
+
+
+def _columns(table: pd.DataFrame) -> str:
+    return cells(table, spread=["overall"]).to_string(index=False)
+
+
+def test_notes(table: pd.DataFrame) -> list[str]:
+    """Warnings about the rows of Table 2."""
+    return [note for fingerprint, note in TEST_NOTES.items() if fingerprint in set(table["fingerprint"])]
+
+
+def as_csv(runs: pd.DataFrame) -> str:
+    """Both tables, with what each row was made from; texts that look like spreadsheet formulas are escaped."""
+    both = [leaderboard(runs, split).assign(table=name) for split, name in (("dev", "1 (dev)"), ("test", "2 (test)"))]
+    table = pd.concat([part for part in both if len(part)] or both)
+    table.insert(0, "table", table.pop("table"))
+    return table.map(lambda value: no_formula(value) if isinstance(value, str) else value).to_csv(index=False)
+
+
+def as_markdown(runs: pd.DataFrame) -> str:
+    """Both tables and the verdicts, under what they were made from."""
+    lines = ["# minBERT lab", ""]
+    for block in blocks(runs):
+        lines += [f"## {_inert(block.provenance)}", "", *(f"- {_inert(note)}" for note in block.notes), "",
+                  "Table 1, all of dev", "", *_markdown(cells(block.dev)), ""]
+        lines += [f"Not here: {', '.join(gone)}", ""] if (gone := missing(block.dev)) else []
+        if len(block.verdicts):
+            lines += [f"Verdicts: {VERDICTS.format('baseline')}", "", *_markdown(verdict_cells(block.verdicts)), ""]
+        lines += [_inert(block.verdict_note), ""] if block.verdict_note else []
+        if len(block.test):
+            lines += ["Table 2, test", "", *_markdown(cells(block.test)), "",
+                      *(f"- {_inert(note)}" for note in test_notes(block.test)), ""]
+    return "\n".join([*lines, LEGEND, ""])
+
+
+def _markdown(table: pd.DataFrame) -> list[str]:
+    header = [" ".join(filter(None, c)) if isinstance(c, tuple) else c for c in table.columns]
+    rows = [header, ["---"] * len(header), *table.itertuples(index=False)]
+    return ["| " + " | ".join(text if row is rows[1] else _inert(text) for text in row) + " |" for row in rows]
+
+
+def _inert(text: str) -> str:
+    """A text from a file, escaped for Markdown: it cannot end a cell or make HTML, a link or a picture."""
+    for character in "\\`*[]|!":
+        text = text.replace(character, f"\\{character}")
+    return " ".join(text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").split())

@@ -1,0 +1,168 @@
+"""Checkpoints that survive a crash: one folder a step, which is there whole or not at all and is checked when read.
+
+    checkpoints/<step>/model.safetensors      weights of encoder and heads
+                       training.safetensors   what `Parts.tensors` gathers; dropped when the run is done
+                       state.json             the recorder's state, and the sha256 of each file
+
+There is no pickle: tensors are safetensors, the rest is JSON.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import warnings
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from lab.encoders.device import Randomness
+from lab.errors import LabError
+from lab.optim import AdamW
+from lab.runs.diagnostics import Window
+
+
+@dataclass
+class Parts:
+    """What a training is made of, as far as a checkpoint holds it. `tensors` and `restore` are inverse."""
+
+    model: nn.Module
+    optimizer: AdamW
+    randomness: Randomness  # torch's global random state, from which dropout draws
+    windows: dict[str, Window]  # by the split under which their rows are recorded
+    generators: dict[str, torch.Generator] = field(default_factory=dict)  # the loop's own, by name
+    average: nn.Module | None = None  # the second set of weights of the Bregman term
+    combiners: dict[str, dict[str, Tensor]] = field(default_factory=dict)  # update -> the state that its combiner owns
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All that resuming needs besides the weights of the model: moments, random states, windows, averages."""
+        tensors = {**{f"window.{split}": window.values for split, window in self.windows.items()},
+                   **{f"random.{kind}": value for kind, value in self.randomness.now().items()},
+                   **{f"random.{name}": generator.get_state() for name, generator in self.generators.items()},
+                   **{f"combiner.{update}.{name}": value for update, own in self.combiners.items()
+                      for name, value in own.items()}}
+        if self.average:
+            tensors |= {f"average.{name}": value for name, value in self.average.state_dict().items()}
+        for i, parameter in enumerate(self.model.parameters()):
+            moments = self.optimizer.state.get(parameter, {})
+            tensors |= {f"{i}.{key}": torch.as_tensor(value) for key, value in moments.items()}
+        return tensors
+
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take these tensors of a checkpoint. A finished run has none, and keeps its weights alone.
+
+        Inside a `with randomness`. KeyError: a tensor is missing, or a window has other columns.
+        """
+        kept = {key.removeprefix("training/"): value for key, value in tensors.items() if key.startswith("training/")}
+        if not kept:
+            return
+        for i, parameter in enumerate(self.model.parameters()):
+            if f"{i}.step" in kept:  # a parameter that has taken no step yet has no moments
+                self.optimizer.state[parameter] = {
+                    "step": int(kept[f"{i}.step"]),
+                    **{key: kept[f"{i}.{key}"].clone().to(parameter.device) for key in ("exp_avg", "exp_avg_sq")}}
+        for split, window in self.windows.items():
+            if kept[f"window.{split}"].shape != window.values.shape:
+                raise KeyError(f"window.{split} of {window.values.shape[1]} columns")
+            window.values.copy_(kept[f"window.{split}"])
+        self.randomness.restore({kind: kept[f"random.{kind}"] for kind in self.randomness.own})
+        for name, generator in self.generators.items():
+            generator.set_state(kept[f"random.{name}"])
+        if self.average:
+            self.average.load_state_dict({name: kept[f"average.{name}"] for name in self.average.state_dict()})
+        for key, value in kept.items():
+            if key.startswith("combiner."):
+                _, update, name = key.split(".", 2)
+                self.combiners.setdefault(update, {})[name] = value.clone()
+
+
+def steps(folder: Path) -> list[int]:
+    """The steps that have a checkpoint, oldest first."""
+    return sorted(int(f.name) for f in folder.glob("[0-9]*") if f.name.isdigit())
+
+
+def load(folder: Path, step: int, for_training: bool = False) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """A checkpoint's tensors, under "file/name", and its state. LabError: it is damaged.
+
+    for_training: what only training needs must be there too; `finish` has dropped it from a run that is done.
+    """
+    here, tensors = folder / f"{step:08d}", {}
+    try:
+        state = json.loads((here / "state.json").read_text(encoding="utf-8"))
+        for name, digest in state["files"].items():
+            file = here / f"{name}.safetensors"
+            if name == "training" and not for_training and not file.exists():
+                continue
+            if _sha256(file) != digest:
+                raise LabError(f"checkpoint {file} has changed since it was written")
+            tensors |= {f"{name}/{key}": value for key, value in load_file(file).items()}
+    except (OSError, ValueError, KeyError, AttributeError, TypeError, SafetensorError) as error:
+        raise LabError(f"checkpoint {here} cannot be read ({error})") from None
+    return tensors, state
+
+
+def load_newest(folder: Path, last: int = 0) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+    """The newest checkpoint that is whole; a warning names every damaged one passed over. None: there is none.
+
+    last: the step after which nothing is left to train; an earlier checkpoint must hold all that training needs.
+    """
+    for step in reversed(steps(folder)):
+        try:
+            return load(folder, step, for_training=step < last)
+        except LabError as error:
+            warnings.warn(f"{error}; going back to the checkpoint before it", stacklevel=2)
+    return None
+
+
+def save(folder: Path, step: int, files: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any],
+         keep: Iterable[int]) -> None:
+    """Write a checkpoint beside, fsync it and rename it into place; then drop all but the newest two and `keep`."""
+    final = folder / f"{step:08d}"
+    part = final.with_name(f".{final.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    digests = {}
+    for name, tensors in files.items():
+        save_file(dict(tensors), part / f"{name}.safetensors")
+        digests[name] = _sha256(part / f"{name}.safetensors")
+    (part / "state.json").write_text(json.dumps({**state, "files": digests}), encoding="utf-8")
+    for path in [*part.iterdir(), part]:
+        _fsync(path)
+    if final.exists():
+        shutil.rmtree(final)  # a damaged one that this run went back before
+    part.rename(final)
+    _fsync(folder)
+    keep = {*keep, *[s for s in steps(folder) if s <= step][-2:]}
+    for other in folder.iterdir():
+        if not other.name.isdigit() or int(other.name) not in keep:
+            shutil.rmtree(other, ignore_errors=True)
+
+
+def finish(folder: Path, keep: Iterable[int]) -> None:
+    """When a run is done: keep the weights of these steps, and nothing that only training needs."""
+    for step in steps(folder):
+        if step in keep:
+            (folder / f"{step:08d}" / "training.safetensors").unlink(missing_ok=True)
+        else:
+            shutil.rmtree(folder / f"{step:08d}")
+
+
+def _sha256(file: Path) -> str:
+    with open(file, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _fsync(path: Path) -> None:
+    if os.name == "nt" and path.is_dir():
+        return  # Windows cannot open a folder, and needs no such call
+    handle = os.open(path, os.O_RDONLY if os.name != "nt" else os.O_RDWR)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

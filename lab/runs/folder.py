@@ -1,0 +1,244 @@
+"""The run store. A run is a folder, and its record is enough to draw every picture and to resume after a crash.
+
+    experiment.json   what was run: settings, versions, threads, data fingerprint, git revision; written once
+    metrics.jsonl     what was measured: one JSON row a line, appended by the one writer
+    status.json       running, done, failed or stopped, and a heartbeat; replaced as a whole
+    checkpoints/<step>/   weights, optimizer and random state, see `lab.runs.checkpoints`
+    predictions/      in the course's CSV layout
+    probabilities/    the probabilities of the classes behind these predictions
+    encoder/          configuration and tokenizer, so that the weights can be used without any other file
+
+There is no pickle anywhere. A reader never sees half a row and never needs torch.
+"""
+
+import hashlib
+import json
+import os
+import re
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from lab.data import Data, checkout
+from lab.errors import LabError
+from lab.runs import schema
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from lab.experiment import Settings
+
+STALE_AFTER = 120  # seconds without a heartbeat after which a "running" run counts as stopped
+PRETRAINED = "pretrained"  # the folder of a store in which `lab pretrain` keeps its runs
+
+
+def runs_root(root: str | Path | None = None) -> Path:
+    """The run store: `root`, else LAB_RUNS, else the folder runs/ of the checkout."""
+    return Path(root or os.environ.get("LAB_RUNS") or checkout() / "runs")
+
+
+def shipped_root() -> Path:
+    """The store that ships with the lab: records of the recipes on the real data, without weights."""
+    return checkout() / "data" / "runs"
+
+
+def shown_store(root: str | Path | None = None) -> tuple[Path, str | None]:
+    """The store to read, and a note to show with it.
+
+    Where no store is named and the user's own is empty, that is the store that ships with the lab; the note says so.
+    """
+    own, shipped = runs_root(root), runs_in(shipped_root())
+    if root is not None or not shipped or runs_in(own):
+        return own, None
+    configs = [read_json(run.folder / "experiment.json") for run in shipped]
+    days, recipes = zip(*[(str(e.get("started"))[:10], e.get("experiment", {}).get("name")) for e in configs],
+                        strict=True)
+    seeds, first, last = max(map(recipes.count, recipes)), min(days), max(days)
+    when = f"on {first}" if first == last else f"from {first} to {last}"
+    return shipped_root(), (f"no runs of your own yet: these are the records that ship with the lab, made {when}, "
+                            f"{seeds} seed{'s at most' * (seeds > 1)} a recipe")
+
+
+def checked_name(name: str) -> str:
+    """The name of a run, if it is safe as a folder's: letters, digits, `.`, `_`, `-`, at most 100. LabError if not."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name) or name.endswith("."):
+        raise LabError(f"{name!r} cannot name a run; use letters, digits, '.', '_' and '-', at most 100 of them")
+    if name.lower() == PRETRAINED:
+        raise LabError(f"{name!r} cannot name a run: `lab pretrain` keeps its runs in the folder of that name")
+    return name
+
+
+class Run:
+    """One run's folder, to be read. `lab.runs.writer` is for the one process that trains it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.folder)!r})"
+
+    @property
+    def name(self) -> str:
+        """The folder's name."""
+        return self.folder.name
+
+    @property
+    def exists(self) -> bool:
+        """Whether the folder holds a run: a training that has begun."""
+        return (self.folder / "experiment.json").is_file()
+
+    @classmethod
+    def open(cls, run: "str | Path | Run", root: str | Path | None = None) -> Self:
+        """A run by its name in the store (see `shown_store`), or by its folder. LabError: there is none."""
+        if isinstance(run, Run):
+            return run
+        given = Path(run)
+        folder = given if given.is_absolute() or len(given.parts) > 1 else shown_store(root)[0] / checked_name(str(run))
+        if not cls(folder).exists:
+            there = ", ".join(r.name for r in runs_in(runs_root(root))) or "none yet; `lab train baseline` makes one"
+            raise LabError(f"there is no run {str(run)!r} (runs: {there})")
+        return cls(folder)
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """experiment.json in the present schema: {"experiment": settings, "data": ..., "versions": ..., ...}.
+
+        LabError: it cannot be read, or is of no schema that this version knows.
+        """
+        file = self.folder / "experiment.json"
+        return schema.read(read_json(file), file)
+
+    @property
+    def status(self) -> dict[str, Any]:
+        """status.json. Its "state" is running, done, failed or stopped; running without a heartbeat is stopped."""
+        status = read_json(self.folder / "status.json")
+        beat = status.get("heartbeat")
+        alive = isinstance(beat, int | float) and beat >= time.time() - STALE_AFTER
+        if status.get("state") in ("starting", "running"):
+            status["state"] = "running" if alive else "stopped"
+        return status
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The metric rows written so far. A line that is still being written is left for the next call."""
+        rows = []
+        try:
+            text = (self.folder / "metrics.jsonl").read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            return rows
+        for line in text.split("\n")[:-1]:
+            try:
+                row = json.loads(line)
+            except (ValueError, RecursionError):
+                continue
+            if isinstance(row, dict):
+                rows.append(row)
+        return rows
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder that `lab.runs.checkpoints` reads and writes."""
+        return self.folder / "checkpoints"
+
+    def model(self, weights: str = "best") -> tuple[Any, Any]:
+        """(MultitaskModel in eval mode, tokenizer), with the weights that were "best" on dev, or with the "last".
+
+        model.step is the iteration after which these weights were saved.
+        """
+        import torch
+
+        from lab.experiment import Experiment
+        from lab.runs import checkpoints
+        from lab.tasks import MultitaskModel
+
+        if weights not in ("best", "last"):
+            raise LabError(f"weights {weights!r} is not known (valid: best, last)")
+        experiment = Experiment.from_json(json.dumps(self.config["experiment"]))
+        newest = checkpoints.load_newest(self.checkpoints)
+        if newest is None:
+            shipped = ", as it ships with the lab" * (self.folder.parent == shipped_root())
+            raise LabError(f"run {self.name} has records but no weights{shipped}; `lab train {experiment.name} "
+                           f"--protocol {experiment.protocol}` trains one that has")
+        tensors, state = newest
+        if weights == "best" and state["best"] and state["best"]["step"] != state["step"]:
+            tensors, state = checkpoints.load(self.checkpoints, state["best"]["step"])
+        with torch.random.fork_rng(devices=[]):  # the fresh weights are overwritten at once
+            bert, tokenizer = self.encoder()
+            model = MultitaskModel(bert, experiment.pooling, experiment.sts_head, experiment.pair)
+        fill(model, tensors, self)
+        model.step = state["step"]
+        return model.eval(), tokenizer
+
+    def encoder(self) -> tuple[Any, Any]:
+        """(Bert with fresh weights, tokenizer), with the sizes and the vocabulary of the run's own encoder."""
+        from lab.bert import Bert, BertConfig
+        from lab.encoders.tokenizers import load_tokenizer
+
+        config = BertConfig.from_json(self.folder / "encoder" / "config.json")
+        return Bert(config), load_tokenizer(self.folder / "encoder", config)
+
+
+def fill(model: Any, tensors: Mapping[str, "Tensor"], run: Run) -> None:
+    """Load a checkpoint's model tensors into a model. LabError: they have other names or shapes."""
+    weights = {key.removeprefix("model/"): value for key, value in tensors.items() if key.startswith("model/")}
+    mine = model.state_dict()
+    for key in sorted(mine.keys() | weights.keys()):
+        shapes = [tuple(side[key].shape) if key in side else "nothing" for side in (weights, mine)]
+        if shapes[0] != shapes[1]:
+            raise LabError(f"run {run.name}: checkpoint of another shape: {key} is {shapes[0]} there, {shapes[1]} here")
+    model.load_state_dict(weights)
+
+
+def list_runs(root: str | Path | None = None) -> list[Run]:
+    """All runs of the store that `shown_store` gives, by name."""
+    return runs_in(shown_store(root)[0])
+
+
+def runs_in(folder: Path) -> list[Run]:
+    """All runs of a folder, by name."""
+    return [Run(f.parent) for f in sorted(folder.glob("*/experiment.json"))] if folder.is_dir() else []
+
+
+def name_end(settings: "Settings", data: Data) -> str:
+    """The end of a run's name: whether it is of the sample, the seed, and six digits for all settings and the data.
+
+    Settings at their defaults are left out of the digits, so that a later version which adds one finds the same runs.
+    """
+    usual = json.loads(type(settings)().to_json())
+    changed = {key: value for key, value in json.loads(settings.to_json()).items() if value != usual[key]}
+    if isinstance(smart := changed.get("smart"), dict):
+        changed["smart"] = {key: value for key, value in smart.items() if (key, value) != ("reduction", "mean")}
+    digest = hashlib.sha256(f"{json.dumps(changed, sort_keys=True)} {data.fingerprint}".encode()).hexdigest()
+    return f"{'sample-' if data.kind == 'sample' else ''}s{settings.seed}-{digest[:6]}"
+
+
+def find_run(name: str, run: str | Path | None, resume: bool, root: Path) -> Run:
+    """The run that a training is to write: the one that `run` names, or `name`; a number is added if it is taken.
+
+    LabError: a run of the given name is there and is not to be resumed, or is to be resumed and is not there.
+    """
+    given = Path(run) if run is not None else None
+    if given is not None and (given.is_absolute() or len(given.parts) > 1) and ".." not in given.parts:
+        root, name = given.parent, given.name
+    elif run is not None:
+        name = str(run)
+    found = Run(root / checked_name(name))
+    if resume:
+        if not found.exists:
+            raise LabError(f"there is no run {name} to resume in {root}; its name follows from its settings unless "
+                           "--run (run=) gives one. Leave out --resume (resume=True) to begin it")
+        return found
+    if not found.exists:
+        return found
+    if run is not None:
+        raise LabError(f"there is a run {name} already; --resume (resume=True) resumes it, another name starts another")
+    return Run(next(f for i in range(2, 10**6) if not (f := root / f"{name}-{i}").exists()))
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The JSON object in a file; empty where there is none, or none that can be read."""
+    try:
+        entries = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return entries if isinstance(entries, dict) else {}

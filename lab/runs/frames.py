@@ -1,0 +1,112 @@
+"""The frame of `lab.load_runs()`: which of its rows are scores, what a line is called, what a picture was made from.
+
+Tables and figures share these functions, so that a recipe has one name and a score one meaning everywhere. They need
+neither torch nor plotly.
+"""
+
+import json
+
+import numpy as np
+import pandas as pd
+
+from lab.data import SCORES
+
+# The columns in which runs must agree to be the seeds of one line, or of one row of a table.
+KEYS = ["name", "settings", "departs", "protocol", "encoder", "data", "fingerprint"]
+
+
+def provenance(runs: pd.DataFrame) -> str:
+    """What a picture or table was made from: data, encoder, protocol, seeds, and the days on which the runs began."""
+    if runs.empty:
+        return "no runs"
+    about = runs.drop_duplicates("run")
+    many = {c: ", ".join(sorted(about[c].dropna().astype(str).unique())) for c in ("data", "encoder", "protocol")}
+    seeds = about.groupby(["name", "settings", "data"], dropna=False)["seed"].nunique()
+    shipped = " · records that ship with the lab" if "shipped" in about and about["shipped"].eq(True).any() else ""
+    return (f"data: {many['data']} · encoder: {many['encoder']} · protocol: {many['protocol']} · "
+            f"seeds: {_range(seeds)} · date: {days(about)}{shipped}")
+
+
+def days(runs: pd.DataFrame) -> str:
+    """The day on which the runs began, or the first and the last day."""
+    found = runs["started"].drop_duplicates().astype(str).str.extract(r"^(\d{4}-\d\d-\d\d)", expand=False).dropna()
+    return _range(found, " to ") if len(found) else "not recorded"
+
+
+def _range(values: pd.Series, to: str = "-") -> str:
+    low, high = values.min(), values.max()
+    return f"{low}" if low == high else f"{low}{to}{high}"
+
+
+def fill_missing(runs: pd.DataFrame) -> pd.DataFrame:
+    """The same rows with "not recorded" where a record lacks one of KEYS, because `groupby` would drop such rows."""
+    missing = {key: runs[key].fillna("not recorded") for key in KEYS if runs[key].isna().any()}
+    return runs.assign(**missing)
+
+
+def among(runs: pd.DataFrame, column: str, words: list[str]) -> np.ndarray:
+    """Which rows have one of these words in a column, (rows,) bool. Categories are compared by their codes: fast."""
+    if not isinstance(runs[column].dtype, pd.CategoricalDtype):
+        return runs[column].isin(words).to_numpy()
+    return np.append(runs[column].cat.categories.isin(words), False)[runs[column].cat.codes]
+
+
+def scores_on(runs: pd.DataFrame, splits: list[str]) -> pd.DataFrame:
+    """The rows of each task's score, and of the overall score, on these splits."""
+    part = runs[among(runs, "split", splits)]
+    return part[part["metric"].astype(object) == part["task"].astype(object).map(SCORES)]
+
+
+def best_epoch(scores: pd.DataFrame) -> tuple[float, float, float]:
+    """The epoch at which the mean over seeds is highest, that mean, and the mean at the last epoch.
+
+    scores: the rows of one score of one recipe on one split. Only epochs that all of these runs have reached count. Of
+    these, an epoch in which a run has a null score has no mean; where no epoch has one, the last counts as the best.
+    """
+    epochs = scores.groupby("epoch")["value"].agg(["mean", "count", "size"])
+    epochs = epochs[epochs["size"] >= scores["run"].nunique()]
+    means = epochs["mean"].where(epochs["count"] == epochs["size"])
+    if means.empty:
+        return (float("nan"),) * 3
+    best = means.index[-1] if means.isna().all() else means.idxmax()
+    return best, means[best], means.iloc[-1]
+
+
+def distinct_runs(runs: pd.DataFrame) -> pd.DataFrame:
+    """A row for each run, with the name of its line in the column "label"; finished runs come first.
+
+    An experiment that was run twice with one seed counts once. Two data folders of one name are two lines. A column
+    "label" that the frame already has is kept: a page names all of its lines before it selects some.
+    """
+    about = fill_missing(runs.drop_duplicates("run").reset_index(drop=True))
+    twins = about.groupby("data", observed=True)["fingerprint"].transform("nunique") > 1
+    with_fingerprint = about["data"].astype(str) + " " + about["fingerprint"].astype(str)
+    about = about.assign(data=about["data"].where(~twins, with_fingerprint))
+    about = about.assign(label=about["label"].astype(str) if "label" in about else line_labels(about))
+    about = about.assign(unfinished=about["state"] != "done").sort_values(["unfinished", "run"])
+    return about.drop_duplicates(["label", "fingerprint", "seed"]).drop(columns="unfinished")
+
+
+def labelled(rows: pd.DataFrame, about: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the runs in `about`, a frame of `distinct_runs`, with the names of their lines as "label"."""
+    label = rows["run"].map(about.set_index("run")["label"])
+    return rows.assign(label=label)[label.notna()]
+
+
+def line_labels(frame: pd.DataFrame) -> list[str]:
+    """A label for each row of a frame with columns name, settings and data.
+
+    The label is the recipe's name. Where several settings or data sets share that name, the settings that differ follow
+    in brackets.
+    """
+    group = frame.groupby(["name", "settings", "data"], observed=True, sort=False, dropna=False).ngroup().to_numpy()
+    kinds, first = np.unique(group, return_index=True)
+    about = frame[["name", "settings", "data"]].iloc[first].astype(str).set_axis(kinds)
+    labels = np.empty(len(kinds), dtype=object)
+    for name, same in about.groupby("name"):
+        settings = {kind: json.loads(row["settings"]) | {"data": row["data"]} for kind, row in same.iterrows()}
+        keys = sorted(set().union(*settings.values()))
+        differ = [k for k in keys if len({repr(mine.get(k)) for mine in settings.values()}) > 1]
+        for kind, mine in settings.items():
+            labels[kind] = name + (f" ({', '.join(f'{k}={mine.get(k)}' for k in differ)})" if differ else "")
+    return labels[group].tolist()

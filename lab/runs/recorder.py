@@ -1,0 +1,318 @@
+"""The recorder: what a training loop has in order to keep its record and to survive a crash.
+
+It locks the run's folder, shows progress and a heartbeat, turns windows of measurements into rows, saves checkpoints,
+resumes from the newest one, and never saves what is not finite. It knows nothing of what is trained; the loops in
+`lab.train` and `lab.pretrain` call it.
+"""
+
+import contextlib
+import json
+import math
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from lab.data import Data
+from lab.encoders.device import Randomness, peak_memory, pick_device
+from lab.encoders.formats import save_description
+from lab.errors import LabError
+from lab.evaluate import shown
+from lab.experiment import Settings
+from lab.runs import checkpoints
+from lab.runs.folder import Run, fill
+from lab.runs.writer import Writer
+
+HEARTBEAT = 5  # seconds
+WINDOW = 25  # iterations whose means make one row of each training measurement
+CHECKPOINT_EVERY = 100  # iterations, besides the end of every epoch
+
+
+class Recorder:
+    """The record of one training, which this process alone writes, from the making of the recorder to `close`.
+
+    `state` holds the numbers that a resumed training needs besides its tensors; the loop adds its own to it. LabError:
+    the run cannot be written, or cannot be resumed with these settings and data (see `_found`).
+    """
+
+    def __init__(self, settings: Settings, data: Data, run: Run, *, iterations: int, progress: bool = True,
+                 sentences: Mapping[str, Any] | None = None) -> None:
+        self.settings, self.data, self.run, self.iterations, self.progress = settings, data, run, iterations, progress
+        self.total = iterations * settings.epochs  # iterations in all
+        self.device = pick_device(settings.device)
+        self.randomness = Randomness(settings.seed, self.device)
+        self.state: dict[str, Any] = {"step": 0, "seconds": 0.0, "scoring": 0.0, "window_tokens": 0,
+                                      "window_seconds": 0.0}
+        self.begun = self.finished = self.closed = self.taken_over = False
+        self.window, self.next_heartbeat, self.bar = WINDOW, 0.0, None
+        self.writer = Writer(run, self._take_over)
+        try:
+            self.recorded, self.newest = self._found(sentences)
+        except BaseException:
+            self.close()
+            raise
+
+    # ---- the life of a record ----------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def preparing(self) -> Iterator[None]:
+        """While the loop makes ready: torch's random state is the run's own; an error leaves the folder as it was."""
+        try:
+            with self.randomness:
+                yield
+        except BaseException:
+            self.close()
+            raise
+
+    def begin(self, parts: checkpoints.Parts, tokenizer: object, about_data: Mapping[str, Any],
+              **config: object) -> None:
+        """Restore what is trained from the newest checkpoint, or write a new run's description and first checkpoint.
+
+        about_data, config: further entries of experiment.json, under "data" and beside it.
+        """
+        self.parts = parts
+        if self.newest:
+            self._restore(*self.newest)
+        if self.finished:
+            return
+        if not self.recorded:  # experiment.json comes last: with it, the folder is a run
+            save_description(parts.model.bert.config, self.run.folder / "encoder", tokenizer)
+            data = {"label": self.data.label, "kind": self.data.kind, "fingerprint": self.data.fingerprint}
+            self.writer.write_config({"experiment": json.loads(self.settings.to_json()), **config,
+                                      "device": self.device.type, "data": {**data, **about_data}})
+        self.writer.cut_rows(self.newest[1]["metrics_bytes"] if self.newest else 0)
+        if not self.newest:
+            self.save()
+        self.begun, self.newest = True, None  # the checkpoint's tensors are in place now
+        self.heartbeat()
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[None]:
+        """While the loop runs: a progress bar, a heartbeat, and at the end status.json says how the training ended."""
+        self.bar = tqdm(total=self.total, initial=self.state["step"], desc=self.run.name, unit="it",
+                        disable=not self.progress, dynamic_ncols=True)
+        try:
+            yield
+        except BaseException as error:
+            stopped = isinstance(error, GeneratorExit | KeyboardInterrupt)
+            self.close("stopped" if stopped else "failed", str(error) or type(error).__name__)
+            raise
+        finally:
+            self.bar.close()
+            self.close()
+
+    def done(self, **more: object) -> None:
+        """All is trained and recorded: say so in status.json."""
+        self.writer.sync()
+        self.finished = True
+        self.writer.write_status("done", step=self.total, total=self.total, **more,
+                                 seconds=round(self.state["seconds"], 1), scoring=round(self.state["scoring"], 1))
+
+    def close(self, state: str = "stopped", why: str = "closed") -> None:
+        """Say in status.json how an unfinished training ended, and let another writer in. Once; after it, nothing."""
+        if self.begun and not self.finished and not self.closed:
+            self.writer.write_status(state, step=self.state["step"], total=self.total, why=why)
+        self.closed = True
+        self.writer.close()
+
+    def _take_over(self) -> None:
+        """Another training of this run begins in this process, so this one ends here."""
+        self.taken_over = True
+        self.close(why="another training of this run began in the same process")
+
+    # ---- one iteration after another ---------------------------------------------------------------------------
+
+    def advance(self) -> int:
+        """Begin the next iteration: its number, from 1. The learning rate rises over the first `warmup` iterations."""
+        self.state["step"] += 1
+        if self.settings.warmup:
+            for group in self.parts.optimizer.param_groups:
+                group["lr"] = self.settings.lr * min(1.0, self.state["step"] / self.settings.warmup)
+        return self.state["step"]
+
+    @contextlib.contextmanager
+    def timed(self) -> Iterator[None]:
+        """While an iteration's updates are taken: their seconds count, and the progress bar moves."""
+        began = time.perf_counter()
+        yield
+        spent = time.perf_counter() - began
+        self.state["seconds"] += spent
+        self.state["window_seconds"] += spent
+        self.bar.update()
+
+    @contextlib.contextmanager
+    def scoring(self) -> Iterator[None]:
+        """While the model is scored: the seconds count as training time, and apart as time for scoring."""
+        began = time.perf_counter()
+        self.bar.set_postfix_str("scoring")
+        yield
+        for clock in ("seconds", "scoring"):
+            self.state[clock] += time.perf_counter() - began
+
+    def row(self, split: str, task: str, metric: str, value: float | None, step: int | None = None) -> dict[str, Any]:
+        """A metric row, at the present step or at another one. LabError: the value is NaN or infinite."""
+        if value is not None and not math.isfinite(value):
+            raise self.not_finite(f"{task} {metric} on {split}")
+        step = self.state["step"] if step is None else step
+        return {"step": step, "epoch": -(-step // self.iterations), "split": split, "task": task,
+                "metric": metric, "value": value, "seconds": round(self.state["seconds"], 3)}
+
+    def window_rows(self) -> list[dict[str, Any]]:
+        """The means of the windows as rows, where a window ends; then the windows begin anew."""
+        step = self.state["step"]
+        self.heartbeat()
+        if step % self.window and step != self.total:
+            return []
+        self._check_windows()
+        rows = []
+        for split, window in self.parts.windows.items():
+            rows += [self.row(split, task, metric, mean) for metric, task, mean in window.means()]
+            window.values.zero_()
+        speed = self.state["window_tokens"] / max(self.state["window_seconds"], 1e-9)
+        rows += [self.row("batch", "all", "tokens_per_second", round(speed, 1)),
+                 self.row("batch", "all", "peak_memory_mb", peak_memory(self.device))]
+        self.state |= {"window_tokens": 0, "window_seconds": 0.0}
+        return rows
+
+    def record(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Append rows to the record, save a checkpoint where one is due, and give the rows back.
+
+        Rows are in the run's folder before anyone sees them, and a checkpoint knows how far they went.
+        """
+        step = self.state["step"]
+        saves = step and (step % self.iterations == 0 or step % CHECKPOINT_EVERY == 0)
+        if saves:
+            self._check_finite()
+        self.writer.append(rows)
+        if saves:
+            self.save()
+        if rows and step and step % self.iterations == 0:
+            last = rows[-1] | {"value": shown(rows[-1]["value"])}
+            self.bar.set_postfix_str("epoch {epoch}, {split} {metric} {value}".format_map(last))
+        return rows
+
+    def heartbeat(self) -> None:
+        """Say in status.json that the run is alive, every few seconds at most."""
+        if time.monotonic() > self.next_heartbeat:
+            self.next_heartbeat = time.monotonic() + HEARTBEAT
+            self.writer.write_status("running", step=self.state["step"], total=self.total)
+
+    def not_finite(self, what: str) -> LabError:
+        """The error for a value that became NaN or infinite; it names the last good weights."""
+        good = checkpoints.steps(self.run.checkpoints)[-1]
+        return LabError(f"run {self.run.name}: {what} became NaN or infinite by iteration {self.state['step']}; the "
+                        f"last good weights (iteration {good}) are kept. Try a smaller lr")
+
+    def _check_windows(self) -> None:
+        for window in self.parts.windows.values():
+            if bad := window.not_finite():
+                raise self.not_finite(bad)
+
+    def _check_finite(self) -> None:
+        """Nothing that is not finite is ever saved: neither sums nor weights. LabError otherwise."""
+        self._check_windows()
+        if not torch.stack(torch._foreach_norm(list(self.parts.model.parameters()))).isfinite().all():
+            raise self.not_finite("a weight")
+
+    # ---- checkpoints -------------------------------------------------------------------------------------------
+
+    def save(self) -> None:
+        """Save all that resuming needs, at the present step."""
+        best = self.state.get("best")
+        checkpoints.save(self.run.checkpoints, self.state["step"],
+                         {"model": self.parts.model.state_dict(), "training": self.parts.tensors()},
+                         {**self.state, "metrics_bytes": self.writer.sync()}, keep=[best["step"]] if best else [])
+
+    def _found(self, sentences: Mapping[str, Any] | None) -> tuple[dict[str, Any] | None, tuple | None]:
+        """What there is to resume: experiment.json and the newest checkpoint (tensors, state), or None for either.
+
+        LabError: the run was begun with other data, settings or device, or its checkpoints cannot be read.
+        """
+        run = self.run
+        if not run.exists:
+            return None, None
+        recorded = run.config
+        about = recorded["data"]
+        if about.get("fingerprint") != self.data.fingerprint:
+            raise LabError(f"run {run.name} was trained on other data ({about.get('label')}); name the same data, or "
+                           "start a new run")
+        if recorded.get("device") != self.device.type:
+            raise LabError(f"run {run.name} was begun on {recorded.get('device')}, and would not be the same run on "
+                           f"{self.device.type}; start a new run here")
+        before = type(self.settings).from_json(json.dumps(recorded["experiment"]))
+        now, before = (json.loads(settings.to_json()) for settings in (self.settings, before))
+        if differs := [key for key in now if before[key] != now[key]]:
+            raise LabError(f"run {run.name} was trained with another {', '.join(differs)}; name another run")
+        if about.get("sentences") != sentences:
+            raise LabError(f"run {run.name} was begun with other sentences (a new test file?); start a new run")
+        self.finished = run.status.get("state") == "done"
+        newest = checkpoints.load_newest(run.checkpoints, self.total)
+        if not newest and run.rows():
+            raise LabError(f"run {run.name} has no checkpoint that can be read; its records are left as they are, "
+                           "so start a new run")
+        return recorded, newest
+
+    def _restore(self, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
+        """Go back to a checkpoint: the inverse of `save`."""
+        fill(self.parts.model, tensors, self.run)
+        if missing := sorted(self.state.keys() - state.keys()):
+            raise self._other_version(f"its checkpoint has no {missing[0]!r}")
+        self.state |= {key: state[key] for key in self.state}
+        try:
+            self.parts.restore(tensors)
+        except KeyError as error:
+            raise self._other_version(f"its checkpoint has no {error}") from None
+
+    def _other_version(self, why: str) -> LabError:
+        return LabError(f"run {self.run.name} was begun with another version of the lab ({why}); resume it with that "
+                        "version, or start a new run")
+
+
+class Training:
+    """What `fit` and `pretrain_mlm` return: an iterator of metric rows, which trains while it is iterated.
+
+    Torch's global random state is the run's own while the loop works, and the caller's again before every row.
+    """
+
+    encoder: Path  # of a pretraining: the folder that `--encoder` opens when it is done
+
+    def __init__(self, recorder: Recorder, model: nn.Module, tokenizer: object, loop: Iterator[dict]) -> None:
+        self.recorder, self.model, self.tokenizer, self._loop = recorder, model, tokenizer, loop
+        if recorder.finished:
+            self.close()
+
+    @property
+    def run(self) -> Run:
+        """The run's folder."""
+        return self.recorder.run
+
+    @property
+    def step(self) -> int:
+        """The iterations that are done."""
+        return self.recorder.state["step"]
+
+    @property
+    def finished(self) -> bool:
+        """Whether everything is trained, scored and recorded."""
+        return self.recorder.finished
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        return self
+
+    def __next__(self) -> dict[str, Any]:
+        if self.recorder.taken_over:
+            raise LabError(f"run {self.run.name} is trained by a later fit() of this process; iterate that one")
+        with self.recorder.randomness:
+            return next(self._loop)
+
+    def close(self) -> None:
+        """Stop training here; `resume=True` continues from the newest checkpoint. More than once does no harm."""
+        self._loop.close()
+        self.recorder.close()
+
+    def __del__(self) -> None:
+        self.close()

@@ -1,0 +1,254 @@
+"""Records as one data frame: every metric row of a store's runs, read once, and from then on only what was added.
+
+A record may come from anywhere. A half-written line waits for the next call, a line that is not JSON is passed over, a
+row that does not follow its schema makes the run unreadable, and texts are made safe to show, here and once.
+"""
+
+import json
+import math
+import os
+import re
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from lab.errors import LabError
+from lab.runs import folder, schema
+
+ABOUT = ("run", "name", "protocol", "encoder", "settings", "departs", "data", "fingerprint", "started", "state")
+TEXTS, NUMBERS = ("split", "task", "metric"), ("step", "epoch", "value", "seconds")
+COLUMNS = ["run", "name", "seed", *ABOUT[2:], "shipped", "step", "epoch", *TEXTS, "value", "seconds"]
+TAIL = 200  # bytes before the place read up to, by which a file that was cut and written anew is known
+PIECE = 1 << 23  # bytes of rows that are parsed at once
+FLAT = re.compile(rb"(?:\{[^][{}\n]*\}\n)+")  # lines of one object each, in which nothing is nested
+LONGEST = 500  # characters of a text
+DEEPEST = 4  # settings lie two deep
+
+
+def load_runs(root: str | Path | None = None) -> pd.DataFrame:
+    """Every metric row of a store's runs (see `shown_store`): one row a metric value, beside its run's settings.
+
+    Columns: run, name, seed, protocol, encoder, settings (all but the seed, as JSON), departs (in what it is not the
+    recipe of its name), data ("sample", or what it was), fingerprint, started (date and time), state, shipped (with the
+    lab), then step, epoch, split, task, metric, value, seconds. Texts are categories; what a record lacks is "not
+    recorded". Warnings name runs that cannot be read, and say if the shipped ones are shown.
+    """
+    place, note = folder.shown_store(root)
+    if note:
+        warnings.warn(note, stacklevel=2)
+    store = Store(place)
+    frame = store.frame()
+    for run, why in store.unreadable.items():
+        warnings.warn(f"run {run} is left out: {why}", stacklevel=2)
+    return frame
+
+
+class Store:
+    """The records of one folder of runs, for those who look again and again.
+
+    version: grows with every change of the frame. status: what each run's status.json said at the last look.
+    unreadable: run -> why it was left out then.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.version = folder, 0
+        self.unreadable: dict[str, str] = {}
+        self.status: dict[str, dict[str, Any]] = {}
+        self._runs: dict[str, _Records] = {}
+        self._words: dict[str, int] = {}  # of split, task and metric: a number each
+        self._frame: pd.DataFrame | None = None
+
+    def frame(self) -> pd.DataFrame:
+        """As `load_runs`; the very same object as before where nothing has changed. Texts are categories."""
+        found, changed, self.unreadable = {}, self._frame is None, {}
+        for run in self._there():
+            records = self._runs.get(run.name) or _Records(run, self._words)
+            try:
+                changed |= records.refresh()
+                found[run.name] = records
+            except (LabError, OSError) as error:  # damaged, or gone while we looked
+                self.unreadable[_text(run.name)] = _text(str(error))
+        self.status = {records.about["run"]: records.status for records in found.values()}
+        if changed or found.keys() != self._runs.keys():
+            self._runs = found
+            self._frame = self._joined()
+            self.version += 1
+        return self._frame
+
+    def _there(self) -> list[folder.Run]:
+        try:
+            return folder.runs_in(self.folder)
+        except OSError:  # the store itself has gone
+            return []
+
+    def _joined(self) -> pd.DataFrame:
+        records = list(self._runs.values())
+        lengths = [len(r.values["step"]) for r in records]
+        columns: dict[str, Any] = {"seed": np.repeat(_seeds(records), lengths),
+                                   "shipped": self.folder.resolve() == folder.shipped_root().resolve()}
+        for name in ABOUT:
+            codes, words = pd.factorize(np.array([r.about[name] for r in records], dtype=object), sort=True)
+            columns[name] = pd.Categorical.from_codes(np.repeat(codes, lengths), words, ordered=True)
+        for name in NUMBERS:
+            columns[name] = np.concatenate([r.values[name] for r in records] or [np.zeros(0)])
+        words = np.array(list(self._words), dtype=object)
+        for name in TEXTS:
+            codes = np.concatenate([r.values[name] for r in records] or [np.zeros(0, np.int32)])
+            used = np.flatnonzero(np.bincount(codes, minlength=len(words)))
+            used = used[np.argsort(words[used])] if len(used) else used
+            places = np.zeros(len(words), np.int32)
+            places[used] = np.arange(len(used))
+            columns[name] = pd.Categorical.from_codes(places[codes], words[used], ordered=True)
+        return pd.DataFrame(columns, columns=COLUMNS)
+
+
+class _Records:
+    """One run's settings and rows, as far as they were read."""
+
+    def __init__(self, run: folder.Run, words: dict[str, int]) -> None:
+        self.run, self.words = run, words
+        self.about: dict[str, Any] = {}
+        self.status: dict[str, Any] = {}
+        self.stamp: tuple[int, int] | None = None  # of experiment.json: time and size
+        self.strict = False  # whether its rows must have the keys of the present schema
+        self.values = self._forget()
+
+    def refresh(self) -> bool:
+        """Read what is new; whether there was anything. LabError, OSError: it cannot be read, or is gone."""
+        stamp, changed = _stamp(os.stat(self.run.folder / "experiment.json")), False
+        if stamp != self.stamp:
+            raw = folder.read_json(self.run.folder / "experiment.json")
+            self.about, self.stamp, changed = _about(self.run, raw), stamp, True
+            self.strict = raw.get("schema") == schema.SCHEMA
+        self.status = self.run.status
+        state = _text(self.status.get("state"))
+        if state != self.about["state"]:
+            self.about["state"], changed = state, True
+        return self._read_rows() or changed
+
+    def _forget(self) -> dict[str, np.ndarray]:
+        self.read, self.tail, self.seen = 0, b"", None  # the place read up to, what stands before it, time and size
+        return {name: np.zeros(0, np.int32 if name in TEXTS else np.float64) for name in (*TEXTS, *NUMBERS)}
+
+    def _read_rows(self) -> bool:
+        file, changed = self.run.folder / "metrics.jsonl", False
+        if not file.is_file():
+            if changed := self.read > 0:
+                self.values = self._forget()
+            return changed
+        with open(file, "rb") as stream:
+            seen = _stamp(os.fstat(stream.fileno()))
+            if seen == self.seen:
+                return False
+            stream.seek(self.read - len(self.tail))
+            if stream.read(len(self.tail)) != self.tail:  # cut back, as a resumed run is, or another file
+                self.values, changed = self._forget(), True
+                stream.seek(0)
+            parts = [self.values]
+            while piece := stream.read(PIECE):
+                piece += stream.readline()
+                whole = piece[: piece.rfind(b"\n") + 1]
+                if not whole:  # a line that is still being written waits
+                    break
+                rows = parse_rows(whole)
+                if self.strict:
+                    schema.check_rows(rows, file)
+                parts.append(self._columns([row for row in rows if type(row.get("metric")) is str]))
+                self.read, self.tail, changed = self.read + len(whole), (self.tail + whole)[-TAIL:], True
+        self.values = {name: np.concatenate([part[name] for part in parts]) for name in self.values}
+        self.seen = seen
+        return changed
+
+    def _columns(self, rows: list[dict]) -> dict[str, np.ndarray]:
+        columns = {}
+        for name in TEXTS:
+            values = [row.get(name) for row in rows]
+            if set(map(type, values)) - {str}:
+                values = list(map(_text, values))
+            codes = {raw: self.words.setdefault(_text(raw), len(self.words)) for raw in set(values)}
+            columns[name] = np.fromiter(map(codes.get, values), np.int32, len(values))
+        for name in NUMBERS:
+            values = [row.get(name) for row in rows]
+            try:
+                column = np.array(values if set(map(type, values)) <= {int, float} else [*map(_number, values)], float)
+            except OverflowError:  # an integer beyond all floats
+                column = np.array([*map(_number, values)], float)
+            columns[name] = np.where(np.isfinite(column), column, np.nan)
+        return columns
+
+
+def parse_rows(lines: bytes) -> list[dict]:
+    """The JSON objects in whole lines; other lines are passed over."""
+    text, rows = lines.decode("utf-8", "replace"), []
+    try:  # all lines at once: two thirds of the time; where nothing is nested, it is the same
+        rows = json.loads("[" + text[:-1].replace("\n", ",") + "]") if FLAT.fullmatch(lines) else None
+    except ValueError:
+        rows = None
+    return list(_one_by_one(text)) if rows is None else rows
+
+
+def _one_by_one(text: str) -> Iterator[dict]:
+    for line in text.split("\n"):
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(row, dict):
+            yield row
+
+
+def _stamp(stat: os.stat_result) -> tuple[int, int]:
+    return stat.st_mtime_ns, stat.st_size
+
+
+def _about(run: folder.Run, raw: dict[str, Any]) -> dict[str, Any]:
+    config = schema.read(raw, run.folder / "experiment.json")
+    settings, data, departs = _safe(config["experiment"]), config.get("data"), config.get("departs")
+    data = data if isinstance(data, dict) else {}
+    departs = departs if isinstance(departs, list) else []
+    return {"run": _text(run.name), **{key: _text(settings.get(key)) for key in ("name", "protocol", "encoder")},
+            "seed": settings.get("seed"), "departs": ", ".join(map(_text, departs)),
+            "settings": json.dumps({k: v for k, v in settings.items() if k != "seed"}, sort_keys=True),
+            "data": _text(data.get("label")), "fingerprint": _text(data.get("fingerprint")),
+            "started": _text(config.get("started")), "state": ""}
+
+
+def _safe(value: Any, depth: int = DEEPEST) -> Any:
+    """Settings whose texts can be shown, cut off below the depth that settings have."""
+    if isinstance(value, dict | list) and not depth:
+        return "..."
+    if isinstance(value, dict):
+        return {_text(key): _safe(of, depth - 1) for key, of in value.items()}
+    if isinstance(value, list):
+        return [_safe(of, depth - 1) for of in value]
+    return _text(value) if isinstance(value, str) else value
+
+
+def _text(value: object) -> str:
+    """A text that can be shown: no control characters, no half of a surrogate pair, an end."""
+    if not isinstance(value, str):
+        return "not recorded" if value is None else _text(str(value))
+    bad = "\N{REPLACEMENT CHARACTER}"
+    value = value if len(value) <= LONGEST else value[: LONGEST - 3] + "..."
+    return value if value.isprintable() else "".join(c if c.isprintable() else bad for c in value)
+
+
+def _seeds(records: list["_Records"]) -> np.ndarray:
+    """Whole numbers; with nan for what is none, where there is such a one."""
+    seeds = [r.about["seed"] for r in records]
+    if all(type(seed) is int and abs(seed) < 2**63 for seed in seeds):
+        return np.array(seeds, np.int64)
+    return np.array([_number(seed) for seed in seeds], float)
+
+
+def _number(value: object) -> float:
+    """A finite number, or nan."""
+    try:
+        number = float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
+    except OverflowError:
+        return math.nan
+    return number if math.isfinite(number) else math.nan

@@ -1,0 +1,76 @@
+"""The schema of a run's record, and how records of older schemas are read.
+
+experiment.json carries the number of the schema that it was written in. Within a schema the keys are fixed: an unknown
+or a missing key is an error, because a default in its place could change what a number means. A later version that adds
+a setting raises SCHEMA and adds an upgrade, which gives older records the value that they were in fact made with.
+
+    1   "format" 1. Settings came and went within it, so what such a record lacks is read as "not recorded".
+    2   "schema" 2. All settings of this version, and no others; SMART has the reduction of its ascent's loss.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from lab.errors import LabError
+
+SCHEMA = 2
+# experiment.json: of fine-tuning, which has "departs", and of masked-language modelling, which has "head".
+CONFIG = {"schema", "experiment", "device", "data", "versions", "threads", "revision", "started"}
+SETTINGS = {"name", "protocol", "encoder", "pooling", "pair", "sts_head", "updates", "smart", "sampling", "iterations",
+            "epochs", "batch_size", "lr", "weight_decay", "warmup", "dropout", "precision", "device", "scale",
+            "eval_train", "eval_qqp", "eval_rows", "samples", "seed"}
+SMART = {"weight", "step_size", "epsilon", "sigma", "steps", "reading", "dropout", "bregman", "reduction"}
+PRETRAINING = {"encoder", "epochs", "batch_size", "lr", "weight_decay", "warmup", "mask", "held_out", "scale",
+               "precision", "device", "seed"}
+ROW = {"step", "epoch", "split", "task", "metric", "value", "seconds"}  # of metrics.jsonl
+
+
+def read(entries: Mapping[str, Any], path: object) -> dict[str, Any]:
+    """An experiment.json in the present schema. LabError, with its path: another schema, or other keys than its own."""
+    number = entries.get("schema", entries.get("format", 1))
+    if type(number) is not int or not 1 <= number <= SCHEMA:
+        raise LabError(f"{path}: its records have schema {str(number)[:50]!r}, and this lab reads schemas 1 to "
+                       f"{SCHEMA}: another version of the lab wrote it")
+    entries = dict(entries)
+    if not isinstance(entries.get("experiment"), dict):
+        raise LabError(f"{path}: not a record of this lab, since it has no settings under 'experiment'")
+    if number == SCHEMA:
+        _check(entries, path)
+    for older in range(number, SCHEMA):
+        entries = UPGRADES[older](entries)
+    return entries
+
+
+def check_rows(rows: Iterable[Mapping[str, Any]], path: object) -> None:
+    """Whether rows of metrics.jsonl have the keys of the present schema, each and no others. LabError: one has not."""
+    for row in rows:
+        if row.keys() != ROW:
+            raise LabError(f"{path}: a row of schema {SCHEMA} {_difference(row.keys(), ROW)}")
+
+
+def _check(entries: Mapping[str, Any], path: object) -> None:
+    mlm = "head" in entries
+    parts = [("", entries, CONFIG | {"head" if mlm else "departs"}),
+             ("experiment: ", entries["experiment"], PRETRAINING if mlm else SETTINGS)]
+    if isinstance(smart := entries["experiment"].get("smart"), dict):
+        parts.append(("experiment: smart: ", smart, SMART))
+    for where, part, keys in parts:
+        if part.keys() != keys:
+            raise LabError(f"{path}: {where}schema {SCHEMA} {_difference(part.keys(), keys)}")
+
+
+def _difference(found: Iterable[str], wanted: Iterable[str]) -> str:
+    missing, unknown = sorted(set(wanted) - set(found)), sorted(set(found) - set(wanted))
+    parts = [f"lacks {', '.join(missing)}"] if missing else []
+    return " and ".join(parts + ([f"has the unknown key {unknown[0][:50]!r}"] if unknown else []))
+
+
+def _from_1(entries: dict[str, Any]) -> dict[str, Any]:
+    """Settings that came within schema 1, and the reduction, have the value that every older run was made with."""
+    settings = {"pair": "siamese", "samples": 20} | entries["experiment"]
+    if isinstance(settings.get("smart"), dict):
+        settings["smart"] = settings["smart"] | {"reduction": "mean"}
+    return {key: value for key, value in entries.items() if key != "format"} | {"schema": 2, "experiment": settings}
+
+
+UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _from_1}  # schema -> to the one after it

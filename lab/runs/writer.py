@@ -1,0 +1,122 @@
+"""Writing a run: one process at a time, whole rows, and nothing of the user's ever deleted or overwritten."""
+
+import json
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from filelock import FileLock, Timeout
+
+from lab.data import checkout
+from lab.errors import LabError
+from lab.runs.folder import Run, read_json
+from lab.runs.schema import SCHEMA
+
+# What a start writes before experiment.json, and so what a start that failed or was killed may leave behind.
+STARTED = (".lock", "status.json", "encoder", "checkpoints", "metrics.jsonl", ".status.json.part",
+           ".experiment.json.part")
+_writers: dict[Path, Callable[[], None]] = {}  # the runs that this process writes: folder -> what ends the writer
+
+
+class Writer:
+    """The one writer of a run, from its making to `close`.
+
+    `end` is called when another writer of the same run is made in this process; it must close this one. LabError:
+    another process writes the run, or the folder holds something that no run has written.
+    """
+
+    def __init__(self, run: Run, end: Callable[[], None]) -> None:
+        self.run, self.key = run, run.folder.resolve()
+        if self.key in _writers:
+            _writers[self.key]()
+        names = sorted(entry.name for entry in run.folder.iterdir()) if run.folder.is_dir() else []
+        # A start says so in status.json before it writes anything else but its lock.
+        leftover = read_json(run.folder / "status.json").get("state") == "starting"
+        strange = [name for name in names if name not in (STARTED if leftover else STARTED[:1])]
+        if strange and not run.exists:
+            raise LabError(f"{run.folder} is not the folder of a run: it holds {strange[0]!r}; name another run")
+        self.before = None if not run.folder.is_dir() else set() if leftover else set(names)  # None: no folder
+        run.folder.mkdir(parents=True, exist_ok=True)
+        self.rows: BinaryIO | None = None
+        self.lock = FileLock(run.folder / ".lock")
+        try:
+            self.lock.acquire(timeout=0)
+        except Timeout:
+            raise LabError(f"run {run.name} is being trained already, by another process; wait until it ends, or use "
+                           "another name") from None
+        _writers[self.key] = end
+        if not run.exists:
+            self.write_status("starting")
+
+    def close(self) -> None:
+        """Let the next writer in. A run that has not begun leaves the folder as it was. More than once does no harm."""
+        if self.rows:
+            self.rows.close()
+            self.rows = None
+        if not self.lock.is_locked:
+            return
+        if not self.run.exists:
+            for path in (self.run.folder / name for name in STARTED if name not in (self.before or ())):
+                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+            if self.before is None:
+                self.run.folder.rmdir()
+        self.lock.release()
+        _writers.pop(self.key, None)
+
+    def write_config(self, entries: Mapping[str, Any]) -> None:
+        """Write experiment.json, with the versions and the revision that made the run. With it, the run has begun."""
+        self._replace("experiment.json", {"schema": SCHEMA, **entries, **_provenance()})
+
+    def write_status(self, state: str, **entries: object) -> None:
+        """Replace status.json."""
+        self._replace("status.json", {"state": state, "heartbeat": time.time(), **entries})
+
+    def append(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Append rows to metrics.jsonl, in whole lines."""
+        if self.rows is None:
+            self.rows = open(self.run.folder / "metrics.jsonl", "ab")
+        self.rows.write("".join(json.dumps(row, allow_nan=False) + "\n" for row in rows).encode())
+        self.rows.flush()
+
+    def cut_rows(self, size: int) -> None:
+        """Forget what was recorded after a checkpoint: keep the first `size` bytes of metrics.jsonl."""
+        file = self.run.folder / "metrics.jsonl"
+        file.touch()
+        if file.stat().st_size < size:
+            raise LabError(f"{file} is shorter than when the checkpoint was written; the run cannot be resumed")
+        os.truncate(file, size)
+
+    def sync(self) -> int:
+        """Flush the appended rows to the disk. Returns the size of metrics.jsonl in bytes, for `cut_rows`."""
+        if self.rows:
+            os.fsync(self.rows.fileno())
+        file = self.run.folder / "metrics.jsonl"
+        return file.stat().st_size if file.exists() else 0
+
+    def _replace(self, name: str, entries: Mapping[str, Any]) -> None:
+        part = self.run.folder / f".{name}.part"
+        with open(part, "w", encoding="utf-8") as file:
+            json.dump(entries, file, indent=1)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(self.run.folder / name)
+
+
+def _provenance() -> dict[str, Any]:
+    from importlib.metadata import version
+
+    import torch
+
+    git = ["git", "-C", str(checkout()), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
+    try:
+        revision = subprocess.run(git, capture_output=True, text=True, timeout=10).stdout.strip() or None
+    except (OSError, subprocess.TimeoutExpired):
+        revision = None
+    # torch says its build too, as 2.13.0+cpu or 2.13.0+cu130; the package's metadata may not.
+    versions = {package: version(package) for package in ("minbert-lab", "transformers", "numpy")}
+    return {"versions": versions | {"torch": str(torch.__version__)}, "threads": torch.get_num_threads(),
+            "revision": revision, "started": time.strftime("%Y-%m-%dT%H:%M:%S%z")}

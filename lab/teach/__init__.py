@@ -1,0 +1,16 @@
+"""Teaching tools for the notebooks: show the running source, check exercises, draw small pictures.
+
+    from lab import teach
+    teach.show(lab.COMBINERS["pcgrad"])     # the source of the code that runs, not a copy
+    teach.check("pcgrad", mine)             # which cases are correct, and what is wrong with the first that is not
+"""
+
+from lab import public
+
+__getattr__, __dir__, __all__ = public(__name__, {
+    "show": "source",
+    "check": "checker", "solution": "checker",
+    "EXERCISES": "exercises", "WRONG_ANSWERS": "wrong_answers",
+    "scaled": "scale", "experiment": "scale",
+    "plot": "pictures", "arrows": "pictures", "slider": "pictures",
+})

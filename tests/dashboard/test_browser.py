@@ -1,0 +1,307 @@
+"""The dashboard in the system's Chromium: one server, one made-up store, every page.
+
+What is asked of a page here holds for any page: it has a title, no exception, its choices in the address, no element
+that came from a record, no request to another host, no sideways scrolling at 400 px, no serious finding of axe.
+"""
+
+import http.client
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from helpers import added, records, stored
+from playwright.sync_api import expect, sync_playwright
+
+pytestmark = pytest.mark.xdist_group("browser")  # one worker: one server, one browser
+
+APP = Path(__file__).resolve().parents[2] / "dashboard" / "app.py"
+PAGES = {page.stem for page in (APP.parent / "views").glob("*.py")}
+FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
+         "--disable-component-update", "--disable-sync"]
+EVIL = ("<script>window.__pwned=1</script><img src=x onerror=window.__pwned=1>[x](javascript:alert) $x$ :red[x] "
+        "\x00\u202e")
+HOSTILE = "‹hostile›"  # the encoder of the hostile runs: they are a group of their own
+READY = "[data-testid=stApp][data-test-script-state=notRunning]"
+# Streamlit's own faults, by rule and by what of its own they are in: nothing that we draw.
+STREAMLITS_OWN = {}
+
+
+def chromium():
+    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if not found:
+        pytest.fail("no Chromium here, which these tests need: apt-get install chromium", pytrace=False)
+    return found
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    """Two recipes of three seeds, a run that trains, a sample run, hostile runs, a damaged one."""
+    store = tmp_path_factory.mktemp("store")
+    diagnostics = [(step, split, "sst-qqp", metric, 0.1) for step in (25, 50, 75) for split in ("batch", "sampled")
+                   for metric in ("cosine", "conflict")]
+    for name, score in (("baseline", 0.5), ("gse", 0.6)):
+        for seed in (1, 2, 3):
+            stored(store, records(name, seed, overall=score + seed / 100, best=0.45, more=diagnostics, pooling="cls"))
+    stored(store, records("smart", 1, state="running", more=diagnostics, pooling="cls").query("step < 94"),
+           {"state": "running", "heartbeat": time.time() + 3600, "step": 47, "total": 94})
+    stored(store, records("gse", data="sample", run="sampled", lr=1.0))
+    for number, name in enumerate((EVIL, "../../etc/passwd", "\ud800\udfff", "x" * 5000)):
+        rows = records("NAME", number, run=f"hostile{number}", data=EVIL, started=EVIL,
+                       more=[(94, EVIL, EVIL, EVIL, 0.5), (94, "dev", "NAME", "accuracy", 0.5)], pooling=EVIL)
+        folder = stored(store, rows.assign(encoder=HOSTILE))
+        for file in (folder / "experiment.json", folder / "metrics.jsonl"):
+            file.write_text(file.read_text().replace("NAME", json.dumps(name)[1:-1]))
+        with open(folder / "metrics.jsonl", "ab") as file:
+            file.write(b'\xff\n[]\n{"metric": "loss", "value": NaN, "step": "x", "split": {}}\n{"half')
+    (store / "hostile0" / "status.json").write_text(json.dumps({"state": "running", "heartbeat": "x", "step": EVIL}))
+    for text in ("{", '{"format": 99, "experiment": {}}'):
+        folder = store / f"damaged{len(text)}"
+        folder.mkdir()
+        (folder / "experiment.json").write_text(text)
+    return store
+
+
+@pytest.fixture(scope="module")
+def server(store, tmp_path_factory):
+    """The dashboard, begun from another folder and with an empty home: its port, and what it has said."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    home = tmp_path_factory.mktemp("home")
+    environment = {"PATH": os.environ["PATH"], "HOME": str(home), "LAB_RUNS": str(store), "OMP_NUM_THREADS": "1",
+                   "PYTHONPATH": str(APP.parent.parent), "BROWSER": "true"}
+    process = subprocess.Popen([sys.executable, "-m", "streamlit", "run", str(APP), "--server.port", str(port)],
+                               cwd=home, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                               stderr=subprocess.STDOUT, text=True)  # a question on stdin would wait for ever
+    said = []
+    try:
+        for line in process.stdout:
+            said.append(line)
+            if f"127.0.0.1:{port}" in line:
+                break
+        else:
+            pytest.fail("the dashboard did not start:\n" + "".join(said))
+        threading.Thread(target=said.extend, args=(process.stdout,), daemon=True).start()
+        yield port, said
+        assert process.poll() is None, f"it ended by itself: {process.returncode}\n" + "".join(said)
+    finally:
+        process.terminate()
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+    assert "Traceback" not in "".join(said), "".join(said)
+    assert not list(home.rglob("*credentials*"))
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium(), args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(server, browser):
+    """Open an address of the dashboard, at a size and in a theme; afterwards nothing may have asked another host."""
+    asked, contexts = [], []
+
+    def visit(path="", width=1300, height=900, scheme="light"):
+        context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
+        contexts.append(context)
+        context.set_default_timeout(120_000)  # a busy machine is no fault
+        context.on("request", lambda request: asked.append(request.url))
+        page = context.new_page()
+        page.on("websocket", lambda socket: asked.append(socket.url))
+        page.goto(f"http://127.0.0.1:{server[0]}/{path}")
+        return ready(page)
+
+    yield visit
+    for context in contexts:
+        context.close()
+    elsewhere = [url for url in asked if url.split("//")[-1].split("/")[0] != f"127.0.0.1:{server[0]}"
+                 and not url.startswith(("data:", "blob:"))]
+    assert asked and not elsewhere, elsewhere
+
+
+expect.set_options(timeout=120_000)
+
+
+def sideways(page):
+    """What of a page could be scrolled sideways."""
+    wide = "p => [...document.querySelectorAll(p)].some(e => e.scrollWidth > e.clientWidth)"
+    return [part for part in ("html", "[data-testid=stMain]", "[aria-label=Legend]") if page.evaluate(wide, part)]
+
+
+def ready(page):
+    """Once the page has been drawn, and without an error on it."""
+    page.wait_for_selector("h1")
+    page.wait_for_selector(READY)
+    assert not page.locator("[data-testid=stException]").count()
+    return page
+
+
+def address(page):
+    return page.evaluate("Object.fromEntries([...new URLSearchParams(location.search).keys()]"
+                         ".map(key => [key, new URLSearchParams(location.search).getAll(key)]))")
+
+
+def group(page):
+    return page.get_by_test_id("stSidebar").get_by_role("combobox", name="Made from")
+
+
+def recipes(page):
+    return page.get_by_test_id("stSidebar").get_by_test_id("stMultiSelect")
+
+
+def go(page, name):
+    """Another page by the sidebar's links."""
+    page.get_by_test_id("stSidebarNav").locator(f"a[href*='/{name}']" if name else "a").first.click()
+    page.wait_for_url(f"**/{name}*")
+    return ready(page)
+
+
+def test_it_listens_here_alone_and_answers_no_other_name(server):
+    port = server[0]
+    for elsewhere in ("127.0.0.2", "::1"):
+        with pytest.raises(OSError):
+            socket.create_connection((elsewhere, port), timeout=5)
+    upgrade = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13",
+               "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA=="}
+    for host, answer in ((f"127.0.0.1:{port}", 101), (f"localhost:{port}", 101), (f"evil.example:{port}", 403)):
+        asked = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        asked.request("GET", "/_stcore/stream", headers={"Host": host, **upgrade})
+        assert asked.getresponse().status == answer, host
+        asked.close()
+
+
+def test_choices_stand_in_the_address_and_come_back_from_it(visit):
+    page = visit()
+    recipes(page).locator("input").click()
+    page.get_by_role("option", name="gse", exact=True).click()
+    page.wait_for_function("location.search.includes('recipe=gse')")
+    ready(page)
+    for name in sorted(PAGES - {"leaderboard"}):  # they go along from page to page
+        go(page, name)
+        expect(recipes(page)).to_contain_text("gse")
+        assert address(page)["recipe"] == ["gse"], name
+    page.reload()
+    expect(recipes(ready(page))).to_contain_text("gse")
+
+
+def test_every_page_opens_by_its_address(visit, server):
+    page = visit()
+    titles = set()
+    for name in sorted(PAGES):
+        page.goto(f"http://127.0.0.1:{server[0]}/{name * (name != 'leaderboard')}?recipe=gse&from=minilm+·+laptop+·+"
+                  "sample+(sample)")
+        expect(group(ready(page))).to_have_value(re.compile("sample"))
+        expect(recipes(page)).to_contain_text("gse")
+        titles.add(page.locator("h1").first.inner_text())
+        assert address(page)["recipe"] == ["gse"] and "sample" in address(page)["from"][0], name
+    assert len(titles) == len(PAGES)
+
+
+def test_an_address_with_unknown_values_falls_back_quietly(visit):
+    page = visit("curves?recipe=none&recipe=gse&from=<script>&other=1")
+    expect(recipes(page)).to_contain_text("gse")
+    assert address(page).get("recipe") == ["gse"] and "from" not in address(page)
+    expect(group(page)).to_have_value(re.compile("SST 8544"))
+
+
+def test_a_run_that_trains_moves_by_itself_and_choices_stay(visit, store):
+    page = visit("?recipe=smart&recipe=gse")
+    points = ("[...document.querySelectorAll('.js-plotly-plot')].flatMap(plot => plot.data || [])"
+              ".reduce((n, line) => n + (line.x || []).length, 0)")
+    before = page.wait_for_function(points).json_value()
+    page.evaluate("window.__same = 1")
+    expect(page.get_by_text("smart-1: 47 of 94").first).to_be_visible()
+
+    rows, folder = records("smart", 1, overall=0.4).query("step == 94"), store / "smart-1"
+    added(folder, rows)
+    (folder / "status.json").write_text(json.dumps({"state": "running", "heartbeat": time.time() + 3600, "step": 94,
+                                                    "total": 94}))
+    expect(page.get_by_text("smart-1: 94 of 94").first).to_be_visible()
+    (folder / "status.json").write_text(json.dumps({"state": "done"}))
+    page.wait_for_function(f"{points} > {before}")
+    expect(page.get_by_text("smart-1: 94 of 94")).to_have_count(0)
+    for chosen in ("smart", "gse"):
+        expect(recipes(page)).to_contain_text(chosen)
+    assert sorted(address(page)["recipe"]) == ["gse", "smart"]
+    assert page.evaluate("window.__same"), "the page was loaded anew"
+
+    stored(store, records("gse", 1, overall=0.7, run="gse-again", pooling="mean"))  # gse is now called otherwise
+    expect(recipes(page)).to_contain_text("gse (pooling=cls)")
+    expect(recipes(page)).not_to_contain_text("pooling=mean")
+    shutil.rmtree(store / "gse-again")
+    expect(recipes(page)).not_to_contain_text("pooling")
+    expect(recipes(page)).to_contain_text("gse")
+
+
+def test_a_click_on_a_row_of_the_leaderboard_is_what_the_other_pages_show(visit):
+    page = visit()
+    page.locator(".dvn-scroller").first.click(position={"x": 17, "y": 52})
+    expect(recipes(page)).to_contain_text("gse")  # the best row, whichever tests ran before
+    expect(recipes(page)).not_to_contain_text("baseline")
+    ready(go(page, "curves"))
+    assert address(page)["recipe"] == ["gse"]
+
+
+def test_tables_can_be_taken_along(visit):
+    page = visit()
+    for name, begin in (("CSV", "table,name,settings"), ("Markdown", "# minBERT lab")):
+        with page.expect_download() as download:
+            page.get_by_test_id("stDownloadButton").get_by_role("button", name=name).click()
+        assert Path(download.value.path()).read_text().startswith(begin)
+
+
+def test_runs_that_ended_early_or_cannot_be_read_are_named(visit):
+    page = visit()
+    told = page.get_by_test_id("stSidebar")
+    expect(told).to_contain_text("hostile0 stopped: no sign of life")
+    expect(told).to_contain_text("damaged1 cannot be read")
+    expect(told).to_contain_text("damaged32 cannot be read: its records have format 99")
+
+
+def test_hostile_records_are_only_text_on_every_page(visit, server):
+    page = visit()
+    group(page).click()
+    page.get_by_role("option", name=HOSTILE).click()
+    page.wait_for_function("location.search.includes('from=')")
+    chosen = page.evaluate("location.search")
+    for name in sorted(PAGES):
+        page.goto(f"http://127.0.0.1:{server[0]}/{name * (name != 'leaderboard')}{chosen}")
+        expect(group(ready(page))).to_have_value(re.compile(HOSTILE))
+        assert page.evaluate("window.__pwned") is None, name
+        assert not page.locator("body script:not([src]):not([type=module]), img[src=x], [onerror], a[href^=javascript]"
+                                ).filter(has_text="__pwned").count(), name
+        assert not page.locator("img[src=x], [onerror], a[href^='javascript:']").count(), name
+    page = visit(f"curves{chosen}", 400, 800)
+    expect(page.get_by_label("Legend")).to_contain_text("x" * 400)
+    assert not sideways(page)
+
+
+@pytest.mark.parametrize("name", sorted(PAGES))
+def test_both_themes_narrow_and_wide_without_a_serious_finding(visit, name):
+    for scheme, width, height in (("light", 1300, 900), ("dark", 400, 800)):
+        page = visit(name * (name != "leaderboard"), width, height, scheme)
+        dark = page.evaluate("getComputedStyle(document.querySelector('[data-testid=stApp]')).colorScheme")
+        assert dark == scheme
+        assert not sideways(page), width
+        found = [(finding["id"], node["target"][-1], node["html"][:200])
+                 for finding in Axe().run(page).response["violations"] if finding["impact"] in ("serious", "critical")
+                 for node in finding["nodes"]]
+        ours = [(rule, target, html) for rule, target, html in found
+                if not any(page.evaluate("([t, own]) => !!document.querySelector(t)?.closest(own)", [target, own])
+                           for own in STREAMLITS_OWN.get(rule, ()))]
+        assert not ours, "\n".join(map(str, ours))

@@ -1,0 +1,132 @@
+"""What all pages of the dashboard share: the sidebar's choices, what trains, what is shown where there is nothing."""
+
+import json
+import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import streamlit as st
+from helpers import added, records, stored
+from streamlit.testing.v1 import AppTest
+
+from lab import LabError
+
+DASHBOARD = Path(__file__).resolve().parents[2] / "dashboard"
+PAGES = sorted(page.stem for page in (DASHBOARD / "views").glob("*.py"))
+KINDS = ("selectbox", "multiselect", "radio", "button_group", "slider", "select_slider", "toggle",
+         "checkbox", "number_input", "text_input", "text_area", "date_input")
+
+
+@pytest.fixture
+def app(monkeypatch):
+    """The dashboard, on the test's own store, with nothing kept from other tests."""
+    monkeypatch.syspath_prepend(str(DASHBOARD))
+    st.cache_resource.clear()
+    st.cache_data.clear()
+    return AppTest.from_file(str(DASHBOARD / "app.py"), default_timeout=60)
+
+
+@pytest.fixture
+def store(tmp_path):
+    for name in ("baseline", "gse"):
+        for seed in (1, 2):
+            stored(tmp_path / "runs", records(name, seed, pooling="cls", best=0.4))
+    return tmp_path / "runs"
+
+
+def text(app):
+    return " ".join(of.value for of in (*app.info, *app.caption, *app.sidebar.caption)).replace("\\", "")
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_has_a_title_and_every_choice_of_it_a_place_in_the_address(app, store, page):
+    app.switch_page(f"views/{page}.py").run()
+    assert len(app.title) == 1 and not app.exception and not app.error
+    widgets = {widget.proto.id: widget for kind in KINDS for widget in app.get(kind)}.values()
+    assert len({widget.proto.query_param_key for widget in widgets}) == len(widgets)
+    assert not [widget.label for widget in widgets if not widget.proto.query_param_key]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_without_a_run_a_page_says_how_one_is_made(app, page):
+    app.switch_page(f"views/{page}.py").run()
+    assert not app.exception and "lab train" in text(app)
+
+
+def test_the_store_is_named_and_what_trains_or_ended_early(app, store):
+    stored(store, records("smart", 1, state="running"),
+           {"state": "running", "heartbeat": time.time() + 3600, "step": 50, "total": 94})
+    stored(store, records("smart", 2), {"state": "running", "heartbeat": 1, "step": 50})
+    stored(store, records("smart", 3), {"state": "running", "heartbeat": 9e99, "step": "x", "total": -1})
+    app.run()
+    bars = [bar.proto.text.replace("\\", "") for bar in app.get("progress")]
+    assert bars == ["smart-1: 50 of 94", "smart-3: 0 of 1"]
+    assert str(store) in text(app) and "smart-2 stopped" in text(app)
+
+
+def test_many_stopped_runs_are_folded(app, store):
+    for seed in range(10):
+        stored(store, records("smart", seed, state="running"), {"state": "running"})
+    app.run()
+    assert [part.label for part in app.sidebar.expander] == ["10 runs stopped or unreadable"]
+    assert len(app.sidebar.expander[0].caption) == 10
+
+
+def test_a_choice_follows_its_runs_when_lines_get_other_names(app, store):
+    app.query_params["recipe"] = ["gse", "nobody"]
+    app.run()
+    assert app.multiselect(key="recipe").value == ["gse"]
+    again = stored(store, records("gse", 1, run="again", pooling="mean"))
+    assert app.run().multiselect(key="recipe").value == ["gse (pooling=cls)"]
+    app.switch_page("views/curves.py").run()
+    assert app.multiselect(key="recipe").value == ["gse (pooling=cls)"]
+    shutil.rmtree(again)
+    assert app.run().multiselect(key="recipe").value == ["gse"]
+    for run in store.glob("gse-*"):
+        shutil.rmtree(run)
+    assert app.run().multiselect(key="recipe").value == [] and not app.exception
+
+
+def test_a_group_that_is_gone_falls_back_to_the_largest(app, store):
+    other = stored(store, records("gse", data="sample", run="other"))
+    app.run()
+    names = app.selectbox(key="from").options
+    assert "SST 8544" in names[0] and "sample" in names[1]
+    app.selectbox(key="from").set_value(names[1]).run()
+    assert app.multiselect(key="recipe").options == ["gse"]
+    for seed in (3, 4, 5):
+        stored(store, records("gse", seed))  # growth elsewhere changes no choice
+    assert app.run().selectbox(key="from").value == names[1]
+    shutil.rmtree(other)
+    assert app.run().selectbox(key="from").value == names[0] and not app.exception
+
+
+def test_a_users_error_is_a_line_on_the_page(app, store, monkeypatch):
+    def fails(*_):
+        raise LabError("<b>no</b> such thing")
+
+    app.run()
+    monkeypatch.setattr("lab.results.tables.leaderboard", fails)
+    assert app.run().error[0].value.replace("\\", "") == "<b>no</b> such thing" and not app.exception
+
+
+def test_visitors_who_look_at_once_see_whole_records(app, store):
+    from choices import _look
+
+    def look(_):
+        seen = _look()
+        return seen.seen, len(seen.runs), seen.runs["step"].notna().all()
+
+    folder = store / "gse-1"
+    rows = records("gse", 1)
+    with ThreadPoolExecutor(8) as threads:
+        for _ in range(5):
+            looks = [threads.submit(look, None) for _ in range(8)]
+            added(folder, rows)
+            seen = [of.result() for of in looks]
+            assert all(whole for *_, whole in seen)
+            assert len({of[:2] for of in seen}) == len({of[0] for of in seen})  # a version is one frame
+    assert look(None)[1] == sum(len(file.read_text().splitlines()) for file in store.glob("*/metrics.jsonl"))
+    assert json.loads((folder / "status.json").read_text())["state"] == "done"

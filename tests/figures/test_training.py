@@ -1,0 +1,234 @@
+"""Figures from made-up records: what a line is made from, how it looks, what it says."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from helpers import records
+
+import lab
+from lab import figures
+from lab.figures.styles import COLOURS, STYLES
+from lab.results.significance import interval
+
+EVERY = {"curves": figures.curves, "leaderboard": figures.leaderboard, "conflict": figures.conflict,
+         "smart": figures.smart, "overfit": lambda runs: figures.overfit(runs, str(runs["name"].iloc[0]))}
+PAIR = "sst-qqp"
+
+
+def lines(figure, axis="x"):
+    """The lines of one panel: name -> (x, y)."""
+    return {t.name: (list(t.x), list(t.y)) for t in figure.data
+            if t.mode == "lines+markers" and (t.xaxis or "x") == axis}
+
+
+def bands(figure, axis="x"):
+    return {t.name: t for t in figure.data if t.fill == "toself" and (t.xaxis or "x") == axis}
+
+
+def diagnostics(split="batch", shift=0.0):
+    """Two windows in the first epoch and one in the second."""
+    return [(step, split, task, metric, value + shift) for step, value in ((20, 0.1), (40, 0.3), (94, 0.5))
+            for task, metric in ((PAIR, "cosine"), (PAIR, "conflict"), ("sst", "grad_norm"), ("qqp", "grad_norm"))]
+
+
+def with_everything(name="baseline", seed=1, **more):
+    sampled = [(94, "sampled", task, metric, value) for task in ("sst", "qqp", "sts")
+               for metric, value in (("penalty", 0.3), ("penalty_dropout", 0.2), ("penalty_noise", 0.1))]
+    return records(name, seed, more=[*diagnostics(), *sampled, (94, "batch", "all", "noise_norm", 0.76)], **more)
+
+
+@pytest.mark.parametrize("draw", EVERY.values(), ids=EVERY)
+def test_figures_say_what_they_were_made_from(draw):
+    runs = [with_everything(), with_everything("multitask", started="2026-11-25T09:00:00+0000")]
+    figure = draw(pd.concat(runs))
+    title = figure.layout.title.text
+    assert "data: SST 8544 · encoder: minilm · protocol: laptop · seeds: 1 · date: 2026-11-23" in title
+    assert len(figure.data) >= 4
+    empty = draw(lab.load_runs()) if draw is not EVERY["overfit"] else figures.overfit(lab.load_runs(), "baseline")
+    assert empty.layout.annotations[0].text == "nothing recorded yet" and "no runs" in empty.layout.title.text
+
+
+def test_made_from_gives_the_days_and_the_seeds():
+    runs = [records(seed=1, started="2026-11-25T01:00:00+0000"), records(seed=2, started="2026-11-23T23:00:00+0000"),
+            records("gse", seed=1, started=None)]
+    assert figures.provenance(pd.concat(runs)).endswith("seeds: 1-2 · date: 2026-11-23 to 2026-11-25")
+    assert figures.provenance(records(started="2026-11-23T23:00:00+0000")).endswith("date: 2026-11-23")
+    assert figures.provenance(records(started="<b>")).endswith("date: not recorded")
+
+
+def test_curves_are_means_over_seeds_and_over_nothing_else():
+    seeds = [records(seed=1, overall=0.5, lr=1), records(seed=2, overall=0.7, lr=1),
+             records(seed=2, overall=0.7, lr=1, run="the same again")]
+    x, y = lines(figures.curves(pd.concat(seeds)))["baseline"]
+    assert y == pytest.approx([0.4, 0.6]) and x == [1, 2]
+    others = [records(run="x", overall=0.1, lr=2), records(run="y", data="sample", lr=1)]
+    found = lines(figures.curves(pd.concat([*seeds, *others])))
+    assert set(found) == {"baseline (data=SST 8544, lr=1)", "baseline (data=SST 8544, lr=2)",
+                          "baseline (data=sample, lr=1)"}
+    assert found["baseline (data=SST 8544, lr=2)"][1] == pytest.approx([0.4, 0.1])
+    twins = pd.concat([records(run="x", overall=0.1), records(run="y", seed=2).assign(fingerprint="other")])
+    assert len(lines(figures.curves(twins))) == 2  # two data folders of one name are two lines
+
+
+def test_curves_by_updates_and_within_an_epoch():
+    assert lines(figures.curves(records(), x="updates"))["baseline"][0] == [3 * 47, 3 * 94]  # three steps an iteration
+    gse = records("gse", updates=["pcgrad", "sum"])
+    assert lines(figures.curves(gse, x="updates"))["gse"][0] == [2 * 47, 2 * 94]
+    assert not figures.curves(records(), metric="loss", split="batch", x="updates").data  # nothing recorded
+    loss = records(more=[(step, "batch", "sst", "loss", 1.0) for step in (25, 50, 94)])
+    found = lines(figures.curves(loss, metric="loss", split="batch"))["baseline"]
+    assert found[0] == pytest.approx([25 / 47, 50 / 47, 2])
+
+
+def test_curves_smooth_thin_and_show_each_seed():
+    steps = range(1, 1001)
+    runs = pd.concat([records(seed=seed, more=[(step, "batch", "sst", "loss", 9.0 if step == 777 else seed + step % 2)
+                                               for step in steps]) for seed in (1, 2)])
+    plain = figures.curves(runs, "loss", "batch", "step").data[-1]
+    assert len(plain.x) <= 403 and max(plain.y) == 9
+    figure = figures.curves(runs, "loss", "batch", "step", smooth=0.1, each_seed=True, log=True)
+    _, behind, seeds, line = figure.data
+    assert max(behind.y) == 9 and np.ptp(line.y[50:]) < 0.5 < np.ptp(behind.y) and figure.layout.yaxis.type == "log"
+    assert set(seeds.customdata[~np.isnan(seeds.customdata)]) == {1, 2} and np.isnan(seeds.y).sum() == 2
+    assert figure.layout.xaxis.title.text == "step (smoothed, half-life 100)"
+    assert ("loss", "batch") in figures.recorded(runs) and figures.recorded(runs)[0] == ("score", "dev")
+
+
+def test_the_band_is_the_interval_from_three_seeds_the_range_of_two_and_nothing_for_one():
+    values = [0.5, 0.6, 0.9]
+
+    def band(count):
+        runs = pd.concat([records(seed=i, overall=v) for i, v in enumerate(values[:count])])
+        return bands(figures.curves(runs)).get("baseline")
+
+    assert band(1) is None
+    two, (_, low, high) = band(2), interval(values)
+    assert list(two.x)[:4] == [1, 2, 2, 1] and np.isnan(two.x[4])
+    assert list(two.y)[:4] == pytest.approx([0.4, 0.6, 0.5, 0.4])
+    assert list(band(3).y)[1:3] == pytest.approx([high, low]) and band(3).showlegend is False
+
+
+def test_a_null_seed_is_a_gap_in_line_and_band():
+    runs = pd.concat([records(seed=1), records(seed=2)])
+    runs.loc[(runs["seed"] == 2) & (runs["step"] == 94) & (runs["task"] == "sts"), "value"] = np.nan
+    figure = figures.curves(runs)
+    sts = lines(figure, "x3")["baseline"][1]
+    assert sts[0] == 0.4 and np.isnan(sts[1]) and 2 not in bands(figure, "x3")["baseline"].x
+    assert 2 in bands(figure)["baseline"].x
+
+
+def test_each_of_thirteen_lines_looks_like_no_other_and_the_same_in_every_picture():
+    assert list(STYLES) == list(lab.RECIPES) or set(STYLES) == set(lab.RECIPES)
+    runs = pd.concat([with_everything(name) for name in STYLES])
+    found = {}
+    for draw in (figures.curves, figures.conflict, figures.smart):
+        for line in draw(runs).data:
+            if line.mode == "lines+markers":
+                found.setdefault(line.name.removesuffix(" (sampled)"), set()).add(
+                    (line.line.color, line.line.dash, line.marker.symbol))
+    assert len(found) == 13 and all(len(of) == 1 for of in found.values())
+    looks = [of.pop() for of in found.values()]
+    assert len({look[:2] for look in looks}) == len({look[2] for look in looks}) == 13
+    assert {look[0] for look in looks} <= set(COLOURS)
+    alone = figures.curves(records("smart")).data[0]
+    assert (alone.line.color, alone.line.dash, alone.marker.symbol) == STYLES["smart"]
+    assert {m.marker.color for m in figures.leaderboard(records("smart")).data} == {STYLES["smart"].colour}
+
+
+def test_other_lines_take_looks_that_are_free():
+    runs = pd.concat([records("gse"), *(records(run=f"r{i}", lr=i) for i in range(20))])
+    looks = {name: (t.line.color, t.line.dash) for t in figures.curves(runs).data for name in [t.name]}
+    assert len(set(looks.values())) == len(looks) == 21 and looks["gse"] == STYLES["gse"][:2]
+
+
+def test_the_legend_names_each_line_once():
+    figure = figures.curves(pd.concat([records(), records("gse")]))
+    assert sorted(t.name for t in figure.data if t.showlegend) == ["baseline", "gse"]
+
+
+def test_hover_text_names_the_settings_that_differ_and_no_others():
+    runs = pd.concat([records("baseline", lr=0.1, pooling="cls"),
+                      records("gse", lr=0.1, pooling="mean", updates=["pcgrad", "sum"])])
+    said = {t.name: t.meta[0] for t in figures.curves(runs).data}
+    assert said["gse"] == "<b>gse</b><br>updates: pcgrad, sum<br>pooling: mean"
+    assert "lr" not in said["baseline"]
+    assert figures.curves(records()).data[0].meta[0] == "<b>baseline</b>"
+
+
+def test_overfit_marks_the_epoch_that_was_best_on_dev():
+    def marked(runs):
+        figure = figures.overfit(runs, "smart")
+        assert {shape.x0 for shape in figure.layout.shapes} == {int(figure.data[-1].name.split()[-1])}
+        return figure.data[-1].name
+
+    falls, rises = records("smart", overall=0.3), records("smart", overall=0.6)
+    assert marked(falls) == "best on dev: epoch 1" and marked(rises) == "best on dev: epoch 2"
+    null = rises.copy()
+    null.loc[(null["task"] == "all") & (null["step"] == 94), "value"] = np.nan
+    assert marked(null) == "best on dev: epoch 1"
+    null.loc[null["task"] == "all", "value"] = np.nan
+    assert marked(null) == "best on dev: epoch 2"  # all null: the last
+    figure = figures.overfit(pd.concat([rises, records()]), "smart")
+    assert lines(figure) == {"train": ([1, 2], [0.5, 0.9]), "dev": ([1, 2], [0.4, 0.6])}
+    assert {t.line.dash for t in figure.data if t.name == "train"} != {t.line.dash for t in figure.data[-2:-1]}
+
+
+def test_conflict_draws_each_epochs_mean_and_says_what_was_sampled():
+    runs = pd.concat([records("gse", more=[*diagnostics(), *diagnostics("sampled", 9)]),
+                      records("baseline", more=[*diagnostics("sampled"), (94, "batch", "sst", "grad_norm", 7.0)]),
+                      records("multitask")])
+    figure = figures.conflict(runs)
+    titles = [note.text for note in figure.layout.annotations]
+    assert titles == ["SST and QQP: cosine", "SST and QQP: share in conflict", "SST: gradient norm",
+                      "QQP: gradient norm"]
+    for axis in ("x", "x2", "x3", "x4"):
+        found = lines(figure, axis)
+        assert set(found) == {"gse", "baseline (sampled)"}  # gse's own, not what was sampled beside them
+        for x, y in found.values():
+            assert x == [1, 2] and y == pytest.approx([0.2, 0.5])
+
+
+def test_smart_splits_the_penalty():
+    runs = pd.concat([with_everything("smart"), records("gse", more=diagnostics()),
+                      records("smart_gse", more=[(50, "batch", "sst", "penalty", 0.4)])])
+    figure = figures.smart(runs)
+    by_title = {note.text: lines(figure, f"x{i or ''}") for i, note in
+                zip([0, *range(2, 11)], figure.layout.annotations, strict=True)}
+    assert by_title["SST: penalty"] == {"smart (sampled)": ([2], [0.3]), "smart_gse": ([2], [0.4])}
+    assert by_title["STS: by dropout"] == {"smart (sampled)": ([2], [0.2])}
+    assert by_title["QQP: by noise"] == {"smart (sampled)": ([2], [0.1])}
+    assert by_title["largest entry of the noise"] == {"smart (sampled)": ([2], [0.76])}
+    assert figure.layout.yaxis4.matches == figure.layout.yaxis7.matches == "y"  # a part on the scale of its whole
+    assert not figures.smart(records("gse")).data
+
+
+def test_the_leaderboard_has_a_point_a_seed_and_from_three_on_an_interval():
+    few = figures.leaderboard(pd.concat([records(seed=1), records(seed=2, overall=0.6)]))
+    assert [list(t.x) for t in few.data if t.xaxis == "x4"] == [[0.5, 0.6]]
+    values = [0.5, 0.6, 0.9]
+    runs = [records(seed=i, overall=v) for i, v in enumerate(values)]
+    many = figures.leaderboard(pd.concat([*runs, records("gse", overall=0.95), records("smart", overall=0.1)]))
+    mean, points = [t for t in many.data if t.xaxis == "x4" and t.y[0] == "baseline"]
+    assert list(points.x) == values and mean.x[0] == pytest.approx(interval(values)[0])
+    assert mean.error_x.array[0] == pytest.approx(interval(values)[2] - interval(values)[0])
+    assert list(many.layout.yaxis.categoryarray) == ["smart", "baseline", "gse"]  # from below: the best on top
+
+
+@pytest.mark.parametrize("lacking", ["name", "data", "fingerprint", "seed", "started", "step", "epoch", "value"])
+def test_a_record_that_lacks_a_field_breaks_no_picture(lacking):
+    runs = pd.concat([with_everything().astype({lacking: object}), records("gse")])
+    runs.loc[runs["run"] == "baseline-1", lacking] = None
+    for draw in (figures.curves, figures.leaderboard, figures.conflict, lambda runs: figures.overfit(runs, "gse")):
+        assert draw(runs).layout.title.text
+
+
+@pytest.mark.parametrize("draw", EVERY.values(), ids=EVERY)
+def test_texts_from_files_are_never_html(draw):
+    evil = "<script>alert(1)</script>"
+    runs = [with_everything(name, data="<b>x</b>", encoder_note=f"<i>{i}</i>")
+            for i, name in enumerate((evil, "<a href='javascript:1'>gse</a>"))]
+    figure = draw(pd.concat(runs).assign(encoder="<img src=x>"))
+    text = figure.to_json().replace("\\u003c", "<")
+    for tag in ("<script", "<a ", "<i>", "<img", "<b>x"):
+        assert tag not in text
+    assert "&lt;" in text

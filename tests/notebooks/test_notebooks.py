@@ -1,0 +1,93 @@
+"""Every notebook runs from top to bottom in a fresh kernel, says nothing unasked, and is committed readable."""
+
+import base64
+import io
+import re
+import sys
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pytest
+from PIL import Image
+
+HERE = Path(__file__).resolve().parents[2] / "notebooks"
+sys.path.insert(0, str(HERE))
+
+from execute import NOTEBOOKS, PLOTLY, execute, figures  # noqa: E402
+
+names = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+MOST_BYTES = 400_000
+IDEAS = ["00_start", "01_minbert", "02_adamw", "03_three_tasks", "04_gradient_surgery", "05_similarity", "06_smart",
+         "07_iterations_and_sampling", "08_is_it_real", "09_traps", "10_your_own"]
+
+
+def code(notebook):
+    return [cell for cell in notebook.cells if cell.cell_type == "code" and cell.source.strip()]
+
+
+def outputs(notebook):
+    return [output for cell in code(notebook) for output in cell.outputs]
+
+
+def texts(output):
+    return "".join(output.get("text", "")) + str(output.get("data", {}).get("text/plain", ""))
+
+
+def test_there_is_a_notebook_an_idea():
+    assert [path.stem for path in NOTEBOOKS] == IDEAS
+
+
+@names
+def test_it_runs_from_top_to_bottom_without_a_stray_word(path, tmp_path, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setenv("LAB_DATA", "")
+    made = execute(path, "small", tmp_path)
+    strays = [texts(output)[:500] for output in outputs(made) if output.get("name") == "stderr"]
+    assert not strays
+    assert not [texts(output) for output in outputs(made) if "Warning" in texts(output)]
+
+
+@names
+def test_it_is_committed_with_outputs_that_any_reader_shows(path):
+    assert path.stat().st_size < MOST_BYTES
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    assert "widgets" not in notebook.metadata
+    assert [cell.execution_count for cell in code(notebook)] == list(range(1, len(code(notebook)) + 1))
+    kinds = {kind for output in outputs(notebook) for kind in output.get("data", {})}
+    assert not {kind for kind in kinds if "widget" in kind} and not any(o.output_type == "error"
+                                                                        for o in outputs(notebook))
+    assert all("image/png" in figure for figure in figures(notebook))
+    assert not [texts(output)[:300] for output in outputs(notebook) if output.get("name") == "stderr"]
+    # no path of the machine that made them
+    assert not re.search(r"(?<![\w.])/(home|root|tmp|work|Users)/", " ".join(map(texts, outputs(notebook))))
+
+
+@names
+def test_a_line_has_its_own_colour_in_the_static_picture_too(path):
+    for figure in figures(nbformat.read(path, as_version=4)):
+        picture = Image.open(io.BytesIO(base64.b64decode(figure["image/png"]))).convert("RGB")
+        there = np.array([colour for _, colour in picture.getcolors(1 << 16)])
+        lines = {line.get("line", {}).get("color") for line in figure[PLOTLY]["data"] if line.get("name")} - {None}
+        for line in lines:
+            wanted = np.array([int(line[i : i + 2], 16) for i in (1, 3, 5)])
+            assert np.abs(there - wanted).sum(1).min() < 40, line  # the nearest two of ours are 82 apart
+
+
+@names
+def test_it_teaches_from_the_running_code(path):
+    """It imports the lab, defines none of its names again, and each exercise in it has its check and its solution."""
+    notebook = nbformat.read(path, as_version=4)
+    source = "\n".join(cell.source for cell in code(notebook))
+    assert "import lab" in source
+    checked = set(re.findall(r'teach\.check\("(\w+)"', source))
+    assert checked == set(re.findall(r'teach\.solution\("(\w+)"', source))
+    assert len(notebook.cells[0].source.splitlines()[0]) > 3 and notebook.cells[0].source.startswith("# ")
+
+
+def test_every_exercise_stands_in_a_notebook():
+    from lab.teach.exercises import EXERCISES
+
+    source = " ".join(path.read_text(encoding="utf-8") for path in NOTEBOOKS)
+    assert not [name for name in EXERCISES if f'teach.check(\\"{name}\\"' not in source]

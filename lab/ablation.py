@@ -184,7 +184,7 @@ def _stop(workers: Iterable[subprocess.Popen]) -> None:
 # ---- the side of the worker
 
 
-def _serve() -> None:
+def serve() -> None:
     """Train the jobs from standard input until it is closed. Only reports go to standard output."""
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's `&` makes a process ignore it
     out = os.fdopen(os.dup(1), "w")
@@ -239,4 +239,4 @@ def _train(job: dict, say: Callable[..., None]) -> str | None:
 
 
 if __name__ == "__main__":
-    _serve()
+    serve()

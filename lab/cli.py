@@ -76,7 +76,7 @@ def ablate(
     workers: Annotated[int, typer.Option(min=1, help="Processes that share the cores")] = 1,
     runs: RunsOption = None,
 ) -> None:
-    """Train many recipes, each with several seeds. The same command resumes what was stopped. `lab report` shows them."""
+    """Train many recipes, each with several seeds. The same command resumes them. `lab report` shows the results."""
     from lab.ablation import SEEDS
     from lab.ablation import ablate as train_all
 
@@ -143,8 +143,7 @@ def _follow(training, show) -> bool:  # noqa: ANN001
 
 
 def _show(training) -> None:  # noqa: ANN001
-
-    from lab.data import TASKS
+    from lab.data import SCORES, SPLIT_NAMES, TASKS
     from lab.evaluate import shown
 
     scores: dict[tuple, dict] = {}

@@ -7,8 +7,11 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import lab
+from lab.batches import Stream, prepare
 from lab.bert import Bert
-from lab.data import SCORES
+from lab.data import SCORES, TASKS
+from lab.runs import checkpoints
+from lab.train import kept_share
 
 
 def trained(experiment, data, **options):
@@ -36,6 +39,38 @@ def resumed(experiment, data, run="half", after_epoch=1):
     return training
 
 
+def inputs(training):
+    """What a training draws its batches from: rows by (task, split), and the stream of each task."""
+    e, data = training.recorder.settings, training.recorder.data
+    rows = prepare(data, training.tokenizer, share=kept_share(e, data), pair=e.pair)
+    return rows, {t: Stream(len(rows[t, "train"]), e.batch_size, [e.seed, i]) for i, t in enumerate(TASKS)}
+
+
+def batch_of(training, number=0):
+    """The rows of a training's batches in iteration `number`, counted from 0, with the parallel sampler."""
+    rows, streams = inputs(training)
+    return {t: rows[t, "train"].take(stream.batch(number)) for t, stream in streams.items()}
+
+
+def without_dropout(training):
+    """The same training, with every dropout layer switched off."""
+    for module in training.model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+    return training
+
+
+def repeatable(rows):
+    """Rows without what is timed, which no two runs have in common."""
+    return [{k: v for k, v in r.items() if k != "seconds"} for r in rows
+            if r["metric"] not in ("tokens_per_second", "peak_memory_mb")]
+
+
+def weights_at(run, step):
+    """The model's weights in a checkpoint."""
+    return {k: v for k, v in checkpoints.load(run.checkpoints, step)[0].items() if k.startswith("model/")}
+
+
 def same_weights(ours, theirs):
     """Whether two models have bit-identical weights."""
     ours, theirs = ours.state_dict(), theirs.state_dict()
@@ -60,6 +95,14 @@ def records(name="baseline", seed=1, data="SST 8544", overall=0.5, best=None, st
     return pd.DataFrame([{**about, "step": step, "epoch": -(-step // 47), "split": split, "task": task,
                           "metric": metric, "value": value, "seconds": 1.0}
                          for step, split, task, metric, value in [*rows, *more]])
+
+
+def hostile_records():
+    """Runs whose names and settings try to be HTML, Markdown, a spreadsheet's formula or a terminal's control code."""
+    names = ["</script><script>alert(1)</script>", "=HYPERLINK(\"http://x\")|`</td>`", "@SUM(1)\n| c |", "-1\x1b[2J",
+             "![x](http://x/p.png) [y](javascript:alert(1))"]
+    runs = [records(name, run=f"r{i}", data="<b>x</b>=1", started="<img src=x>") for i, name in enumerate(names)]
+    return pd.concat(runs).assign(encoder="=cmd|' /C calc'!A0")
 
 
 def stored(store, frame, status=None):
@@ -113,3 +156,27 @@ def rewrite_tensors(folder, change):
     tensors = load_file(folder / "model.safetensors")
     tensors = {key: tensor.clone() for key, tensor in tensors.items()}
     save_file(change(tensors) or tensors, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def page_text(app):
+    """All texts of a page in Streamlit's test runner, without the backslashes that escape Markdown."""
+    parts = (app.title, app.subheader, app.markdown, app.caption, app.info, app.error, app.code, app.sidebar.caption)
+    return "\n".join(str(part.value) for kind in parts for part in kind).replace("\\", "")
+
+
+def page_figures(app):
+    """The figures of a page as JSON; each must have a text alternative."""
+    charts = app.get("plotly_chart")
+    assert all(chart.proto.alt for chart in charts)
+    return [json.loads(chart.proto.spec) for chart in charts]
+
+
+def page_table(app, *columns, number=0):
+    """The table of a page that has these columns; `number` chooses among several."""
+    return [table.value for table in app.dataframe if set(columns) <= set(table.value)][number]
+
+
+def rerun(app):
+    """Run a page again, which must not fail."""
+    assert not app.run().exception and not app.error
+    return app

@@ -21,6 +21,7 @@ import torch
 import torch._dynamo  # optimizers import it late, and that takes longer than a whole run here
 
 import lab.train
+from lab.runs.recorder import Recorder
 from lab import RECIPES, Experiment
 from lab.encoders.sources import load_encoder
 from lab.runs import checkpoints
@@ -54,7 +55,8 @@ def train(name: str, watch=None) -> None:
 
     if watch:
         sys.setprofile(profile)
-    for _ in lab.train.fit(EXPERIMENT, data=DATA, run=name, root=STORE, resume=True, progress=False):
+    begun = runs.Run(STORE / name).exists
+    for _ in lab.train.fit(EXPERIMENT, data=DATA, run=name, root=STORE, resume=begun, progress=False):
         pass
     sys.setprofile(None)
 
@@ -97,14 +99,19 @@ def outcome(name: str) -> str:
 
 def killed_in_third_iteration(name: str) -> None:
     """Train until two iterations are in checkpoints, and die after the third's first gradient."""
-    take_step = lab.train.Fit._take_step
+    advance, norm, reached = Recorder.advance, lab.train.norm, 0
 
-    def die(self: lab.train.Fit, *arguments: object) -> None:
-        if self.state["step"] == 3:
+    def counted(self: Recorder) -> int:
+        nonlocal reached
+        reached = advance(self)
+        return reached
+
+    def die(parameters: list) -> torch.Tensor:
+        if reached == 3:
             os.kill(os.getpid(), signal.SIGKILL)
-        take_step(self, *arguments)
+        return norm(parameters)
 
-    lab.train.Fit._take_step = die
+    Recorder.advance, lab.train.norm = counted, die
     train(name)
 
 
@@ -144,7 +151,7 @@ if __name__ == "__main__":
     DATA, STORE, what = sys.argv[1], Path(sys.argv[3]), sys.argv[4:]
     EXPERIMENT = Experiment(name="tiny", encoder=sys.argv[2], epochs=3, iterations=4, lr=1e-3, eval_train=20,
                             eval_qqp=20, device="cpu")
-    lab.training.CHECKPOINT_EVERY = 3 if len(what) == 2 else 1
+    lab.runs.recorder.CHECKPOINT_EVERY = 3 if len(what) == 2 else 1
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     torch.set_num_threads(1)
     load_encoder(EXPERIMENT.encoder)  # imports what is imported late, once for all forks

@@ -5,11 +5,30 @@ import json
 import re
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 import lab
-from lab.experiment import Experiment
-from lab.train import run_name
+from lab.experiment import Experiment, departs
+from lab.smart import Smart
+from lab.train import kept_share, run_name
+
+GSE = ("pcgrad", "sum")
+TABLE = {  # updates, STS head, pooling, SMART, iterations
+    "baseline": (("separate",), "linear", "cls", False, 755),
+    "multitask": (("sum",), "linear", "cls", False, 755),
+    "gradient_surgery": (("pcgrad",), "linear", "cls", False, 755),
+    "gse": (GSE, "linear", "cls", False, 755),
+    "cosine_embedding": (GSE, "cosine_embedding", "cls", False, 755),
+    "cosine_d": (GSE, "cosine_d", "cls", False, 755),
+    "cosine_2d1": (GSE, "cosine_2d1", "cls", False, 755),
+    "cosine_2d1_mean": (GSE, "cosine_2d1", "mean", False, 755),
+    "smart": (("sum",), "linear", "cls", True, 755),
+    "smart_gse": (GSE, "linear", "cls", True, 755),
+    "gse_3x": (GSE, "linear", "cls", False, 2265),
+    "cosine_2d1_3x": (GSE, "cosine_2d1", "cls", False, 2265),
+    "smart_3x": (("sum",), "linear", "cls", True, 2265),
+}
 
 
 def test_json_round_trip_and_replace():
@@ -124,3 +143,47 @@ def test_smart_is_set_field_by_field():
 def test_a_damaged_record_is_named(text):
     with pytest.raises(lab.LabError):
         Experiment.from_json(text)
+
+
+def test_the_recipes_are_the_thirteen_rows_in_order():
+    rows = {name: (r.updates, r.sts_head, r.pooling, r.smart is not None, r.iterations)
+            for name, r in lab.RECIPES.items()}
+    assert rows == TABLE and list(rows) == list(TABLE)
+    for name, recipe in lab.RECIPES.items():
+        axes = ("updates", "smart", "sts_head", "pooling", "iterations")
+        assert recipe == lab.Experiment(name=name, **{axis: getattr(recipe, axis) for axis in axes})
+        assert recipe.smart in (None, Smart(5.0, 1e-3, 1e-5, 1e-5, 1, "library", True, None))
+        assert lab.Experiment.from_json(recipe.to_json()) == recipe
+        assert departs(lab.PROTOCOLS["laptop"](recipe)) == [] and not recipe.warmup
+
+
+def test_departs_names_what_is_changed():
+    recipe = lab.PROTOCOLS["laptop"](lab.RECIPES["smart"])
+    changed = dataclasses.replace(recipe, pooling="mean", pair="cross", smart=Smart(weight=1), lr=1)
+    assert departs(changed) == ["pooling", "pair", "smart"]
+
+
+def test_numpys_numbers_are_numbers():
+    made = Experiment(seed=np.int64(3), epochs=np.uint8(2), lr=np.float32(0.5), weight_decay=np.int32(1))
+    assert (made.seed, made.epochs, made.lr, made.weight_decay) == (3, 2, 0.5, 1.0)
+    assert {type(made.seed), type(made.epochs)} == {int} and type(made.lr) is type(made.weight_decay) is float
+    for wrong in ({"seed": np.float64(3)}, {"seed": np.bool_(True)}, {"lr": np.complex64(1)}):
+        with pytest.raises(lab.LabError, match="must be a"):
+            Experiment(**wrong)
+
+
+def test_a_range_stands_beside_its_field():
+    ranges = {field.name: field.metadata["within"] for field in dataclasses.fields(Experiment) if field.metadata}
+    assert ranges["dropout"] == (0, 0.999) and ranges["scale"] == (1e-6, 1)
+    for name, (low, high) in ranges.items():
+        assert getattr(Experiment(**{name: low}), name) == low
+        with pytest.raises(lab.LabError, match=f"{name} must be between"):
+            Experiment(**{name: 2 * high})
+
+
+def test_the_papers_scale_keeps_all_rows_of_any_set():
+    """8 x 755 is the paper's own STS set: a larger one is not cut at the paper's scale."""
+    data = SimpleNamespace(splits={("sts", "train"): SimpleNamespace(examples=range(20_000))})
+    recipe = lab.RECIPES["multitask"]
+    assert kept_share(recipe, data) == kept_share(lab.PROTOCOLS["paper"](recipe), data) == 1
+    assert kept_share(lab.PROTOCOLS["laptop"](recipe), data) == 8 * 47 / 20_000

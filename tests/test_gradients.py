@@ -7,10 +7,10 @@ import weakref
 
 import pytest
 import torch
-from helpers import resumed, same_weights
+from helpers import batch_of, resumed, same_weights, without_dropout
 
 import lab
-from lab.batches import Stream, pack
+from lab.batches import pack
 from lab.gradients import COMBINERS, combine, gradvac, gramian, pcgrad
 from lab.optim import AdamW
 from lab.train import fit
@@ -238,25 +238,16 @@ def test_the_gramian_is_of_one_vector_in_float64():
 # ---- in the loop
 
 
-def without_dropout(training):
-    for module in training.model.modules():
-        if isinstance(module, torch.nn.Dropout):
-            module.p = 0.0
-    return training
-
-
 def by_hand(training, updates, steps):
     """The same training written out: whole vectors, one task after the other, every gradient from scratch."""
-    model, e = training.model, training.experiment
+    model, e = training.model, training.recorder.settings
     optimizer = AdamW(model.parameters(), lr=e.lr)
     encoder, order = list(model.bert.parameters()), torch.Generator().manual_seed(e.seed)
-    streams = {t: Stream(len(training.rows[t, "train"]), 8, [e.seed, i]) for i, t in enumerate(("sst", "qqp", "sts"))}
     for k in range(steps):
         for update in updates:
             gradients = {}
-            for task, stream in streams.items():
+            for task, part in batch_of(training, k).items():
                 model.zero_grad()
-                part = training.rows[task, "train"].take(stream.batch(k))
                 model.losses(pack({task: part}))[task].backward()
                 gradients[task] = {p: p.grad.clone() for p in model.parameters() if p.grad is not None}
             J = torch.stack([torch.cat([g.get(p, torch.zeros_like(p)).reshape(-1) for p in encoder])
@@ -312,20 +303,17 @@ def test_trap_5_parameter_by_parameter_after_one_summed_backward_or_with_the_hea
         assert (other - vector).norm() > 0.1 * vector.norm()
 
 
-def batch_of(training, number=0):
-    return {t: training.rows[t, "train"].take(stream.batch(number)) for t, stream in training.streams.items()}
-
-
 def test_trap_6_gses_second_update_from_a_stale_graph(tiny, tiny_data, monkeypatch):
     experiment = dataclasses.replace(tiny, updates=("pcgrad", "sum"), epochs=1, iterations=1, lr=1e-2, dropout=0.0)
     training = without_dropout(fit(experiment, data=tiny_data, progress=False))
-    model, take_step, seen = training.model, training._take_step, []
+    optimizer = training.recorder.parts.optimizer
+    model, take_step, seen = training.model, optimizer.step, []
 
-    def watched(*arguments):
+    def watched():
         seen.append((copy.deepcopy(model.state_dict()), [p.grad.clone() for p in model.parameters()]))
-        take_step(*arguments)
+        take_step()
 
-    monkeypatch.setattr(training, "_take_step", watched)
+    monkeypatch.setattr(optimizer, "step", watched)
     list(training)
     (before, _), (moved, ours) = seen
 
@@ -386,10 +374,12 @@ def most_saved(step):
 
 
 def test_trap_10_retain_graph_keeps_every_tasks_graph(tiny, tiny_data):
-    training = fit(dataclasses.replace(tiny, updates=("pcgrad",)), data=tiny_data, progress=False)
+    e = dataclasses.replace(tiny, updates=("pcgrad",), iterations=1, epochs=1)
+    training = fit(e, data=tiny_data, progress=False)
     model, rows = training.model.train(), batch_of(training)
     encoder = list(model.bert.parameters())
-    alone = [most_saved(lambda task=task: training._gradient([{task: rows[task]}], task)) for task in rows]
+    alone = [most_saved(lambda one={task: part}: sum(model.losses(pack(one)).values()).backward())
+             for task, part in rows.items()]
 
     def wrong():
         losses = [model.losses(pack({task: part}))[task] for task, part in rows.items()]
@@ -397,7 +387,7 @@ def test_trap_10_retain_graph_keeps_every_tasks_graph(tiny, tiny_data):
             torch.autograd.grad(loss, encoder, retain_graph=True, allow_unused=True)
 
     assert most_saved(wrong) == sum(alone)
-    assert most_saved(lambda: training._combined_step("pcgrad", rows)) == max(alone)
+    assert most_saved(lambda: list(training)) == max(alone)
     training.close()
 
 
@@ -427,19 +417,50 @@ def test_updates_act_on_the_tasks_present(tiny, tiny_data, sampling):
     training = fit(dataclasses.replace(tiny, sampling=sampling, updates=("pcgrad", "sum"), epochs=2, iterations=6),
                    data=tiny_data, progress=False)
     list(training)
-    drawn = training.state["drawn"]
+    drawn = training.recorder.state["drawn"]
     assert sum(drawn.values()) == 36 and training.run.status["state"] == "done"
 
 
 @pytest.mark.parametrize("sampling", ["parallel", "proportional", "annealed"])
-def test_separate_takes_a_step_a_batch_whatever_is_drawn(tiny, tiny_data, sampling):
+def test_separate_takes_a_step_a_batch_whatever_is_drawn(tiny, tiny_data, sampling, monkeypatch):
     """So lines by updates may be compared: `figures.curves(x="updates")` counts three an iteration."""
-    training = fit(dataclasses.replace(tiny, sampling=sampling, updates=("separate",), epochs=1, iterations=6),
-                   data=tiny_data, progress=False)
-    taken, gradient = [], training._gradient
-    training._gradient = lambda passes, name: taken.append(passes[0][name]) or gradient(passes, name)
+    e = dataclasses.replace(tiny, sampling=sampling, updates=("separate",), epochs=1, iterations=6, samples=0)
+    training = fit(e, data=tiny_data, progress=False)
+    taken = []
+    monkeypatch.setattr("lab.train.pack", lambda rows, device: taken.extend(rows.values()) or pack(rows, device))
     list(training)
     assert [len(rows) for rows in taken] == [8] * 18
     for one, two in itertools.pairwise(taken):
         assert one.task != two.task or set(one.ids) != set(two.ids), "a batch was taken twice"
-    assert max(state["step"] for state in training.optimizer.state.values()) == 18
+    assert max(state["step"] for state in training.recorder.parts.optimizer.state.values()) == 18
+
+
+def test_gradvac_keeps_its_targets_by_pair_of_tasks():
+    """A sampler may leave tasks out: T changes, and the rows of G are other tasks each time."""
+    torch.manual_seed(0)
+    J = torch.randn(3, 5, dtype=torch.float64)
+    state, by_pair = {}, {}
+    for seed, tasks in enumerate([(0, 1), (0, 2), (0, 1, 2), (1, 2), (0,), (0, 2)]):
+        present = J[list(tasks)] + 0.3 * torch.randn(len(tasks), 5, dtype=torch.float64)
+        targets = torch.tensor([[by_pair.get((a, b), 0.0) for b in tasks] for a in tasks], dtype=torch.float64)
+        state["tasks"] = torch.tensor(tasks)
+        ours = gradvac(present @ present.T, generator(seed), state) @ present
+        torch.testing.assert_close(ours, plain_gradvac(present, orders(len(tasks), seed), targets))
+        by_pair |= {(a, b): targets[i, j] for i, a in enumerate(tasks) for j, b in enumerate(tasks)}
+    for (a, b), target in by_pair.items():
+        torch.testing.assert_close(state["targets"][a, b], torch.as_tensor(target, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("sampling", ["proportional", "annealed"])
+def test_gradvac_trains_and_resumes_with_random_samplers(tiny, tiny_data, sampling):
+    e = dataclasses.replace(tiny, updates=("gradvac",), sampling=sampling, epochs=2, iterations=8)
+    whole = fit(e, data=tiny_data, run="whole", progress=False)
+    list(whole)
+    assert same_weights(whole.model, resumed(e, tiny_data).model)
+
+
+@pytest.mark.parametrize("name", BORROWED)
+def test_a_gramian_that_is_not_finite_is_an_error_of_the_lab(name):
+    for bad in (float("nan"), float("inf")):
+        with pytest.raises(lab.LabError, match="NaN or infinite"):
+            COMBINERS[name](torch.full((3, 3), bad, dtype=torch.float64), generator(), {})

@@ -15,7 +15,8 @@ from helpers import same_weights
 import lab
 from lab import cli
 from lab.bert import Bert, BertConfig, Layout
-from lab.encoders.formats import HEAD_NAMES, load_encoder
+from lab.encoders.formats import HEAD_NAMES
+from lab.encoders.sources import load_encoder
 from lab.pretrain import MaskedLM, Pretraining, mask_tokens, pretrain_mlm, sentences
 from lab.runs import checkpoints
 from lab.runs.folder import Run, list_runs
@@ -216,7 +217,7 @@ def test_an_encoders_own_head_is_taken_and_said(tiny, tiny_data, theirs, folder)
 
 def test_it_learns_and_says_so(tiny, tiny_data):
     training, rows = pretrained(dataclasses.replace(tiny, epochs=8, lr=3e-3), tiny_data)
-    loss, n = held_out(rows), training.iterations
+    loss, n = held_out(rows), training.recorder.iterations
     assert list(loss) == [n * epoch for epoch in range(9)] == list(held_out(rows, "accuracy"))
     assert abs(loss[0] - math.log(30_522)) < 1 and loss[8 * n] < loss[0] - 1.5
     assert held_out(rows, "accuracy")[8 * n] > held_out(rows, "accuracy")[0]
@@ -228,7 +229,7 @@ def test_it_learns_and_says_so(tiny, tiny_data):
     assert {row["step"] for row in batch} == {25, 50, 8 * n} and 8 * n == 56
     config = training.run.config
     assert config["head"] == "fresh" and config["data"]["fingerprint"] == lab.load_data(tiny_data).fingerprint
-    assert Pretraining(**config["experiment"]) == training.settings
+    assert Pretraining(**config["experiment"]) == training.recorder.settings
 
 
 def test_the_encoder_opens_everywhere(tiny, tiny_data, tiny_encoder):
@@ -279,20 +280,21 @@ def test_a_loss_that_turns_nan_stops_and_keeps_the_last_good_weights(tiny, tiny_
     tensors, _ = checkpoints.load_newest(training.run.checkpoints)
     assert all(t.isfinite().all() for key, t in tensors.items() if key.startswith("model/"))
     assert not (training.encoder / "model.safetensors").exists()
-    with pytest.raises(lab.LabError, match=r"there is no model\.safetensors"):
+    with pytest.raises(lab.LabError, match=r"no model\.safetensors"):
         load_encoder(training.encoder)
 
 
 def test_weights_that_are_not_finite_are_never_saved(tiny, tiny_data, monkeypatch):
     monkeypatch.setattr("lab.runs.recorder.CHECKPOINT_EVERY", 3)
     training = pretrain_mlm(tiny, data=tiny_data, progress=False)
-    step = training.optimizer.step
+    optimizer = training.recorder.parts.optimizer
+    step = optimizer.step
 
     def poisoned():
         step()
-        training.model.bias.data[0] = math.nan if training.state["step"] == 3 else 0
+        training.model.bias.data[0] = math.nan if training.step == 3 else 0
 
-    monkeypatch.setattr(training.optimizer, "step", poisoned)
+    monkeypatch.setattr(optimizer, "step", poisoned)
     with pytest.raises(lab.LabError, match=r"a weight became NaN .* last good weights \(iteration 0\)"):
         list(training)
     assert checkpoints.steps(training.run.checkpoints) == [0]
@@ -344,7 +346,7 @@ def test_the_command_ends_with_the_next_one(tiny_data, tiny_encoder, tmp_path, m
                "--set", "batch_size=16", "--set", "device=cpu")
     code, said = command("lab", "pretrain", *options)
     assert code == 0 and "fresh" in said.out and "left out" in said.out
-    assert "epoch  0 held out:  loss" in said.out + said.err and "epoch  1 held out:  loss" in said.out + said.err
+    assert "epoch  0, held out:  loss" in said.out + said.err and "epoch  1, held out:  loss" in said.out + said.err
     following = said.out.splitlines()[-1].removeprefix("next: ")
     assert following.startswith("lab train multitask ")
     code, said = command(*shlex.split(following), "--set", "iterations=1", "--set", "epochs=1", "--set", "device=cpu")

@@ -1,16 +1,28 @@
-"""fit(): the updates mean what they say, records have what pictures need, and no random stream leaks."""
+"""fit(): the updates mean what they say, every recipe trains, records have what pictures need, no randomness leaks."""
 
 import dataclasses
+import json
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from helpers import batch_of, inputs, resumed, same_weights, without_dropout
+from torch.multiprocessing.reductions import StorageWeakRef
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 import lab
-from lab.batches import Stream, pack
+from lab.batches import pack
+from lab.data import TASKS
 from lab.optim import AdamW
-from lab.train import fit
+from lab.smart import Smart
+from lab.train import draw, fit
+
+GSE = ("pcgrad", "sum")
 
 
 def weights(training):
@@ -30,17 +42,12 @@ def run(experiment, data, **options):
 @pytest.mark.parametrize("update", ["sum", "separate"])
 def test_an_update_equals_one_written_out(tiny, tiny_data, update):
     experiment = dataclasses.replace(tiny, updates=(update,), epochs=1, iterations=2, dropout=0.0)
-    training = fit(experiment, data=tiny_data, progress=False)
-    for head in training.model.heads.values():
-        for module in head.modules():
-            if isinstance(module, torch.nn.Dropout):
-                module.p = 0.0
+    training = without_dropout(fit(experiment, data=tiny_data, progress=False))
     other = fit(experiment, data=tiny_data, run="other", progress=False)
     model = other.model.eval()
     optimizer = AdamW(model.parameters(), lr=experiment.lr)
-    streams = {t: Stream(64, 8, [experiment.seed, i]) for i, t in enumerate(("sst", "qqp", "sts"))}
     for k in range(2):
-        parts = [{t: other.rows[t, "train"].take(stream.batch(k))} for t, stream in streams.items()]
+        parts = [{task: rows} for task, rows in batch_of(other, k).items()]
         if update == "sum":
             optimizer.zero_grad()
             sum(loss for part in parts for loss in model.losses(pack(part)).values()).backward()
@@ -53,6 +60,40 @@ def test_an_update_equals_one_written_out(tiny, tiny_data, update):
     list(training)
     for (name, ours), theirs in zip(training.model.named_parameters(), model.parameters(), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=2e-5, msg=name)
+
+
+def test_a_task_drawn_twice_counts_with_the_losses_of_both_batches(tiny, tiny_data):
+    """Under `sum` the loss is the sum of each batch's mean loss, so sampling weights tasks as it draws them."""
+    e = dataclasses.replace(tiny, updates=("sum",), sampling="proportional", dropout=0.0, epochs=1, iterations=6)
+    training = without_dropout(fit(e, data=tiny_data, run="a", progress=False))
+    other = without_dropout(fit(e, data=tiny_data, run="b", progress=False))
+    rows, streams = inputs(other)
+    model, drawn, twice = other.model.eval(), dict.fromkeys(TASKS, 0), 0
+    optimizer = AdamW(model.parameters(), lr=e.lr)
+    for step in range(1, 7):
+        before = dict(drawn)
+        parts = draw(e, rows, streams, drawn, step)
+        twice += max(drawn[task] - before[task] for task in TASKS) > 1
+        batches = [(task, part.take(range(i, i + 8))) for task, part in parts.items() for i in range(0, len(part), 8)]
+        assert len(batches) == 3 and sum(drawn.values()) == 3 * step
+        optimizer.zero_grad()
+        sum(model.losses(pack({task: batch}))[task] for task, batch in batches).backward()
+        optimizer.step()
+    list(training)
+    assert twice
+    for (name, ours), theirs in zip(training.model.named_parameters(), model.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=5e-5, msg=name)
+
+
+@pytest.mark.parametrize("update", [update for update in lab.COMBINERS if update != "sum"])
+def test_a_task_gradient_that_is_not_finite_stops_and_keeps_the_last_good_weights(update, tiny, tiny_data):
+    training = fit(dataclasses.replace(tiny, updates=(update,)), data=tiny_data, run="nan", progress=False)
+    with pytest.raises(lab.LabError, match=r"a task gradient became NaN .* last good weights \(iteration 4\)"):
+        for row in training:
+            if row["epoch"] == 1 and row["split"] == "dev":
+                training.model.bert.layers[0].query.weight.register_hook(lambda g: g * float("nan"))
+    assert training.run.status["state"] == "failed"
+    assert all(p.isfinite().all() for p in training.run.model()[0].parameters())
 
 
 def test_no_random_stream_depends_on_name_iterations_or_epochs(tiny, tiny_data):
@@ -146,16 +187,17 @@ def test_bf16_is_near_fp32(tiny, tiny_data):
 def test_warmup_raises_the_rate(tiny, tiny_data):
     training = fit(dataclasses.replace(tiny, warmup=10, epochs=1), data=tiny_data, progress=False)
     list(training)
-    assert training.optimizer.param_groups[0]["lr"] == pytest.approx(1e-3 * 4 / 10)
+    assert training.recorder.parts.optimizer.param_groups[0]["lr"] == pytest.approx(1e-3 * 4 / 10)
 
 
 def test_a_scale_keeps_its_share_of_the_training_rows(tiny, tiny_data):
     scaled = dataclasses.replace(tiny, scale=4 / 755)  # n = 4: 32 of the 64 rows
     training = fit(scaled, data=tiny_data, progress=False)
-    assert {len(training.rows[t, "train"]) for t in ("sst", "qqp", "sts")} == {32}
-    again = fit(dataclasses.replace(scaled, seed=3, name="x"), data=tiny_data, progress=False)
-    assert again.rows["qqp", "train"].ids == training.rows["qqp", "train"].ids
-    assert set(training.scored["train"]["sst"].ids) <= set(training.rows["sst", "train"].ids)
+    rows, _ = inputs(training)
+    assert {len(rows[t, "train"]) for t in ("sst", "qqp", "sts")} == {32}
+    assert {of["used"] for name, of in training.run.config["data"]["sizes"].items() if "train" in name} == {32}
+    again, _ = inputs(fit(dataclasses.replace(scaled, seed=3, name="x"), data=tiny_data, progress=False))
+    assert again["qqp", "train"].ids == rows["qqp", "train"].ids
 
 
 def test_a_labelled_test_set_is_scored_at_the_end(tiny, tiny_data, tmp_path):
@@ -166,6 +208,120 @@ def test_a_labelled_test_set_is_scored_at_the_end(tiny, tiny_data, tmp_path):
     test, dev = ({(r["task"], r["metric"]): r["value"] for r in rows if r["split"] == s} for s in ("test", "dev_full"))
     assert test == dev and ("all", "overall") in test
     assert (training.run.folder / "predictions" / "last" / "para-test-output.csv").exists()
+
+
+def tiny_version(recipe, tiny, **changes):
+    return dataclasses.replace(recipe, encoder=tiny.encoder, lr=1e-3, device="cpu", eval_train=20, eval_rows=20,
+                               **{"iterations": 2, "epochs": 2, **changes})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("part", [0, 1])  # half of them each, on a core each
+def test_every_recipe_killed_after_two_iterations_goes_on_to_the_same_bits(part, tiny_data, tiny_encoder, tmp_path):
+    names, script = list(lab.RECIPES)[part::2], Path(__file__).with_name("kill_and_resume.py")
+    done = subprocess.run([sys.executable, script, tiny_data, tiny_encoder, tmp_path, ",".join(names)],
+                          capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert [json.loads(line) for line in done.stdout.splitlines()] == [
+        {"recipe": name, "killed": -9, "left": [1, 2], "resumed": 0, "same": True} for name in names]
+
+
+def test_smarts_penalty_and_noise_are_recorded(tiny, tiny_data):
+    whole = fit(tiny_version(lab.RECIPES["smart_gse"], tiny, epochs=1), data=tiny_data, progress=False)
+    found = {(row["metric"], row["task"]) for row in whole if row["split"] == "batch"}
+    assert {("penalty", "sst"), ("penalty", "qqp"), ("penalty", "sts"), ("noise_norm", "all")} <= found
+
+
+@pytest.mark.parametrize("smart", [None, Smart()])
+@pytest.mark.parametrize("updates", [("sum",), GSE])
+def test_cross_pairs_go_on_to_the_same_bits(updates, smart, tiny, tiny_data):
+    experiment = tiny_version(lab.Experiment(name="cross", pair="cross", updates=updates, smart=smart), tiny)
+    whole = fit(experiment, data=tiny_data, run="whole", progress=False)
+    before = whole.model.bert.segment.weight.detach().clone()
+    rows = list(whole)
+    assert same_weights(whole.model, resumed(experiment, tiny_data).model)
+    assert (whole.model.bert.segment.weight != before).any(1).all()  # both segments were there, and learnt
+    assert {r["task"] for r in rows if r["metric"] == "penalty"} == ({"sst", "qqp", "sts"} if smart else set())
+
+
+def test_bregman_holds_the_weights_back_and_goes_on_to_the_same_bits(tiny, tiny_data):
+    moved = {}
+    for mu in (None, 50.0):
+        experiment = tiny_version(lab.RECIPES["multitask"], tiny, epochs=3, iterations=6,
+                                  smart=Smart(weight=0, bregman=mu) if mu else None)
+        whole = fit(experiment, data=tiny_data, progress=False)
+        before = [p.detach().clone() for p in whole.model.parameters()]
+        rows = list(whole)
+        moved[mu] = sum((a - b).norm() ** 2 for a, b in zip(whole.model.parameters(), before, strict=True)) ** 0.5
+    assert moved[50.0] < 0.95 * moved[None]
+    assert [r for r in rows if r["metric"] == "bregman"] and not [r for r in rows if r["metric"] == "penalty"]
+    assert same_weights(whole.model, resumed(experiment, tiny_data, after_epoch=2).model)
+
+
+def test_without_dropout_and_noise_smart_adds_nothing(tiny, tiny_data):
+    plain = tiny_version(lab.RECIPES["multitask"], tiny, dropout=0.0)
+    nothing = dataclasses.replace(plain, smart=Smart(sigma=0, steps=0, dropout=False))
+    ours, theirs = (fit(e, data=tiny_data, progress=False) for e in (plain, nothing))
+    rows = [list(side) for side in (ours, theirs)][1]
+    assert {r["value"] for r in rows if r["metric"] == "penalty"} == {0.0}
+    for a, b in zip(ours.model.parameters(), theirs.model.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-3)  # two heads' own dropout draws differ
+
+
+class Peak(TorchDispatchMode):
+    """The most bytes of tensors alive at once, in the forward and the backward pass."""
+
+    def __init__(self):
+        super().__init__()
+        self.alive, self.total, self.highest = {}, 0, 0
+
+    def see(self, tensor):
+        storage = tensor.untyped_storage()
+        if storage._cdata not in self.alive or self.alive[storage._cdata][0].expired():
+            self.alive[storage._cdata] = (StorageWeakRef(storage), storage.nbytes())
+            self.total += storage.nbytes()
+        if self.total > self.highest:  # perhaps; some of them may be gone by now
+            self.alive = {key: entry for key, entry in self.alive.items() if not entry[0].expired()}
+            self.total = sum(size for _, size in self.alive.values())
+            self.highest = max(self.highest, self.total)
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        for value in tree_leaves(result):
+            if isinstance(value, torch.Tensor):
+                self.see(value)
+        return result
+
+
+def peak_bytes(training):
+    """Of the second iteration: weights, moments, gradients and graphs."""
+    training.recorder.window = 1  # rows after every iteration
+    while (row := next(training))["metric"] != "peak_memory_mb":
+        pass
+    assert row["step"] == 1
+    with Peak() as peak:
+        parts = training.recorder.parts
+        for group in (training.model.parameters(), *(v.values() for v in parts.optimizer.state.values())):
+            for tensor in group:
+                if isinstance(tensor, torch.Tensor):
+                    peak.see(tensor)
+        next(training)
+    training.close()
+    return peak.highest
+
+
+def test_smart_gse_runs_in_bounded_memory(tiny_data, tmp_path):
+    """The row that the paper could not run: at most 1.6 times the baseline's peak, in BERT-base's proportions."""
+    tokenizer = lab.load_encoder("minilm")[1]
+    # BERT-base at a quarter of its width, and so a quarter of its rows: weights and graphs keep their proportion
+    config = lab.BertConfig(hidden_size=192, num_hidden_layers=12, num_attention_heads=12, intermediate_size=768)
+    lab.encoders.save_encoder(lab.Bert(config), tmp_path / "encoder", tokenizer)
+    peaks = {}
+    for name in ("baseline", "smart_gse"):
+        experiment = dataclasses.replace(lab.RECIPES[name], encoder=str(tmp_path / "encoder"), batch_size=2,
+                                         samples=0, device="cpu")
+        peaks[name] = peak_bytes(fit(experiment, data=tiny_data, progress=False))
+    assert peaks["smart_gse"] <= 1.6 * peaks["baseline"], peaks
 
 
 def test_a_device_that_is_not_here_is_named(tiny, tiny_data, monkeypatch):

@@ -113,12 +113,12 @@ def over_seeds(rows: pd.DataFrame, by: list[str], x: str) -> pd.DataFrame:
     by: the columns that make a group; all of them but "step" name a line. There is a mean only where each run of the
     line has a value, so a line never changes its members on the way.
     """
-    found = rows.groupby(by, sort=True, observed=True).agg(
-        x=(x, "mean"), mean=("value", "mean"), sd=("value", "std"), low=("value", "min"), high=("value", "max"),
-        n=("value", "count"), size=("value", "size"))
     line = [column for column in by if column != "step"]
-    runs = found.join(rows.groupby(line, observed=True)["run"].nunique().rename("runs"), on=line)["runs"]
-    found.loc[(found["n"] < found["size"]) | (found["n"] < runs), ["mean", "low", "high"]] = float("nan")
+    runs = rows.groupby(line, observed=True)["run"].transform("nunique")
+    found = rows.assign(runs=runs).groupby(by, sort=True, observed=True).agg(
+        x=(x, "mean"), mean=("value", "mean"), sd=("value", "std"), low=("value", "min"), high=("value", "max"),
+        n=("value", "count"), size=("value", "size"), runs=("runs", "max"))
+    found.loc[found["n"] < found[["size", "runs"]].max(axis=1), ["mean", "low", "high"]] = float("nan")
     found.loc[found["n"] < 2, ["low", "high"]] = float("nan")
     if (found["n"] > 2).any():
         from lab.results.significance import half_width  # scipy is slow to import

@@ -46,24 +46,30 @@ def assemble(panels: Sequence[Panel], title: str, provenance: str, columns: int)
                            vertical_spacing=0.12 if rows < 3 else 0.07)
     if not panels:
         figure.add_annotation(text="nothing recorded yet", showarrow=False, x=0.5, y=0.5, xref="paper", yref="paper")
-    entries, traces, layout, first = legend(panels), [], {"shapes": []}, {}
+    traces, axes, shapes = [], {}, []
+    named: set[str] = set()  # lines that are in the legend
+    groups: dict[str, str] = {}  # group -> the y-axis of its first panel
     for i, panel in enumerate(panels):
-        x, y = (f"{axis}{i + 1 if i else ''}" for axis in "xy")
-        traces += [{**trace, "xaxis": x, "yaxis": y, "showlegend": entries.get(trace.get("name")) is trace}
-                   for trace in panel.traces]
-        layout[f"yaxis{y[1:]}"] = dict(panel.yaxis)
-        if panel.group and first.setdefault(panel.group, y) != y:
-            layout[f"yaxis{y[1:]}"]["matches"] = first[panel.group]
-        if panel.yaxis.get("type") == "category" and i % columns:
-            layout[f"yaxis{y[1:]}"]["showticklabels"] = False
-        if panel.x and i >= n - columns:  # under the last panel of each column
-            layout[f"xaxis{x[1:]}"] = {"title": {"text": panel.x, "standoff": 2}}
-        layout["shapes"] += _vline(panel, x, f"{y} domain")
-    room = 22 * -(-len(entries) // NAMES_A_ROW)
+        number = str(i + 1) if i else ""
+        for trace in panel.traces:
+            new = trace.get("showlegend", True) and trace["name"] not in named
+            named |= {trace["name"]} if new else set()
+            traces.append({**trace, "xaxis": f"x{number}", "yaxis": f"y{number}", "showlegend": new})
+        axes[f"yaxis{number}"] = yaxis = dict(panel.yaxis)
+        if panel.group and groups.setdefault(panel.group, f"y{number}") != f"y{number}":
+            yaxis["matches"] = groups[panel.group]
+        if yaxis.get("type") == "category" and i % columns:  # the first column has the labels
+            yaxis["showticklabels"] = False
+        if panel.x and i >= n - columns:  # the last panel of a column has the title of the x-axis
+            axes[f"xaxis{number}"] = {"title": {"text": panel.x, "standoff": 2}}
+        shapes += _vline(panel, f"x{number}", f"y{number} domain")
     figure.add_traces(traces)
+    top = 40 if any("<br>" in panel.title for panel in panels) else 0  # room for titles of two lines
+    bottom = 22 * -(-len(named) // NAMES_A_ROW)
     return figure.update_layout(
-        layout, title={"text": f"{escape(title)}<br><sup>{escape(provenance)}</sup>"}, template="plotly_white",
-        height=150 + room + 250 * rows, margin={"t": 90, "l": 50, "r": 20, "b": 45 + room},
+        axes, shapes=shapes, title={"text": f"{escape(title)}<br><sup>{escape(provenance)}</sup>"},
+        template="plotly_white", height=150 + top + bottom + 250 * rows,
+        margin={"t": 90 + top, "l": 50, "r": 20, "b": 45 + bottom},
         legend={"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom"})
 
 

@@ -1,4 +1,4 @@
-"""What all pages of the dashboard share: the sidebar's choices, what trains, what is shown where there is nothing."""
+"""What all pages share: the choices in the sidebar, the runs in training, the message where there are no runs."""
 
 import json
 import shutil
@@ -7,25 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-import streamlit as st
-from helpers import added, records, stored
-from streamlit.testing.v1 import AppTest
+from helpers import added, page_text, records, stored
 
-from lab import LabError
-
-DASHBOARD = Path(__file__).resolve().parents[2] / "dashboard"
-PAGES = sorted(page.stem for page in (DASHBOARD / "views").glob("*.py"))
+PAGES = sorted(page.stem for page in (Path(__file__).resolve().parents[2] / "dashboard" / "views").glob("*.py"))
 KINDS = ("selectbox", "multiselect", "radio", "button_group", "slider", "select_slider", "toggle",
          "checkbox", "number_input", "text_input", "text_area", "date_input")
-
-
-@pytest.fixture
-def app(monkeypatch):
-    """The dashboard, on the test's own store, with nothing kept from other tests."""
-    monkeypatch.syspath_prepend(str(DASHBOARD))
-    st.cache_resource.clear()
-    st.cache_data.clear()
-    return AppTest.from_file(str(DASHBOARD / "app.py"), default_timeout=60)
 
 
 @pytest.fixture
@@ -36,12 +22,8 @@ def store(tmp_path):
     return tmp_path / "runs"
 
 
-def text(app):
-    return " ".join(of.value for of in (*app.info, *app.caption, *app.sidebar.caption)).replace("\\", "")
-
-
 @pytest.mark.parametrize("page", PAGES)
-def test_a_page_has_a_title_and_every_choice_of_it_a_place_in_the_address(app, store, page):
+def test_a_page_has_a_title_and_all_of_its_choices_in_the_address(app, store, page):
     app.switch_page(f"views/{page}.py").run()
     assert len(app.title) == 1 and not app.exception and not app.error
     widgets = {widget.proto.id: widget for kind in KINDS for widget in app.get(kind)}.values()
@@ -52,7 +34,7 @@ def test_a_page_has_a_title_and_every_choice_of_it_a_place_in_the_address(app, s
 @pytest.mark.parametrize("page", PAGES)
 def test_without_a_run_a_page_says_how_one_is_made(app, page):
     app.switch_page(f"views/{page}.py").run()
-    assert not app.exception and "lab train" in text(app)
+    assert not app.exception and "lab train" in page_text(app)
 
 
 def test_the_store_is_named_and_what_trains_or_ended_early(app, store):
@@ -63,7 +45,7 @@ def test_the_store_is_named_and_what_trains_or_ended_early(app, store):
     app.run()
     bars = [bar.proto.text.replace("\\", "") for bar in app.get("progress")]
     assert bars == ["smart-1: 50 of 94", "smart-3: 0 of 1"]
-    assert str(store) in text(app) and "smart-2 stopped" in text(app)
+    assert str(store) in page_text(app) and "smart-2 stopped" in page_text(app)
 
 
 def test_many_stopped_runs_are_folded(app, store):
@@ -103,30 +85,21 @@ def test_a_group_that_is_gone_falls_back_to_the_largest(app, store):
     assert app.run().selectbox(key="from").value == names[0] and not app.exception
 
 
-def test_a_users_error_is_a_line_on_the_page(app, store, monkeypatch):
-    def fails(*_):
-        raise LabError("<b>no</b> such thing")
-
-    app.run()
-    monkeypatch.setattr("lab.results.tables.leaderboard", fails)
-    assert app.run().error[0].value.replace("\\", "") == "<b>no</b> such thing" and not app.exception
-
-
 def test_visitors_who_look_at_once_see_whole_records(app, store):
-    from choices import _look
+    from choices import snapshot
 
-    def look(_):
-        seen = _look()
-        return seen.seen, len(seen.runs), seen.runs["step"].notna().all()
+    def looked(_):
+        now = snapshot()
+        return now.version, len(now.runs), now.runs["step"].notna().all()
 
     folder = store / "gse-1"
     rows = records("gse", 1)
     with ThreadPoolExecutor(8) as threads:
         for _ in range(5):
-            looks = [threads.submit(look, None) for _ in range(8)]
+            reads = [threads.submit(looked, None) for _ in range(8)]
             added(folder, rows)
-            seen = [of.result() for of in looks]
+            seen = [read.result() for read in reads]
             assert all(whole for *_, whole in seen)
             assert len({of[:2] for of in seen}) == len({of[0] for of in seen})  # a version is one frame
-    assert look(None)[1] == sum(len(file.read_text().splitlines()) for file in store.glob("*/metrics.jsonl"))
+    assert looked(None)[1] == sum(len(file.read_text().splitlines()) for file in store.glob("*/metrics.jsonl"))
     assert json.loads((folder / "status.json").read_text())["state"] == "done"

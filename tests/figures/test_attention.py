@@ -1,4 +1,4 @@
-"""What a model sees of one's own sentences: tokens, segments, attention, and the pictures of them."""
+"""What a model sees of given sentences: tokens, segments, attention, and the figures of them."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import torch
 
 import lab
 from lab.encoders.sources import load_encoder
-from lab.figures import attention as live
+from lab.figures import attention
 from lab.tasks import MultitaskModel
 
 
@@ -20,7 +20,7 @@ def made(tiny_encoder, pair="siamese", pooling="cls"):
 @pytest.mark.parametrize("pooling", ["cls", "mean"])
 def test_each_sentence_is_seen_alone_with_all_tokens_of_every_layer(tiny_encoder, pooling):
     model, tokenizer = made(tiny_encoder, pooling=pooling)
-    first, second = live.see(model, tokenizer, ["Unbelievably good!", "No."])
+    first, second = attention.see(model, tokenizer, ["Unbelievably good!", "No."])
     assert second.tokens == ["[CLS]", "no", ".", "[SEP]"] and first.tokens[0] == "[CLS]"
     assert first.tokens == tokenizer.convert_ids_to_tokens(tokenizer("Unbelievably good!")["input_ids"])
     for seen in (first, second):
@@ -38,33 +38,33 @@ def test_attention_is_that_of_transformers(tiny_encoder):
     theirs = BertModel.from_pretrained(tiny_encoder, attn_implementation="eager").eval()
     with torch.no_grad():
         expected = theirs(**tokenizer("A fine film.", return_tensors="pt"), output_attentions=True).attentions
-    np.testing.assert_allclose(live.see(model, tokenizer, ["A fine film."])[0].attention,
+    np.testing.assert_allclose(attention.see(model, tokenizer, ["A fine film."])[0].attention,
                                torch.cat(expected).numpy(), rtol=1e-4, atol=1e-6)
 
 
 def test_a_cross_pair_is_one_input_of_two_segments(tiny_encoder):
     model, tokenizer = made(tiny_encoder, "cross")
-    [joined] = live.see(model, tokenizer, ["How far?", "What distance?"])
+    [joined] = attention.see(model, tokenizer, ["How far?", "What distance?"])
     assert joined.tokens == "[CLS] how far ? [SEP] what distance ? [SEP]".split()
     assert joined.segments == [0] * 5 + [1] * 4 and joined.attention.shape == (2, 4, 9, 9)
-    [alone] = live.see(model, tokenizer, ["How far?"])
+    [alone] = attention.see(model, tokenizer, ["How far?"])
     assert alone.tokens == "[CLS] how far ? [SEP]".split()
 
 
 def test_what_is_cut_off_is_counted(tiny_encoder):
     model, tokenizer = made(tiny_encoder)
-    [seen] = live.see(model, tokenizer, ["word " * 600])
+    [seen] = attention.see(model, tokenizer, ["word " * 600])
     assert len(seen.tokens) == 512 and seen.cut == 90
 
 
 def test_pictures_hold_the_numbers_and_no_html(tiny_encoder):
     model, tokenizer = made(tiny_encoder)
-    [seen] = live.see(model, tokenizer, ["<b>x</b> & " + "y " * 60])
-    figure = live.heatmap(seen, 2, 1)
-    assert np.array(figure.data[0].z).shape == (live.SHOWN, live.SHOWN)
+    [seen] = attention.see(model, tokenizer, ["<b>x</b> & " + "y " * 60])
+    figure = attention.heatmap(seen, 2, 1)
+    assert np.array(figure.data[0].z).shape == (attention.SHOWN, attention.SHOWN)
     assert figure.data[0].z[1][2] == pytest.approx(seen.attention[1, 0, 1, 2], abs=1e-4)
     assert figure.layout.xaxis.ticktext[1] == "&lt;" and "<b>" not in figure.to_json().replace("<b>%", "")
     answers = lab.predict(model, "sst", ["Good.", "Bad."], tokenizer=tokenizer)
-    drawn = live.bars(answers)
+    drawn = attention.bars(answers)
     assert [bar.name for bar in drawn.data] == ["sentence 1", "sentence 2"]
     np.testing.assert_allclose(drawn.data[1].x, answers.loc[1, [f"p{c}" for c in range(5)]].astype(float))

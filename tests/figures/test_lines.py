@@ -1,9 +1,11 @@
-"""Lines: smoothing that the sampling does not change, thinning that loses no peak."""
+"""Lines: means over seeds, smoothing that does not depend on the sampling, thinning that keeps peaks."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from lab.figures.lines import smoothed, thinned
+from lab.figures.lines import line_panels, over_seeds, smoothed, thinned
+from lab.figures.styles import STYLES
 
 
 def test_smoothing_does_not_depend_on_how_densely_a_line_is_recorded():
@@ -26,3 +28,30 @@ def test_thinning_keeps_peaks_ends_and_gaps():
     assert len(kept) <= 403 and {0, 1234, 7777, 5000, 9999} <= set(kept) and (np.diff(kept) > 0).all()
     assert np.isnan(y[kept]).sum() == 1
     assert list(thinned(y[:400], 400)) == list(range(400))
+
+
+def rows_of(**values):
+    """Rows of one line: run -> its values at steps 1, 2, ..."""
+    return pd.concat([pd.DataFrame({"panel": "sst", "label": "gse", "run": run, "seed": seed, "value": of,
+                                    "step": range(1, len(of) + 1)})
+                      for seed, (run, of) in enumerate(values.items())]).assign(epoch=lambda rows: rows["step"] / 10)
+
+
+def test_a_mean_has_all_seeds_of_its_line_or_is_null():
+    means = over_seeds(rows_of(a=[1., 2, 3], b=[3., 4], c=[5., np.nan]), ["panel", "label", "step"], "epoch")
+    assert list(means["n"]) == [3, 2, 1] and list(means["x"]) == pytest.approx([.1, .2, .3])
+    assert list(means["mean"]) == pytest.approx([3, np.nan, np.nan], nan_ok=True)
+    assert list(means["low"].notna()) == [True, False, False]
+    both = pd.concat([rows_of(a=[1., 2]), rows_of(b=[5.]).assign(label="smart")])  # another line's runs do not count
+    assert list(over_seeds(both, ["panel", "label", "step"], "epoch")["mean"]) == [1, 2, 5]
+
+
+def test_a_panel_has_bands_then_thin_lines_then_means():
+    drawn = {"gse": (STYLES["gse"], "lr: 1"), "smart": (STYLES["smart"], "")}
+    rows = pd.concat([rows_of(a=[1., 2], b=[2., 4]), rows_of(c=[5., 6]).assign(label="smart")])
+    found = line_panels(rows, {"qqp": "QQP", "sst": "SST"}, drawn, smooth=.5, each_seed=True, log=True)
+    assert list(found) == ["sst"] and found["sst"].title == "SST" and found["sst"].yaxis == {"type": "log"}
+    assert [trace["name"] for trace in found["sst"].traces] == "gse gse gse smart smart gse smart".split()
+    assert [trace["meta"] for trace in found["sst"].lines] == [["<b>gse</b><br>lr: 1"], ["<b>smart</b>"]]
+    assert found["sst"].x == "epoch (smoothed, half-life 0.1)"
+    assert line_panels(rows[:0], {"sst": "SST"}, drawn) == {}

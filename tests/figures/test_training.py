@@ -1,4 +1,4 @@
-"""Figures from made-up records: what a line is made from, how it looks, what it says."""
+"""Figures of made-up records: which values a line is made from, its style, its texts."""
 
 import numpy as np
 import pandas as pd
@@ -7,6 +7,7 @@ from helpers import records
 
 import lab
 from lab import figures
+from lab.figures import training
 from lab.figures.styles import COLOURS, STYLES
 from lab.results.significance import interval
 
@@ -37,6 +38,12 @@ def with_everything(name="baseline", seed=1, **more):
     return records(name, seed, more=[*diagnostics(), *sampled, (94, "batch", "all", "noise_norm", 0.76)], **more)
 
 
+# The panels that each figure is assembled of, as pages draw them.
+PANELS = {"curves": training.curve_panels, "leaderboard": training.leaderboard_panels,
+          "conflict": training.conflict_panels, "smart": training.smart_panels,
+          "overfit": lambda runs: training.overfit_panels(runs, str(runs["name"].iloc[0]))}
+
+
 @pytest.mark.parametrize("draw", EVERY.values(), ids=EVERY)
 def test_figures_say_what_they_were_made_from(draw):
     runs = [with_everything(), with_everything("multitask", started="2026-11-25T09:00:00+0000")]
@@ -48,12 +55,13 @@ def test_figures_say_what_they_were_made_from(draw):
     assert empty.layout.annotations[0].text == "nothing recorded yet" and "no runs" in empty.layout.title.text
 
 
-def test_made_from_gives_the_days_and_the_seeds():
-    runs = [records(seed=1, started="2026-11-25T01:00:00+0000"), records(seed=2, started="2026-11-23T23:00:00+0000"),
-            records("gse", seed=1, started=None)]
-    assert figures.provenance(pd.concat(runs)).endswith("seeds: 1-2 · date: 2026-11-23 to 2026-11-25")
-    assert figures.provenance(records(started="2026-11-23T23:00:00+0000")).endswith("date: 2026-11-23")
-    assert figures.provenance(records(started="<b>")).endswith("date: not recorded")
+@pytest.mark.parametrize("kind", EVERY)
+def test_a_figure_has_the_titles_and_traces_of_its_panels(kind):
+    runs = pd.concat([with_everything(), with_everything("multitask")])
+    figure, panels = EVERY[kind](runs), PANELS[kind](runs)
+    assert [note.text for note in figure.layout.annotations] == [panel.title for panel in panels]
+    assert len(figure.data) == sum(len(panel.traces) for panel in panels)
+    assert kind == "overfit" or PANELS[kind](runs[:0]) == []
 
 
 def test_curves_are_means_over_seeds_and_over_nothing_else():
@@ -91,7 +99,8 @@ def test_curves_smooth_thin_and_show_each_seed():
     assert max(behind.y) == 9 and np.ptp(line.y[50:]) < 0.5 < np.ptp(behind.y) and figure.layout.yaxis.type == "log"
     assert set(seeds.customdata[~np.isnan(seeds.customdata)]) == {1, 2} and np.isnan(seeds.y).sum() == 2
     assert figure.layout.xaxis.title.text == "step (smoothed, half-life 100)"
-    assert ("loss", "batch") in figures.recorded(runs) and figures.recorded(runs)[0] == ("score", "dev")
+    recorded = training.recorded(runs)
+    assert ("loss", "batch") in recorded and recorded[0] == ("score", "dev")
 
 
 def test_the_band_is_the_interval_from_three_seeds_the_range_of_two_and_nothing_for_one():
@@ -117,7 +126,17 @@ def test_a_null_seed_is_a_gap_in_line_and_band():
     assert 2 in bands(figure)["baseline"].x
 
 
-def test_each_of_thirteen_lines_looks_like_no_other_and_the_same_in_every_picture():
+def test_a_mean_is_drawn_only_where_all_of_its_seeds_have_a_value():
+    short = records(seed=3, overall=0.9, state="running").query("step < 94 and split != 'dev_full'")
+    figure = figures.curves(pd.concat([records(seed=1), records(seed=2, overall=0.7), short]))
+    x, y = lines(figure)["baseline"]
+    assert x[:1] == [1] and y[0] == pytest.approx(0.4) and np.isnan(y[1:]).all()
+    assert 2 not in bands(figure)["baseline"].x
+    two = figures.overfit(pd.concat([records(seed=1), short]), "baseline")  # the gap and the best epoch are of epoch 1
+    assert "gap at the end 0.100" in two.layout.annotations[0].text and two.layout.shapes[0].x0 == 1
+
+
+def test_each_of_thirteen_lines_has_a_style_of_its_own_in_every_figure():
     assert list(STYLES) == list(lab.RECIPES) or set(STYLES) == set(lab.RECIPES)
     runs = pd.concat([with_everything(name) for name in STYLES])
     found = {}
@@ -127,18 +146,12 @@ def test_each_of_thirteen_lines_looks_like_no_other_and_the_same_in_every_pictur
                 found.setdefault(line.name.removesuffix(" (sampled)"), set()).add(
                     (line.line.color, line.line.dash, line.marker.symbol))
     assert len(found) == 13 and all(len(of) == 1 for of in found.values())
-    looks = [of.pop() for of in found.values()]
-    assert len({look[:2] for look in looks}) == len({look[2] for look in looks}) == 13
-    assert {look[0] for look in looks} <= set(COLOURS)
+    styles = [of.pop() for of in found.values()]
+    assert len({style[:2] for style in styles}) == len({style[2] for style in styles}) == 13
+    assert {style[0] for style in styles} <= set(COLOURS)
     alone = figures.curves(records("smart")).data[0]
     assert (alone.line.color, alone.line.dash, alone.marker.symbol) == STYLES["smart"]
     assert {m.marker.color for m in figures.leaderboard(records("smart")).data} == {STYLES["smart"].colour}
-
-
-def test_other_lines_take_looks_that_are_free():
-    runs = pd.concat([records("gse"), *(records(run=f"r{i}", lr=i) for i in range(20))])
-    looks = {name: (t.line.color, t.line.dash) for t in figures.curves(runs).data for name in [t.name]}
-    assert len(set(looks.values())) == len(looks) == 21 and looks["gse"] == STYLES["gse"][:2]
 
 
 def test_the_legend_names_each_line_once():
@@ -169,6 +182,7 @@ def test_overfit_marks_the_epoch_that_was_best_on_dev():
     null.loc[null["task"] == "all", "value"] = np.nan
     assert marked(null) == "best on dev: epoch 2"  # all null: the last
     figure = figures.overfit(pd.concat([rises, records()]), "smart")
+    assert [t.name for t in figure.data if t.showlegend] == ["train", "dev", "best on dev: epoch 2"]
     assert lines(figure) == {"train": ([1, 2], [0.5, 0.9]), "dev": ([1, 2], [0.4, 0.6])}
     assert {t.line.dash for t in figure.data if t.name == "train"} != {t.line.dash for t in figure.data[-2:-1]}
 

@@ -1,4 +1,4 @@
-"""Two runs side by side: predictions joined with labels, the paired tests, the settings that differ."""
+"""Two runs side by side: predictions joined with labels, paired tests, the settings that differ."""
 
 import json
 
@@ -10,16 +10,17 @@ from helpers import records, trained
 import lab
 from lab.evaluate import COURSE_FILES, pearson
 from lab.results.comparison import (
+    all_settings,
     as_text,
-    ask_again,
     bootstrap_recipes,
     compare_recipes,
+    compute_probabilities,
     differing,
-    made_with,
     predictions,
     probabilities,
 )
 from lab.results.significance import compare, mcnemar, paired_bootstrap
+from lab.runs import Run
 
 
 @pytest.fixture
@@ -141,10 +142,10 @@ def test_the_text_says_what_was_compared_and_what_it_is_about(made):
     a = made("gse", answers(made, 0, 0.1), seed=1, updates=["pcgrad", "sum"])
     b = made("multitask", answers(made, 12, 2), seed=1)
     text = as_text(a, b, made.data)
-    assert "a: gse (begun 2026-11-23)" in text and "b: multitask" in text and made.data.fingerprint in text
+    assert "a: gse (started 2026-11-23)" in text and "b: multitask" in text and made.data.fingerprint in text
     differ = text.split("settings that differ:")[1].split("a minus b")[0]
     assert "pcgrad, sum" in differ and "lr" not in differ and "seed" not in differ
-    assert "McNemar, exact" in text and "better" in text and "only seeds" in text
+    assert "McNemar, exact" in text and "better" in text and "only several seeds" in text
     assert "the same experiment twice" in as_text(a, a, made.data)
 
 
@@ -155,19 +156,19 @@ def test_an_answer_that_the_task_does_not_have_is_one_line(made):
             predictions(made(f"{task}-{value}", found), task, made.data)
 
 
-def test_a_setting_that_an_older_record_lacks_is_no_difference():
-    older, newer = {"name": "gse"}, {"name": "gse", "pair": "siamese", "samples": 20}
-    assert differing([made_with({"experiment": older}), made_with({"experiment": newer})]) == {}
+def test_a_setting_that_an_older_record_lacks_is_no_difference(made):
+    older, newer = Run.open(made("a", {})), Run.open(made("b", {}, pair="siamese", samples=20))
+    assert set(differing([all_settings(older.config), all_settings(newer.config)])) == {"name"}
 
 
 def test_what_runs_were_made_with_differs_too():
     base = {"experiment": {"name": "gse", "lr": 1e-4}, "versions": {"torch": "2.13"}, "threads": 2, "revision": "aaa",
             "device": "cpu", "data": {"label": "sample", "fingerprint": "f"}}
     other = base | {"versions": {"torch": "2.14"}, "threads": 4, "revision": "bbb"}
-    assert differing([made_with(base), made_with(other)]) == {
+    assert differing([all_settings(base), all_settings(other)]) == {
         "version of torch": ["2.13", "2.14"], "threads": ["2", "4"], "revision": ["aaa", "bbb"]}
-    damaged = made_with({"experiment": {"name": "gse"}, "versions": 3, "data": None})
-    assert differing([made_with(base), damaged])["device"] == ["cpu", "none"]
+    damaged = all_settings({"experiment": {"name": "gse"}, "versions": 3, "data": None})
+    assert differing([all_settings(base), damaged])["device"] == ["cpu", "none"]
 
 
 def test_probabilities_are_read_or_one_line_says_why_not(made, tmp_path):
@@ -192,7 +193,7 @@ def test_a_finished_run_keeps_its_probabilities_and_its_checkpoint_gives_the_sam
         kept, found = probabilities(run, task, weights="best"), predictions(run, task, data, weights="best")
         assert list(kept["id"]) == list(found["id"])
         assert list(kept.drop(columns="id").to_numpy().argmax(1)) == list(found["prediction"])
-        again = ask_again(run, task, data, weights="best", rows=rows).set_index("id")
+        again = compute_probabilities(run, task, data, weights="best", rows=rows).set_index("id")
         assert len(again) == (rows or len(kept))
         np.testing.assert_allclose(again, kept.set_index("id").loc[again.index], atol=1e-4)
 

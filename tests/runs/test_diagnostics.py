@@ -5,7 +5,7 @@ import itertools
 
 import pytest
 import torch
-from helpers import resumed, same_weights, trained
+from helpers import batch_of, repeatable, resumed, same_weights, trained, without_dropout
 
 import lab
 from lab.batches import pack
@@ -13,21 +13,9 @@ from lab.runs.diagnostics import Window, is_sampled, penalty_parts
 from lab.train import fit
 
 
-def without_dropout(training):
-    for module in training.model.modules():
-        if isinstance(module, torch.nn.Dropout):
-            module.p = 0.0
-    return training
-
-
 def told(rows, split):
     """(task, metric) -> value of the last row of a split."""
     return {(r["task"], r["metric"]): r["value"] for r in rows if r["split"] == split}
-
-
-def comparable(rows):
-    return [{k: v for k, v in r.items() if k != "seconds"} for r in rows
-            if r["metric"] not in ("tokens_per_second", "peak_memory_mb")]
 
 
 @pytest.mark.parametrize("settings", [{"updates": ("sum",)}, {"updates": ("separate",)},
@@ -36,7 +24,7 @@ def test_a_run_is_the_same_whether_it_is_looked_at_or_not(tiny, tiny_data, setti
     looked = dataclasses.replace(tiny, **settings)
     (one, rows), (two, plain) = (trained(dataclasses.replace(looked, samples=n), tiny_data) for n in (20, 0))
     assert same_weights(one.model("last")[0], two.model("last")[0])
-    assert comparable([r for r in rows if r["split"] != "sampled"]) == comparable(plain)
+    assert repeatable([r for r in rows if r["split"] != "sampled"]) == repeatable(plain)
 
 
 @pytest.mark.parametrize("iterations", [755, 2265, 47, 21, 20, 12, 1])
@@ -55,7 +43,7 @@ def test_sampled_gradients_are_the_tasks_own_at_equal_weights(tiny, tiny_data, u
     e = dataclasses.replace(tiny, updates=updates, dropout=0.0, epochs=1, iterations=1)
     other = without_dropout(fit(e, data=tiny_data, run="other", progress=False))
     gradients = []
-    for task, part in other._draw().items():
+    for task, part in batch_of(other).items():
         other.model.zero_grad()
         other.model.losses(pack({task: part}))[task].backward()
         gradients.append(torch.cat([p.grad.reshape(-1) for p in other.model.bert.parameters() if p.grad is not None]))
@@ -84,7 +72,7 @@ def test_the_penalty_is_split_into_dropout_and_noise(tiny, tiny_data):
         whole, noise, dropout = (parts[task, f"penalty{part}"] for part in ("", "_noise", "_dropout"))
         assert whole == pytest.approx(noise + dropout, rel=1e-4) and dropout > 0
     training = fit(dataclasses.replace(tiny, smart=smart), data=tiny_data, progress=False)
-    batch = pack(training._draw())
+    batch = pack(batch_of(training))
     training.model.heads["sst"].linear.weight.data.normal_()  # far from a constant answer
     for of_task in penalty_parts(training.model, dataclasses.replace(smart, dropout=False), batch, 1).values():
         assert of_task[0] > 0 and of_task[1] == 0  # without dropout all of it is noise
@@ -110,7 +98,7 @@ def test_an_open_window_goes_on_after_a_stop(tiny, tiny_data):
     e = dataclasses.replace(tiny, updates=("sum",), smart=lab.Smart())
     _, rows = trained(e, tiny_data)
     again = resumed(e, tiny_data)
-    assert comparable(again.run.rows()) == comparable(rows)  # windows of 25 iterations, the stop after 4 of 12
+    assert repeatable(again.run.rows()) == repeatable(rows)  # windows of 25 iterations, the stop after 4 of 12
 
 
 def test_a_run_of_a_version_with_other_windows_is_refused_in_one_line(tiny, tiny_data, monkeypatch):

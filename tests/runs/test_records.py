@@ -7,13 +7,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from helpers import trained
 from hypothesis import given, settings
 from hypothesis import strategies as some
 from pandas.testing import assert_frame_equal
 
 from lab.runs import records
-from lab.runs.folder import Run, list_runs
-from lab.runs.records import Store, line_labels, load_runs
+from lab.runs.folder import list_runs
+from lab.runs.frames import line_labels
+from lab.runs.records import Store, load_runs
 
 SURROGATE, NESTED = '"\\ud800"', "[" * 5000 + "]" * 5000
 VALUES = ["0.5", "1", "-0.0", "null", "true", "NaN", "Infinity", "-1e999", "9" * 400, "9" * 5000, '"x"', "[]", "{}",
@@ -55,6 +57,12 @@ def lines(draw):
     return text.encode() + draw(some.sampled_from([b"", b"", b"", b"\xff"])) + b"\n"
 
 
+def cut_rows(folder, size):
+    """What a resumed run does to its record."""
+    with open(folder / "metrics.jsonl", "ab") as file:
+        file.truncate(size)
+
+
 def fresh(folder):
     return Store(folder).frame()
 
@@ -72,7 +80,7 @@ def test_reading_what_was_added_is_reading_it_all(tmp_path_factory, written, cut
             file.write(text[before:cut])
         before = max(before, cut)
         assert_frame_equal(looking.frame(), fresh(store))
-    Run(folder).cut_rows(len(b"".join(written[:kept])))  # as a resumed run does
+    cut_rows(folder, len(b"".join(written[:kept])))  # as a resumed run does
     if kept % 2:  # it may be seen in between, or not
         looking.frame()
     with open(folder / "metrics.jsonl", "ab") as file:
@@ -84,8 +92,9 @@ def test_reading_what_was_added_is_reading_it_all(tmp_path_factory, written, cut
 @given(some.lists(lines(), max_size=8))
 def test_rows_read_at_once_are_those_read_one_by_one(tmp_path_factory, written):
     text = b"".join(written)
-    slow = [row for row in records._one_by_one(text.decode("utf-8", "replace")) if isinstance(row.get("metric"), str)]
-    assert repr(records._rows(text)) == repr(slow)
+    alone = [row for line in text.split(b"\n")[:-1] for row in records.parse_rows(line + b"\n")]
+    assert repr(records.parse_rows(text)) == repr(alone)
+    slow = [row for row in alone if isinstance(row.get("metric"), str)]
     store = tmp_path_factory.mktemp("store")
     made(store, rows=text)
     frame = fresh(store)
@@ -99,7 +108,7 @@ def test_a_cut_that_leaves_the_same_size_is_seen(tmp_path):
     folder = made(tmp_path, rows=line(1) + line(2))
     store = Store(tmp_path)
     assert list(store.frame()["step"]) == [1, 2]
-    Run(folder).cut_rows(0)
+    cut_rows(folder, 0)
     (folder / "metrics.jsonl").write_bytes(line(3) + line(4))
     assert list(store.frame()["step"]) == [3, 4]
     (folder / "metrics.jsonl").unlink()
@@ -201,13 +210,14 @@ def test_folders_may_vanish_while_one_looks(tmp_path, monkeypatch):
     assert store.frame().empty and load_runs(tmp_path).empty
 
 
-def test_lines_are_told_apart_by_what_differs_row_by_row():
-    about = [("gse", {"lr": 1, "smart": None}, "SST"), ("gse", {"lr": 2}, "SST"), ("baseline", {"lr": 3}, "SST"),
-             ("gse", {"lr": 1, "smart": None}, "SST")]
-    frame = pd.DataFrame([{"name": name, "settings": json.dumps(s), "data": data} for name, s, data in about],
-                         index=[5, 5, 0, 1])
-    names = ["gse (lr=1)", "gse (lr=2)", "baseline", "gse (lr=1)"]
-    assert line_labels(frame) == names == line_labels(frame.astype("category")) and line_labels(frame[:0]) == []
-    assert line_labels(frame.iloc[[0, 2]]) == ["gse", "baseline"]
-    frame["data"] = ["SST", "SST", "SST", "sample"]
-    assert line_labels(frame)[3] == "gse (data=sample, lr=1)"
+def test_load_runs_is_long_form_and_passes_over_what_is_broken(tiny, tiny_data, tmp_path):
+    _, rows = trained(tiny, tiny_data, run="one", root=tmp_path)
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "experiment.json").write_text("{")
+    with pytest.warns(UserWarning, match="broken"):
+        frame = load_runs(tmp_path)
+    assert len(frame) == len(rows) and set(frame["run"]) == {"one"}
+    assert {"name", "seed", "protocol", "encoder", "settings", "data", "step", "epoch", "split", "task", "metric",
+            "value", "seconds"} <= set(frame.columns)
+    assert frame["started"].str.match(r"20\d\d-\d\d-\d\dT").all()
+    assert load_runs(tmp_path / "nowhere").empty and list_runs(tmp_path / "nowhere") == []

@@ -1,0 +1,65 @@
+"""The frame of all records: provenance, labels of lines, distinct runs, the best epoch."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from helpers import records
+
+from lab.runs.frames import best_epoch, distinct_runs, labelled, line_labels, provenance, scores_on
+
+
+def test_provenance_gives_the_days_and_the_seeds():
+    runs = [records(seed=1, started="2026-11-25T01:00:00+0000"), records(seed=2, started="2026-11-23T23:00:00+0000"),
+            records("gse", seed=1, started=None)]
+    assert provenance(pd.concat(runs)).endswith("seeds: 1-2 · date: 2026-11-23 to 2026-11-25")
+    assert provenance(records(started="2026-11-23T23:00:00+0000")).endswith("date: 2026-11-23")
+    assert provenance(records(started="<b>")).endswith("date: not recorded")
+    assert provenance(records().assign(shipped=True)).endswith("records that ship with the lab")
+    assert provenance(records()[:0]) == "no runs"
+
+
+def test_labels_name_the_settings_that_differ():
+    about = [("gse", {"lr": 1, "smart": None}, "SST"), ("gse", {"lr": 2}, "SST"), ("baseline", {"lr": 3}, "SST"),
+             ("gse", {"lr": 1, "smart": None}, "SST")]
+    frame = pd.DataFrame([{"name": name, "settings": json.dumps(s), "data": data} for name, s, data in about],
+                         index=[5, 5, 0, 1])
+    names = ["gse (lr=1)", "gse (lr=2)", "baseline", "gse (lr=1)"]
+    assert line_labels(frame) == names == line_labels(frame.astype("category")) and line_labels(frame[:0]) == []
+    assert line_labels(frame.iloc[[0, 2]]) == ["gse", "baseline"]
+    frame["data"] = ["SST", "SST", "SST", "sample"]
+    assert line_labels(frame)[3] == "gse (data=sample, lr=1)"
+
+
+def test_an_experiment_that_was_run_twice_counts_once_and_its_finished_run_is_taken():
+    runs = pd.concat([records(run="a", state="running"), records(run="b", overall=0.7), records(seed=2)])
+    about = distinct_runs(runs)
+    assert list(about["run"]) == ["b", "baseline-2"] and list(about["label"]) == ["baseline"] * 2
+    rows = labelled(scores_on(runs, ["dev_full"]), about)
+    assert set(rows["run"]) == {"b", "baseline-2"} and set(rows["label"]) == {"baseline"}
+
+
+def test_two_data_folders_of_one_name_are_two_lines_and_labels_that_are_there_stay():
+    runs = pd.concat([records(run="a"), records(run="b", seed=2).assign(fingerprint="other")])
+    assert list(distinct_runs(runs)["label"]) == ["baseline (data=SST 8544 SST 8544)", "baseline (data=SST 8544 other)"]
+    assert list(distinct_runs(runs.assign(label="mine"))["label"]) == ["mine"] * 2
+
+
+def test_the_best_epoch_is_that_of_the_mean_over_seeds():
+    def scores(*values, run="a"):
+        return pd.DataFrame({"run": run, "epoch": range(1, len(values) + 1), "value": values})
+
+    assert best_epoch(pd.concat([scores(.1, .9, .2), scores(.5, .2, .3, run="b")])) == pytest.approx((2, .55, .25))
+    assert best_epoch(scores(.1, np.nan, .3)) == (3, .3, .3)
+    epoch, best, last = best_epoch(scores(.5, np.nan))
+    assert (epoch, best) == (1, .5) and np.isnan(last)
+    epoch, *means = best_epoch(scores(np.nan, np.nan))
+    assert epoch == 2 and np.isnan(means).all()
+    assert np.isnan(best_epoch(scores())).all()
+
+
+def test_an_epoch_that_some_seeds_have_not_reached_does_not_count():
+    long = pd.DataFrame({"run": "long", "epoch": [1, 2, 3], "value": [.1, .2, .9]})
+    short = pd.DataFrame({"run": "short", "epoch": [1, 2], "value": [.3, .2]})
+    assert best_epoch(pd.concat([long, short])) == pytest.approx((1, .2, .2))

@@ -1,0 +1,199 @@
+"""Trainings survive what happens to them: kills, stops, a second fit, values that are not finite."""
+
+import dataclasses
+import gc
+import json
+import math
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from helpers import repeatable, same_weights, stopped, trained, weights_at
+
+import lab
+from lab.runs import checkpoints
+from lab.train import fit
+
+
+def same_checkpoint(run, other, step):
+    ours, theirs = weights_at(run, step), weights_at(other, step)
+    return ours.keys() == theirs.keys() and all(torch.equal(ours[k], theirs[k]) for k in ours)
+
+
+@pytest.mark.parametrize("seed", ["1", "2"])  # twice ten, on a core each
+def test_twenty_kills_at_any_moment_leave_no_trace(seed, tiny_data, tiny_encoder, tmp_path):
+    (tmp_path / "store").mkdir()
+    script = Path(__file__).parents[1] / "kill_and_resume.py"
+    done = subprocess.run([sys.executable, script, tiny_data, tiny_encoder, tmp_path / "store", "10", seed],
+                          capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    kills = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(kills) == 10 and sum(kill["in save"] for kill in kills) == 3
+    assert all(kill["killed"] == -9 and kill["resumed"] == 0 and kill["same"] for kill in kills), kills
+
+
+def test_a_run_stopped_by_its_caller_goes_on_to_the_same_end(tiny, tiny_data):
+    whole, rows = trained(tiny, tiny_data, run="whole")
+    halves = stopped(tiny, tiny_data, "halves", after_epoch=2)
+    assert halves.run.status["state"] == "stopped"
+    run, rest = trained(tiny, tiny_data, run="halves", resume=True)
+    assert {row["epoch"] for row in repeatable(rest)} >= {3} and 1 not in {row["epoch"] for row in rest[:-20]}
+    assert repeatable(run.rows()) == repeatable(rows) == repeatable(whole.rows())
+    assert same_checkpoint(run, whole, 12)
+
+
+def test_resuming_a_finished_run_changes_nothing(tiny, tiny_data):
+    run, _ = trained(tiny, tiny_data, run="one")
+    before = {f: f.read_bytes() for f in run.folder.rglob("*") if f.is_file() and f.name != ".lock"}
+    training = fit(tiny, data=tiny_data, run="one", resume=True, progress=False)
+    assert training.finished and list(training) == []
+    assert {f: f.read_bytes() for f in run.folder.rglob("*") if f.is_file() and f.name != ".lock"} == before
+
+
+def test_resume_needs_the_same_experiment_and_data(tiny, tiny_data, tmp_path):
+    trained(tiny, tiny_data, run="one")
+    with pytest.raises(lab.LabError, match="another lr"):
+        fit(dataclasses.replace(tiny, lr=2e-3), data=tiny_data, run="one", resume=True)
+    other = tmp_path / "other"
+    other.mkdir()
+    for file in tiny_data.iterdir():
+        lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
+        (other / file.name).write_text("".join(lines[:-1]), encoding="utf-8")
+    with pytest.raises(lab.LabError, match="other data"):
+        fit(tiny, data=other, run="one", resume=True)
+    with pytest.raises(lab.LabError, match="there is a run one already; --resume"):
+        fit(tiny, data=tiny_data, run="one")
+
+
+def test_a_loss_that_turns_nan_stops_and_keeps_the_last_good_weights(tiny, tiny_data):
+    training = fit(dataclasses.replace(tiny, iterations=3), data=tiny_data, run="nan", progress=False)
+    with pytest.raises(lab.LabError, match=r"NaN or infinite .* last good weights \(iteration 3\)"):
+        for row in training:
+            if row["split"] == "dev" and row["epoch"] == 1:
+                training.model.heads["sts"].linear.weight.data[0, 0] = math.nan
+    assert all(math.isfinite(row["value"]) for row in training.run.rows() if row["value"] is not None)
+    assert training.run.status["state"] == "failed" and "NaN" in training.run.status["why"]
+    assert all(t.isfinite().all() for t in weights_at(training.run, 3).values())
+    model, _ = training.run.model()
+    assert all(p.isfinite().all() for p in model.parameters())
+
+
+def test_weights_that_turn_nan_in_an_epochs_last_step_are_not_saved(tiny, tiny_data, monkeypatch):
+    training = fit(tiny, data=tiny_data, progress=False)
+    step = training.recorder.parts.optimizer.step
+
+    def poisoned():
+        step()
+        if training.step == 8:
+            training.model.heads["sts"].linear.weight.data[0, 0] = math.nan
+
+    monkeypatch.setattr(training.recorder.parts.optimizer, "step", poisoned)
+    with pytest.raises(lab.LabError, match=r"last good weights \(iteration 4\)"):
+        list(training)
+    assert checkpoints.steps(training.run.checkpoints)[-1] == 4
+    assert all(t.isfinite().all() for t in weights_at(training.run, 4).values())
+
+
+def test_a_run_without_a_readable_checkpoint_is_not_begun_anew_over_its_records(tiny, tiny_data):
+    training = stopped(tiny, tiny_data, "one", after_epoch=2)
+    rows = training.run.rows()
+    for state in training.run.checkpoints.glob("*/state.json"):
+        state.unlink()
+    with pytest.warns(UserWarning), pytest.raises(lab.LabError, match="no checkpoint that can be read"):
+        fit(tiny, data=tiny_data, run="one", resume=True)
+    assert training.run.rows() == rows
+
+
+def test_a_run_does_not_change_its_device(tiny, tiny_data):
+    training = fit(tiny, data=tiny_data, run="one", progress=False)
+    training.close()
+    config = json.loads((training.run.folder / "experiment.json").read_text())
+    (training.run.folder / "experiment.json").write_text(json.dumps(config | {"device": "cuda"}))
+    with pytest.raises(lab.LabError, match="begun on cuda"):
+        fit(tiny, data=tiny_data, run="one", resume=True)
+
+
+def test_a_run_goes_on_without_the_encoder_it_began_with(tiny, tiny_data, tiny_encoder, tmp_path):
+    shutil.copytree(tiny_encoder, tmp_path / "encoder")
+    experiment = dataclasses.replace(tiny, encoder=str(tmp_path / "encoder"))
+    stopped(experiment, tiny_data, "one")
+    shutil.rmtree(tmp_path / "encoder")
+    run, _ = trained(experiment, tiny_data, run="one", resume=True)
+    assert run.status["state"] == "done"
+
+
+@pytest.fixture
+def no_collector():
+    """Nothing may depend on when Python's garbage collector runs."""
+    gc.disable()
+    yield
+    gc.enable()
+
+
+def test_a_loop_that_is_left_closes_its_run_at_once(tiny, tiny_data, no_collector):
+    for row in fit(tiny, data=tiny_data, run="one", progress=False):
+        if row["split"] == "dev":
+            break
+    del row
+    run = lab.runs.Run.open("one")
+    assert run.status["state"] == "stopped"
+    code = ("import sys, lab\n"
+            "t = lab.fit(lab.Experiment.from_json(sys.argv[1]), data=sys.argv[2], run='one', resume=True)\n"
+            "print(t.step); t.close()")
+    other = subprocess.run([sys.executable, "-c", code, tiny.to_json(), tiny_data], capture_output=True, text=True)
+    assert other.stdout.strip() == "4", other.stderr  # another process may go on
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_a_second_fit_closes_the_first_and_goes_on_at_once(named, tiny, tiny_data, no_collector):
+    whole, rows = trained(tiny, tiny_data, run="whole")
+    first = fit(tiny, data=tiny_data, run="one", progress=False)
+    first.itself = first  # a cycle, as a traceback makes one: only the garbage collector would free it
+    while next(first)["epoch"] < 2:
+        pass
+    if not named:
+        del first
+    second = fit(tiny, data=tiny_data, run="one", resume=True, progress=False)
+    assert second.step == 8
+    list(second)
+    assert repeatable(second.run.rows()) == repeatable(rows)
+    assert same_weights(second.model, whole.model("last")[0])
+    if named:
+        with pytest.raises(lab.LabError, match="is trained by a later fit"):
+            next(first)
+        assert second.run.status["state"] == "done"  # nothing that the first one does reaches the run now
+        first.close()
+        assert second.run.status["state"] == "done"
+
+
+def test_a_training_that_is_not_iterated_is_closed_too(tiny, tiny_data, no_collector):
+    fit(tiny, data=tiny_data, run="one", progress=False)
+    assert lab.runs.Run.open("one").status["state"] == "stopped"
+    training = fit(tiny, data=tiny_data, run="one", resume=True, progress=False)
+    training.close()
+    training.close()
+    assert list(training) == [] and lab.runs.Run.open("one").status["why"] == "closed"
+
+
+def test_an_interrupt_closes_the_run(tiny, tiny_data, monkeypatch):
+    training = fit(tiny, data=tiny_data, run="one", progress=False)
+
+    def interrupted():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training.recorder.parts.optimizer, "step", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        next(training)
+    assert training.run.status["state"] == "stopped"
+    assert trained(tiny, tiny_data, run="one", resume=True)[0].status["state"] == "done"
+
+
+def test_resuming_what_is_not_there_says_so_and_begins_nothing(tiny, tiny_data, tmp_path):
+    with pytest.raises(lab.LabError, match=r"there is no run one to resume in .*Leave out --resume"):
+        fit(tiny, data=tiny_data, run="one", resume=True)
+    with pytest.raises(lab.LabError, match="there is no run tiny-paper-s11711-"):
+        fit(tiny, data=tiny_data, resume=True)
+    assert not (tmp_path / "runs").exists()

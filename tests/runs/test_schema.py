@@ -1,0 +1,95 @@
+"""Records carry a schema: older ones are upgraded, and within one an unknown or missing key is an error."""
+
+import dataclasses
+import json
+
+import pytest
+from helpers import stopped, trained
+
+import lab
+from lab.pretrain import Pretraining
+from lab.runs import schema
+from lab.runs.folder import Run
+
+ROW = {"step": 1, "epoch": 1, "split": "dev", "task": "sst", "metric": "loss", "value": 1.0, "seconds": 1.0}
+
+
+def rewritten(run, change):
+    """The run, its experiment.json changed by a function."""
+    file = run.folder / "experiment.json"
+    config = json.loads(file.read_text())
+    change(config)
+    file.write_text(json.dumps(config))
+    return run
+
+
+def as_schema_1(config):
+    """What a version of schema 1 wrote, before it had the settings pair and samples, and SMART a reduction."""
+    config["format"] = 1
+    del config["schema"], config["experiment"]["pair"], config["experiment"]["samples"]
+    if config["experiment"]["smart"]:
+        del config["experiment"]["smart"]["reduction"]
+
+
+def test_the_schema_names_all_fields():
+    """A field that is added raises SCHEMA, and comes with an upgrade and a test of it."""
+    assert schema.SCHEMA == 2 and list(schema.UPGRADES) == [1]
+    for keys, of in ((schema.SETTINGS, lab.Experiment), (schema.SMART, lab.Smart), (schema.PRETRAINING, Pretraining)):
+        assert keys == {field.name for field in dataclasses.fields(of)}
+
+
+@pytest.mark.parametrize("smart", [None, lab.Smart()])
+def test_a_record_of_schema_1_stands_with_later_ones_and_is_resumed(smart, tiny, tiny_data):
+    tiny = dataclasses.replace(tiny, smart=smart, epochs=2, iterations=2)
+    new, _ = trained(tiny, tiny_data, run="new")
+    old = rewritten(stopped(tiny, tiny_data, "old").run, as_schema_1)
+    assert old.config["schema"] == 2 and old.config["experiment"] == new.config["experiment"]
+    run, _ = trained(tiny, tiny_data, run="old", resume=True)
+    frame = lab.load_runs()
+    assert set(frame["run"]) == {"new", "old"} and frame["settings"].nunique() == 1
+    assert run.model()[0].pair == "siamese" and run.status["state"] == "done"
+
+
+@pytest.mark.parametrize(("change", "why"), [
+    (lambda c: c.pop("threads"), "schema 2 lacks threads"),
+    (lambda c: c.update(mood="good"), "schema 2 has the unknown key 'mood'"),
+    (lambda c: c["experiment"].pop("pair"), "experiment: schema 2 lacks pair"),
+    (lambda c: c["experiment"].update(poling="cls"), "experiment: schema 2 has the unknown key 'poling'"),
+    (lambda c: c["experiment"]["smart"].pop("sigma"), "experiment: smart: schema 2 lacks sigma"),
+    (lambda c: c.update(schema=99), "its records have schema '99', and this lab reads schemas 1 to 2"),
+    (lambda c: c.update(schema="2"), "its records have schema '2'"),
+    (lambda c: c.update(experiment=7), "no settings under 'experiment'"),
+])
+def test_another_key_or_schema_is_an_error_that_names_it(tiny, tiny_data, change, why):
+    experiment = dataclasses.replace(tiny, smart=lab.Smart(), epochs=1, iterations=1)
+    run = rewritten(trained(experiment, tiny_data, run="one")[0], change)
+    with pytest.raises(lab.LabError, match=why.replace("(", r"\(")):
+        run.config  # noqa: B018
+    with pytest.warns(UserWarning, match=f"run one is left out: .*{why}"):
+        assert lab.load_runs().empty
+    with pytest.raises(lab.LabError):
+        lab.predict("one", "sst", ["A fine film."])
+
+
+@pytest.mark.parametrize(("row", "why"), [
+    ({k: v for k, v in ROW.items() if k != "value"}, "a row of schema 2 lacks value"),
+    ({**ROW, "note": 1}, "a row of schema 2 has the unknown key 'note'"),
+    ({"step": 1}, "a row of schema 2 lacks epoch, metric"),
+])
+def test_a_row_that_does_not_follow_the_schema_is_named(tiny, tiny_data, row, why):
+    run, rows = trained(dataclasses.replace(tiny, epochs=1, iterations=1), tiny_data, run="one")
+    with open(run.folder / "metrics.jsonl", "a") as file:
+        file.write(json.dumps(row) + "\n")
+    with pytest.warns(UserWarning, match=why):
+        assert lab.load_runs().empty
+    rewritten(run, as_schema_1)  # within schema 1, what a row lacks is not recorded
+    assert len(lab.load_runs()) == len(rows) + ("metric" in row)
+
+
+def test_the_shipped_records_are_of_schema_1_and_are_read():
+    shipped = sorted((lab.data.checkout() / "data" / "runs").glob("*/experiment.json"))
+    assert shipped
+    for file in shipped:
+        config = Run(file.parent).config
+        assert config["experiment"].keys() == schema.SETTINGS
+        assert lab.Experiment.from_json(json.dumps(config["experiment"]))

@@ -45,7 +45,7 @@ def start() -> None:
         if _running(demo):
             return
         demo.run = run = _place(demo)
-        resume = ["--resume"] if run.folder.exists() else []
+        resume = ["--resume"] if run.exists else []
         demo.output = tempfile.TemporaryFile()
         try:
             demo.process = subprocess.Popen(

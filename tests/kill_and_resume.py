@@ -21,11 +21,11 @@ import torch
 import torch._dynamo  # optimizers import it late, and that takes longer than a whole run here
 
 import lab.train
-from lab.runs.recorder import Recorder
 from lab import RECIPES, Experiment
 from lab.encoders.sources import load_encoder
 from lab.runs import checkpoints
 from lab.runs import folder as runs
+from lab.runs.recorder import Recorder
 
 NOT_REPEATED = ("seconds", "tokens_per_second", "peak_memory_mb")
 

@@ -18,6 +18,7 @@ from lab.runs.frames import line_labels
 
 FIGURE_4 = "smart"  # the paper's Figure 4 shows SMART
 
+TITLE = "<title>minBERT lab</title>"
 STYLE = """
 :root { color-scheme: light dark; --ink: #1b1f24; --soft: #59636e; --line: #d1d9e0; --page: #fff; --head: #f3f5f7;
         --mark: #8a4b00 }
@@ -93,17 +94,31 @@ def write(runs: pd.DataFrame, file: Path) -> Path:
     page = (
         "<!doctype html><html lang='en'><head><meta charset='utf-8'><meta name='viewport' content='width=device-width, "
         "initial-scale=1'><meta http-equiv='Content-Security-Policy' content=\"default-src 'none'; style-src "
-        "'unsafe-inline'; script-src 'unsafe-inline'; img-src data: blob:\"><title>minBERT lab</title>"
+        "'unsafe-inline'; script-src 'unsafe-inline'; img-src data: blob:\">" + TITLE +
         f"<style>{STYLE}</style></head><body><h1>minBERT lab</h1><nav aria-label='Contents'>"
         f"<ul>{''.join(contents)}</ul></nav><noscript><p>The figures need JavaScript; the tables do not.</p></noscript>"
         f"{''.join(sections)}"
         f"<script>{get_plotlyjs()}</script><script>{SCRIPT}</script></body></html>")
+    for other in (file, file.with_suffix(".csv"), file.with_suffix(".md")):
+        if os.path.lexists(other) and not _is_report(other):
+            raise LabError(f"{other} is there already, and no report wrote it; name another file with --out")
     file.parent.mkdir(parents=True, exist_ok=True)
     for suffix, text in ((".csv", tables.as_csv(runs)), (".md", tables.as_markdown(runs)), (file.suffix, page)):
         part = file.with_suffix(f".{os.getpid()}.part")
         part.write_text(text, encoding="utf-8", newline="")
         part.replace(file.with_suffix(suffix))
     return file
+
+
+def _is_report(file: Path) -> bool:
+    """Whether a report wrote this file, from how it begins."""
+    try:
+        with open(file, encoding="utf-8", errors="replace") as stream:
+            start = stream.read(1000)
+    except OSError:
+        return False
+    begins = {".csv": "table,name,", ".md": f"{tables.MARKDOWN_TITLE}\n\n## data: "}
+    return start.startswith(begins[file.suffix]) if file.suffix in begins else TITLE in start
 
 
 def _section(block: tables.Block, anchor: str) -> tuple[list[tuple[str, str]], str]:

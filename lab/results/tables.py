@@ -180,6 +180,7 @@ def verdict_cells(found: pd.DataFrame) -> pd.DataFrame:
     return shown.assign(**texts).astype(str)
 
 
+MARKDOWN_TITLE = "# minBERT lab"
 VERDICTS = "overall, against {}, with simultaneous 95 % intervals over seeds"
 
 
@@ -222,7 +223,7 @@ def as_csv(runs: pd.DataFrame) -> str:
 
 def as_markdown(runs: pd.DataFrame) -> str:
     """Both tables and the verdicts, under what they were made from."""
-    lines = ["# minBERT lab", ""]
+    lines = [MARKDOWN_TITLE, ""]
     for block in blocks(runs):
         lines += [f"## {_inert(block.provenance)}", "", *(f"- {_inert(note)}" for note in block.notes), "",
                   "Table 1, all of dev", "", *_markdown(cells(block.dev)), ""]

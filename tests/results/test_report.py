@@ -51,3 +51,18 @@ def test_texts_from_files_are_never_html(tmp_path):
     body = page[page.index("<body>"):].split("<script>")[0]
     assert "alert(1)</script" not in body and "<b>x" not in body and "<img" not in body and "</td>`" not in body
     assert body.count("<script") == body.count("<script type='application/json'>")
+
+
+@pytest.mark.parametrize(("name", "theirs"), [("README.html", "README.md"), ("README.html", "README.csv"),
+                                              ("README.html", "README.html"), ("README.htm", "README.htm")])
+def test_a_file_that_no_report_wrote_is_never_overwritten(tmp_path, name, theirs):
+    runs = records()
+    for content in ("# minBERT lab\n\nA lab for teaching.\n", "table of contents", "<title>Mine</title>", ""):
+        (tmp_path / theirs).write_text(content)
+        with pytest.raises(lab.LabError, match=rf"{theirs} is there already, and no report wrote it"):
+            report.write(runs, tmp_path / name)
+        assert [f.name for f in tmp_path.iterdir()] == [theirs] and (tmp_path / theirs).read_text() == content
+    (tmp_path / theirs).unlink()
+    for _ in range(2):  # its own files are replaced
+        report.write(runs, tmp_path / name)
+    assert len(list(tmp_path.iterdir())) == 3

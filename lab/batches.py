@@ -167,7 +167,7 @@ class Stream:
     """Endless batches of one task: shuffle all rows, split them into full batches, shuffle again after each pass.
 
     Batch k depends only on (rows, batch size, seed, k). So the position in a stream is one integer, and the length of
-    an epoch does not affect it (PAPER.md).
+    an epoch does not affect it (docs/limits.md).
     """
 
     def __init__(self, rows: int, batch_size: int, seed: Sequence[int]) -> None:

@@ -14,19 +14,19 @@ import typer
 from lab.errors import LabError
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False,
-                  help="minBERT lab: fine-tune minBERT on three tasks, and see what each way of doing it is worth.")
+                  help="minBERT lab: fine-tune minBERT on three tasks, and measure what each technique contributes.")
 data_app = typer.Typer(no_args_is_help=True, help="Look at the data sets.")
 app.add_typer(data_app, name="data")
 
 DataOption = Annotated[str | None, typer.Option("--data", metavar="DIR", help="Folder of the six CSV files "
-                                                "[default: LAB_DATA, else data/, else the bundled sample]")]
+                                                "(default: LAB_DATA, else data/, else the bundled sample)")]
 RunsOption = Annotated[str | None, typer.Option("--runs", metavar="DIR",
-                                                help="Run store [default: LAB_RUNS, else runs/]")]
+                                                help="Run store (default: LAB_RUNS, else runs/)")]
 
 EncoderOption = Annotated[str | None, typer.Option("--encoder",
                                                    help="minilm, a hub id such as bert-base-uncased, or a folder")]
 ProtocolOption = Annotated[str | None, typer.Option("--protocol", help="smoke (seconds), laptop (minutes) or paper "
-                                                    "[default: laptop; smoke on the sample]")]
+                                                    "(default: laptop; smoke on the sample)")]
 SetOption = Annotated[list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Change a setting; may be "
                                                      "given several times")]
 
@@ -36,7 +36,9 @@ ResumeOption = Annotated[bool, typer.Option("--resume", help="Continue a run tha
 
 
 @data_app.command("check")
-def data_check(folder: Annotated[str | None, typer.Argument(metavar="[DIR]")] = None) -> None:
+def data_check(folder: Annotated[str | None, typer.Argument(
+        metavar="DIR", help="Folder of the six CSV files (default: LAB_DATA, else data/, else the bundled sample)",
+        )] = None) -> None:
     """Read all data files and report what is in them, with every row that cannot be used."""
     from lab.data import check_report, load_data
 
@@ -45,14 +47,14 @@ def data_check(folder: Annotated[str | None, typer.Argument(metavar="[DIR]")] = 
 
 @app.command()
 def train(
-    recipes: Annotated[list[str], typer.Argument(metavar="RECIPE...", help="baseline, gse ...; table1: all")],
+    recipes: Annotated[list[str], typer.Argument(metavar="RECIPE...", help="such as baseline; quick: 5; table1: all")],
     data: DataOption = None,
     encoder: EncoderOption = None,
     protocol: ProtocolOption = None,
     settings: SetOption = None,
-    seed: Annotated[int | None, typer.Option(help="[default: 11711]")] = None,
+    seed: Annotated[int | None, typer.Option(help="Random seed (default: 11711)")] = None,
     run: Annotated[str | None, typer.Option(metavar="NAME",
-                                            help="The run's name [default: from its settings]")] = None,
+                                            help="The run's name (default: made from its settings)")] = None,
     runs: RunsOption = None,
     resume: ResumeOption = False,
 ) -> None:
@@ -66,13 +68,13 @@ def train(
 
 @app.command()
 def ablate(
-    recipes: Annotated[list[str], typer.Argument(metavar="RECIPE...", help="recipes, or table1 (all), or quick")],
+    recipes: Annotated[list[str], typer.Argument(metavar="RECIPE...", help="such as baseline; quick: 5; table1: all")],
     data: DataOption = None,
     encoder: EncoderOption = None,
     protocol: ProtocolOption = None,
     settings: SetOption = None,
-    seeds: Annotated[int | None, typer.Option(min=1, help="Runs of each recipe [default: 3, the fewest from which "
-                                              "verdicts follow]", show_default=False)] = None,
+    seeds: Annotated[int | None, typer.Option(min=1, help="Seeds per recipe (default: 3, the fewest that give "
+                                              "verdicts)", show_default=False)] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes that share the cores")] = 1,
     runs: RunsOption = None,
 ) -> None:
@@ -172,7 +174,7 @@ def predict(
     weights: Annotated[str, typer.Option(help="best (on dev) or last")] = "best",
     runs: RunsOption = None,
 ) -> None:
-    """Ask a trained run about a sentence of your own, or about two."""
+    """Predict the sentiment of a sentence of your own, or whether two are paraphrases and how similar they are."""
     from lab.evaluate import predict as ask
     from lab.runs.folder import Run
 
@@ -189,7 +191,7 @@ def predict(
 @app.command()
 def report(
     runs: RunsOption = None,
-    out: Annotated[Path | None, typer.Option(help="The HTML file [default: report.html in the run store]")] = None,
+    out: Annotated[Path | None, typer.Option(help="The HTML file (default: report.html in the run store)")] = None,
 ) -> None:
     """Print Tables 1 and 2 of all finished runs; write them and the figures as HTML, CSV and Markdown."""
     from lab.results import report as page
@@ -214,7 +216,7 @@ def report(
 @app.command()
 def compare(
     first: Annotated[str, typer.Argument(metavar="RUN_A", help="A finished run's name or folder")],
-    second: Annotated[str, typer.Argument(metavar="RUN_B", help="Another")],
+    second: Annotated[str, typer.Argument(metavar="RUN_B", help="The run to compare it with")],
     data: DataOption = None,
     weights: Annotated[str, typer.Option(help="last, or best (on dev)")] = "last",
     runs: RunsOption = None,
@@ -231,13 +233,13 @@ def pretrain(
     data: DataOption = None,
     encoder: EncoderOption = None,
     settings: SetOption = None,
-    seed: Annotated[int | None, typer.Option(help="[default: 11711]")] = None,
+    seed: Annotated[int | None, typer.Option(help="Random seed (default: 11711)")] = None,
     run: Annotated[str | None, typer.Option(metavar="NAME",
-                                            help="The run's name [default: from its settings]")] = None,
+                                            help="The run's name (default: made from its settings)")] = None,
     runs: RunsOption = None,
     resume: ResumeOption = False,
 ) -> None:
-    """Pretrain an encoder further, by masked-language modelling on the training sentences; `--encoder` opens it."""
+    """Continue pretraining an encoder by masked-language modelling on the training sentences, for `--encoder`."""
     from lab.data import load_data
     from lab.pretrain import Pretraining, pretrain_mlm
 
@@ -275,7 +277,7 @@ def bench(
     encoder: Annotated[str, typer.Option(help="minilm, a hub id or a folder")] = "minilm",
     rounds: Annotated[int, typer.Option(help="Iterations timed of each")] = 30,
 ) -> None:
-    """Time one multitask iteration on this machine, against the ordinary way of writing it."""
+    """Compare the time of one multitask iteration on this computer with that of a plain implementation."""
     import torch
 
     from lab.bench import bench_iteration

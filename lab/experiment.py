@@ -1,4 +1,4 @@
-"""An experiment is a value: every axis of the paper is one field, and an ablation is one `replace`.
+"""An experiment is an immutable dataclass: each axis of the paper is one field, and an ablation is one `replace`.
 
     dataclasses.replace(lab.RECIPES["baseline"], pooling="mean")
 

@@ -67,10 +67,10 @@ class Pretraining(Settings):
 
 
 def sentences(data: Data, settings: Pretraining) -> tuple[list[str], list[str], int]:
-    """The tasks' distinct training sentences: (held out, trained on, how many are left out: dev or test has them too).
+    """The distinct training sentences: (held out, trained on, the number left out because dev or test has them too).
 
-    Sentences that differ in case and spaces alone are one, as to an uncased encoder. One constant shuffle, for all
-    seeds, says which are held out; a smaller scale holds out the same and trains on fewer.
+    Sentences that differ only in case or spaces count as one, as they do for an uncased encoder. One fixed shuffle,
+    the same for all seeds, chooses the held-out ones. A smaller scale holds out the same and trains on fewer.
     """
     def distinct(*names: str) -> dict[str, str]:
         return {" ".join(text.lower().split()): text for (_, name), split in data.splits.items() if name in names

@@ -1,4 +1,4 @@
-"""SMART: smoothness-inducing adversarial regularization and Bregman proximal point (Jiang et al. 2020), terms a task.
+"""SMART (Jiang et al. 2020): smoothness-inducing adversarial regularization and the Bregman proximal point, per task.
 
 A task's loss becomes loss + weight * penalty + bregman * divergence. The penalty is the divergence of the predictions
 at x + noise from those at x, after the noise has moved to raise it. It needs no labels and is small in a smooth model.
@@ -46,7 +46,7 @@ class Smart:
     step_size: float = 1e-3  # eta, of the ascent
     epsilon: float = 1e-5  # "library": a guard against dividing by 0; "ball": the radius
     sigma: float = 1e-5  # standard deviation of the first noise (smart-pytorch's "noise_var" is one too)
-    steps: int = 1  # of the ascent; 0 steps and sigma 0 make no noise, and leave what dropout alone puts in the penalty
+    steps: int = 1  # of the ascent; with 0 steps and sigma 0 there is no noise, and dropout alone makes the penalty
     reading: str = "library"  # of epsilon; or "ball"
     dropout: bool = True  # False: the passes of the penalty and of the Bregman term run without dropout
     bregman: float | None = None  # mu, of the Bregman term (1 in Jiang et al.); None: no such term
@@ -110,7 +110,7 @@ def penalties(smart: Smart, forward: Callable[[Tensor], dict[str, Tensor]], embe
             # Each divergence is a mean over a task's rows; times their number it is the sum.
             total = sum(DIVERGENCES[task](logits[task], clean[task].detach())
                         * (len(clean[task]) if smart.reduction == "sum" else 1) for task in clean)
-        (gradient,) = torch.autograd.grad(total, noise)  # no parameter's; and the graph ends here
+        (gradient,) = torch.autograd.grad(total, noise)  # with respect to the noise only; this frees the graph
         noise = READINGS[smart.reading](noise.detach(), gradient, smart.step_size, smart.epsilon)
     logits = forward(embeddings + noise)
     return Penalty({task: DIVERGENCES[task](logits[task], clean[task]) for task in clean}, noise.abs().amax(-1).mean())

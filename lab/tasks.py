@@ -1,8 +1,8 @@
 """Poolings, heads, losses: from hidden states to one loss per task, and the multitask model that combines them.
 
-PAPER.md lists the paper's head and loss for each task. The two sentences of a pair are encoded separately into vectors
-u and v, which the head combines (siamese, Reimers and Gurevych 2019); or, beyond the paper, they are encoded together
-as one input with one vector u (cross, Devlin et al. 2019).
+docs/recipes.md lists the paper's recipes and their heads. The two sentences of a pair are encoded separately into
+vectors u and v, which the head combines (siamese, Reimers and Gurevych 2019). As an extension of the paper, they can be
+encoded together as one input with one vector u (cross, Devlin et al. 2019).
 
 Shapes: N packed tokens, S sequences, B rows of a task, H hidden size, C classes.
 """

@@ -3,8 +3,8 @@
     for row in lab.fit(lab.PROTOCOLS["laptop"](lab.RECIPES["baseline"])):
         print(row)
 
-`fit` makes everything ready; `loop` draws the batches of an iteration, takes the experiment's updates on them, and
-measures. What is kept of it, and how a killed run resumes, is the recorder's concern (`lab.runs.recorder`).
+`fit` prepares a run; `loop` draws the batches of an iteration, takes the experiment's updates on them, and measures.
+The recorder (`lab.runs.recorder`) writes the records and resumes a run that was killed.
 """
 
 import shutil
@@ -235,7 +235,7 @@ def score_epoch(e: Experiment, rows: Mapping[tuple[str, str], Rows], recorder: R
                     for t in TASKS}}
     found = [row for split, part in some.items() for row in score(e, part, split, recorder)[0]]
     overall, best = found[-1]["value"], recorder.state["best"]
-    # A null score (a constant STS prediction) is best only as long as every epoch has one; then the last epoch is.
+    # A null score (from a constant STS prediction) never beats a score. If all are null, the latest epoch is the best.
     if best is None or best["overall"] is None or (overall is not None and overall > best["overall"]):
         recorder.state["best"] = {"step": recorder.state["step"], "overall": overall}
     return found
@@ -264,7 +264,7 @@ def score_everything(e: Experiment, rows: Mapping[tuple[str, str], Rows],
 
 
 def kept_share(e: Experiment, data: Data) -> float:
-    """The share of the training rows that a scale keeps: all at the paper's, else that of 8 n STS rows (`laptop`)."""
+    """The share of training rows that a scale keeps: 1 at the paper's, else what leaves 8 n STS rows (see `laptop`)."""
     if e.scale in (None, 1):
         return 1.0
     return min(1.0, 8 * e.epoch_1x / max(1, len(data.splits["sts", "train"].examples)))

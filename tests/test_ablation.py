@@ -99,6 +99,7 @@ ablation.serve()
 """
 
 
+@pytest.mark.slow
 def test_a_run_whose_process_is_killed_is_named_and_the_others_finish(tiny, tiny_data, monkeypatch, capsys):
     monkeypatch.setattr(ablation, "WORKER", (sys.executable, "-c", KILLED))
     monkeypatch.setattr(ablation, "cores", lambda: 1)
@@ -112,6 +113,7 @@ def test_a_run_whose_process_is_killed_is_named_and_the_others_finish(tiny, tiny
     assert trained(bad, tiny_data, run=lost.name, resume=True)[0].status["state"] == "done"  # the call would go on so
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("end", "workers"), [(signal.SIGINT, 1), (signal.SIGKILL, 2)])
 def test_no_worker_outlives_its_parent(end, workers, tiny_encoder, tiny_data):
     command = ["ablate", "baseline", "multitask", "--data", tiny_data, "--encoder", tiny_encoder, "--workers", workers,

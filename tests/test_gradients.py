@@ -391,7 +391,11 @@ def test_trap_10_retain_graph_keeps_every_tasks_graph(tiny, tiny_data):
     training.close()
 
 
-@pytest.mark.parametrize("update", [*OURS, *BORROWED])
+QUICK = ("pcgrad", "cagrad")
+
+
+@pytest.mark.parametrize("update", [*QUICK, *(pytest.param(update, marks=pytest.mark.slow)
+                                              for update in (*OURS, *BORROWED) if update not in QUICK)])
 def test_every_method_trains_records_conflicts_and_resumes(tiny, tiny_data, update):
     experiment = dataclasses.replace(tiny, updates=(update, "sum"), epochs=2, iterations=2)
     whole = fit(experiment, data=tiny_data, run="whole", progress=False)

@@ -85,7 +85,8 @@ def test_a_task_drawn_twice_counts_with_the_losses_of_both_batches(tiny, tiny_da
         torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=5e-5, msg=name)
 
 
-@pytest.mark.parametrize("update", [update for update in lab.COMBINERS if update != "sum"])
+@pytest.mark.parametrize("update", ["pcgrad", *(pytest.param(update, marks=pytest.mark.slow)
+                                                for update in lab.COMBINERS if update not in ("sum", "pcgrad"))])
 def test_a_task_gradient_that_is_not_finite_stops_and_keeps_the_last_good_weights(update, tiny, tiny_data):
     training = fit(dataclasses.replace(tiny, updates=(update,)), data=tiny_data, run="nan", progress=False)
     with pytest.raises(lab.LabError, match=r"a task gradient became NaN .* last good weights \(iteration 4\)"):
@@ -310,6 +311,7 @@ def peak_bytes(training):
     return peak.highest
 
 
+@pytest.mark.slow
 def test_smart_gse_runs_in_bounded_memory(tiny_data, tmp_path):
     """The row that the paper could not run: at most 1.6 times the baseline's peak, in BERT-base's proportions."""
     tokenizer = lab.load_encoder("minilm")[1]

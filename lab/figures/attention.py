@@ -70,7 +70,7 @@ def see(model: "MultitaskModel", tokenizer: object, texts: Sequence[str]) -> lis
 
 
 def heatmap(seen: Seen, layer: int, head: int | None = None, most: float = 0) -> go.Figure:
-    """Attention as a matrix: a row for each token that looks, a column for each token that it looks at.
+    """Attention as a matrix: a row for each query token, a column for each key token.
 
     most: the colour scale ends at this weight or higher, so that figures beside each other can have one scale.
     """
@@ -85,8 +85,8 @@ def heatmap(seen: Seen, layer: int, head: int | None = None, most: float = 0) ->
     return go.Figure(heat, dict(
         template="none", height=max(320, 130 + 20 * len(words)), margin={"t": 40, "l": 10, "r": 10, "b": 10},
         title={"text": f"Attention, layer {layer}, {heads}", "font": {"size": 14}},
-        xaxis=ticks | {"tickangle": -60, "automargin": True, "title": {"text": "looked at"}},
-        yaxis=ticks | {"autorange": "reversed", "automargin": True, "title": {"text": "looks"}}))
+        xaxis=ticks | {"tickangle": -60, "automargin": True, "title": {"text": "key token"}},
+        yaxis=ticks | {"autorange": "reversed", "automargin": True, "title": {"text": "query token"}}))
 
 
 def bars(answers: "pd.DataFrame") -> go.Figure:

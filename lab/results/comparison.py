@@ -1,6 +1,6 @@
 """Two runs side by side: the settings in which they differ, their predictions of each example, paired tests.
 
-    lab.compare_runs("gse-laptop-s11711-f0fce5", "smart-laptop-s11711-0c1a9e")
+    lab.compare_runs("RUN_A", "RUN_B")
 
 The paired tests are about these two runs on new examples of the same kind. Whether a recipe is better than another can
 be answered only over several seeds: see `compare_recipes` and `bootstrap_recipes`.

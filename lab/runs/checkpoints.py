@@ -1,4 +1,4 @@
-"""Checkpoints that survive a crash: one folder a step, which is there whole or not at all and is checked when read.
+"""Checkpoints that survive a crash: one folder per step, written atomically and verified when it is read.
 
     checkpoints/<step>/model.safetensors      weights of encoder and heads
                        training.safetensors   what `Parts.tensors` gathers; dropped when the run is done
@@ -122,7 +122,7 @@ def load_newest(folder: Path, last: int = 0) -> tuple[dict[str, Tensor], dict[st
 
 def save(folder: Path, step: int, files: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any],
          keep: Iterable[int]) -> None:
-    """Write a checkpoint beside, fsync it and rename it into place; then drop all but the newest two and `keep`."""
+    """Write a checkpoint to a temporary folder, fsync and rename it; then delete all but the newest two and `keep`."""
     final = folder / f"{step:08d}"
     part = final.with_name(f".{final.name}.part")
     shutil.rmtree(part, ignore_errors=True)

@@ -200,7 +200,7 @@ def runs_in(folder: Path) -> list[Run]:
 
 
 def name_end(settings: "Settings", data: Data) -> str:
-    """The end of a run's name: whether it is of the sample, the seed, and six digits for all settings and the data.
+    """The end of a run's name: "sample-" if it is on the sample, the seed, and a hash of the settings and the data.
 
     Settings at their defaults are left out of the digits, so that a later version which adds one finds the same runs.
     """

@@ -1,8 +1,8 @@
-"""The recorder: what a training loop has in order to keep its record and to survive a crash.
+"""The recorder writes the record of a training loop, and lets a run resume after a crash.
 
 It locks the run's folder, shows progress and a heartbeat, turns windows of measurements into rows, saves checkpoints,
-resumes from the newest one, and never saves what is not finite. It knows nothing of what is trained; the loops in
-`lab.train` and `lab.pretrain` call it.
+resumes from the newest one, and never saves NaN or infinite values. It does not depend on what is trained; the loops
+in `lab.train` and `lab.pretrain` call it.
 """
 
 import contextlib
@@ -113,7 +113,7 @@ class Recorder:
                                  seconds=round(self.state["seconds"], 1), scoring=round(self.state["scoring"], 1))
 
     def close(self, state: str = "stopped", why: str = "closed") -> None:
-        """Say in status.json how an unfinished training ended, and let another writer in. Once; after it, nothing."""
+        """Write to status.json how an unfinished training ended, and release the run. Further calls do nothing."""
         if self.begun and not self.finished and not self.closed:
             self.writer.write_status(state, step=self.state["step"], total=self.total, why=why)
         self.closed = True
@@ -181,7 +181,7 @@ class Recorder:
     def record(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Append rows to the record, save a checkpoint where one is due, and give the rows back.
 
-        Rows are in the run's folder before anyone sees them, and a checkpoint knows how far they went.
+        A row is written before it is yielded, and a checkpoint stores the size of metrics.jsonl.
         """
         step = self.state["step"]
         saves = step and (step % self.iterations == 0 or step % CHECKPOINT_EVERY == 0)
@@ -275,7 +275,7 @@ class Recorder:
 class Training:
     """What `fit` and `pretrain_mlm` return: an iterator of metric rows, which trains while it is iterated.
 
-    Torch's global random state is the run's own while the loop works, and the caller's again before every row.
+    While the loop runs, torch's global random state is the run's own; each row is yielded with the caller's restored.
     """
 
     encoder: Path  # of a pretraining: the folder that `--encoder` opens when it is done

@@ -22,7 +22,7 @@ from lab.runs import folder, schema
 ABOUT = ("run", "name", "protocol", "encoder", "settings", "departs", "data", "fingerprint", "started", "state")
 TEXTS, NUMBERS = ("split", "task", "metric"), ("step", "epoch", "value", "seconds")
 COLUMNS = ["run", "name", "seed", *ABOUT[2:], "shipped", "step", "epoch", *TEXTS, "value", "seconds"]
-TAIL = 200  # bytes before the place read up to, by which a file that was cut and written anew is known
+TAIL = 200  # bytes before the read position; they are compared to detect a file that was cut and rewritten
 PIECE = 1 << 23  # bytes of rows that are parsed at once
 FLAT = re.compile(rb"(?:\{[^][{}\n]*\}\n)+")  # lines of one object each, in which nothing is nested
 LONGEST = 500  # characters of a text
@@ -48,9 +48,9 @@ def load_runs(root: str | Path | None = None) -> pd.DataFrame:
 
 
 class Store:
-    """The records of one folder of runs, for those who look again and again.
+    """The records of one folder of runs, for repeated reading.
 
-    version: grows with every change of the frame. status: what each run's status.json said at the last look.
+    version: grows with every change of the frame. status: each run's status.json when it was last read.
     unreadable: run -> why it was left out then.
     """
 
@@ -229,7 +229,7 @@ def _safe(value: Any, depth: int = DEEPEST) -> Any:
 
 
 def _text(value: object) -> str:
-    """A text that can be shown: no control characters, no half of a surrogate pair, an end."""
+    """A text that is safe to show: no control characters, no lone surrogates, at most LONGEST characters."""
     if not isinstance(value, str):
         return "not recorded" if value is None else _text(str(value))
     bad = "\N{REPLACEMENT CHARACTER}"
@@ -238,7 +238,7 @@ def _text(value: object) -> str:
 
 
 def _seeds(records: list["_Records"]) -> np.ndarray:
-    """Whole numbers; with nan for what is none, where there is such a one."""
+    """The seeds as integers; if a record has an invalid one, as floats with nan in its place."""
     seeds = [r.about["seed"] for r in records]
     if all(type(seed) is int and abs(seed) < 2**63 for seed in seeds):
         return np.array(seeds, np.int64)

@@ -53,7 +53,7 @@ class Writer:
             self.write_status("starting")
 
     def close(self) -> None:
-        """Let the next writer in. A run that has not begun leaves the folder as it was. More than once does no harm."""
+        """Release the run. If it has not begun, its folder is left as it was. It is safe to call this repeatedly."""
         if self.rows:
             self.rows.close()
             self.rows = None

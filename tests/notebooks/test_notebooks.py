@@ -38,7 +38,8 @@ def test_there_is_a_notebook_an_idea():
     assert [path.stem for path in NOTEBOOKS] == IDEAS
 
 
-@names
+@pytest.mark.parametrize("path", [pytest.param(path, id=path.stem, marks=[pytest.mark.slow] * (path.stem[:2] != "09"))
+                                  for path in NOTEBOOKS])
 def test_it_runs_from_top_to_bottom_without_a_stray_word(path, tmp_path, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setenv("LAB_DATA", "")

@@ -11,7 +11,8 @@ from lab.runs import checkpoints
 from lab.train import fit
 
 
-@pytest.mark.parametrize("damage", ["truncate", "flip", "state", "gone", "no state", "no training"])
+@pytest.mark.parametrize("damage", ["flip", *(pytest.param(damage, marks=pytest.mark.slow) for damage in
+                                              ("truncate", "state", "gone", "no state", "no training"))])
 def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(tiny, tiny_data, damage):
     whole, _ = trained(tiny, tiny_data, run="whole")
     training = stopped(tiny, tiny_data, "hurt", after_epoch=2)

@@ -67,6 +67,7 @@ def fresh(folder):
     return Store(folder).frame()
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=40)
 @given(some.lists(lines(), max_size=12), some.lists(some.integers(0, 4000), max_size=5),
        some.lists(lines(), max_size=6), some.integers(0, 12))

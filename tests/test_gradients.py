@@ -455,7 +455,7 @@ def test_gradvac_keeps_its_targets_by_pair_of_tasks():
         torch.testing.assert_close(state["targets"][a, b], torch.as_tensor(target, dtype=torch.float64))
 
 
-@pytest.mark.parametrize("sampling", ["proportional", "annealed"])
+@pytest.mark.parametrize("sampling", ["proportional", pytest.param("annealed", marks=pytest.mark.slow)])
 def test_gradvac_trains_and_resumes_with_random_samplers(tiny, tiny_data, sampling):
     e = dataclasses.replace(tiny, updates=("gradvac",), sampling=sampling, epochs=2, iterations=8)
     whole = fit(e, data=tiny_data, run="whole", progress=False)

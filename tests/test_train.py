@@ -177,6 +177,7 @@ def test_training_learns(tiny, tiny_data):
         assert loss[-1] < 0.8 * loss[0]
 
 
+@pytest.mark.slow
 def test_bf16_is_near_fp32(tiny, tiny_data):
     fp32, rows = run(tiny, tiny_data)
     bf16, half = run(dataclasses.replace(tiny, precision="bf16"), tiny_data)
@@ -233,8 +234,8 @@ def test_smarts_penalty_and_noise_are_recorded(tiny, tiny_data):
     assert {("penalty", "sst"), ("penalty", "qqp"), ("penalty", "sts"), ("noise_norm", "all")} <= found
 
 
-@pytest.mark.parametrize("smart", [None, Smart()])
-@pytest.mark.parametrize("updates", [("sum",), GSE])
+@pytest.mark.parametrize(("updates", "smart"), [(GSE, Smart()), *(
+    pytest.param(*of, marks=pytest.mark.slow) for of in ((GSE, None), (("sum",), None), (("sum",), Smart())))])
 def test_cross_pairs_go_on_to_the_same_bits(updates, smart, tiny, tiny_data):
     experiment = tiny_version(lab.Experiment(name="cross", pair="cross", updates=updates, smart=smart), tiny)
     whole = fit(experiment, data=tiny_data, run="whole", progress=False)

@@ -85,6 +85,9 @@ def write(runs: pd.DataFrame, file: Path) -> Path:
 
     if file.suffix.lower() not in (".html", ".htm"):
         raise LabError(f"{file}: the report is an HTML file, such as report.html; .csv and .md are written beside it")
+    for other in (file, file.with_suffix(".csv"), file.with_suffix(".md")):
+        if os.path.lexists(other) and not _is_report(other):
+            raise LabError(f"{other} is there already, and no report wrote it; name another file with --out")
     contents, sections = [], []
     for number, block in enumerate(tables.blocks(runs), 1):
         headings, body = _section(block, f"b{number}")
@@ -99,9 +102,6 @@ def write(runs: pd.DataFrame, file: Path) -> Path:
         f"<ul>{''.join(contents)}</ul></nav><noscript><p>The figures need JavaScript; the tables do not.</p></noscript>"
         f"{''.join(sections)}"
         f"<script>{get_plotlyjs()}</script><script>{SCRIPT}</script></body></html>")
-    for other in (file, file.with_suffix(".csv"), file.with_suffix(".md")):
-        if os.path.lexists(other) and not _is_report(other):
-            raise LabError(f"{other} is there already, and no report wrote it; name another file with --out")
     file.parent.mkdir(parents=True, exist_ok=True)
     for suffix, text in ((".csv", tables.as_csv(runs)), (".md", tables.as_markdown(runs)), (file.suffix, page)):
         part = file.with_suffix(f".{os.getpid()}.part")

@@ -18,8 +18,9 @@ def told(rows, split):
     return {(r["task"], r["metric"]): r["value"] for r in rows if r["split"] == split}
 
 
-@pytest.mark.parametrize("settings", [{"updates": ("sum",)}, {"updates": ("separate",)},
-                                      {"updates": ("pcgrad", "sum"), "smart": lab.Smart(bregman=1.0)}])
+@pytest.mark.parametrize("settings", [
+    {"updates": ("sum",)}, pytest.param({"updates": ("separate",)}, marks=pytest.mark.slow),
+    pytest.param({"updates": ("pcgrad", "sum"), "smart": lab.Smart(bregman=1.0)}, marks=pytest.mark.slow)])
 def test_a_run_is_the_same_whether_it_is_looked_at_or_not(tiny, tiny_data, settings):
     looked = dataclasses.replace(tiny, **settings)
     (one, rows), (two, plain) = (trained(dataclasses.replace(looked, samples=n), tiny_data) for n in (20, 0))
@@ -94,6 +95,7 @@ def test_what_a_combiner_changed_by_hand():
         ("update_cosine", "all"): pytest.approx(0.5), ("update_length", "all"): pytest.approx(2)}
 
 
+@pytest.mark.slow
 def test_an_open_window_goes_on_after_a_stop(tiny, tiny_data):
     e = dataclasses.replace(tiny, updates=("sum",), smart=lab.Smart())
     _, rows = trained(e, tiny_data)

@@ -5,6 +5,8 @@ sentences (five for three tasks), tokenization in the loop, and `torch.optim.Ada
 dropout, threads and train mode, and they alternate.
 """
 
+import contextlib
+import itertools
 import statistics
 import tempfile
 import time
@@ -19,8 +21,9 @@ from torch import nn
 from lab.batches import Stream, kept_examples
 from lab.data import TASKS, Data, Example, load_data
 from lab.encoders import save_encoder
+from lab.errors import LabError
 from lab.experiment import PROTOCOLS, RECIPES, Experiment
-from lab.runs.recorder import Training
+from lab.runs.training import Training
 from lab.train import fit, kept_share
 
 WARM_UP = 3  # iterations of each that are not counted
@@ -31,8 +34,10 @@ def bench_iteration(data: Data | str | Path | None = None, encoder: str = "minil
     """Time one `sum` iteration of the paper's batch, the lab's way and the ordinary way in turn; medians.
 
     Returns the seconds of each ("ours", "ordinary"), "ratio" (the median of the pairs' ratios), and "tokens" a batch.
-    Diagnostics are not sampled, and neither side's records or scores count.
+    Diagnostics are not sampled, and neither side's records or scores count. LabError: rounds below 1.
     """
+    if rounds < 1:
+        raise LabError(f"rounds must be 1 or more, not {rounds}")
     data = data if isinstance(data, Data) else load_data(data)
     e = replace(PROTOCOLS["laptop"](RECIPES["multitask"]), encoder=encoder, device="cpu", samples=0, epochs=1,
                 iterations=rounds + WARM_UP + 1)  # the last one, which ends in scores, is not reached
@@ -40,16 +45,14 @@ def bench_iteration(data: Data | str | Path | None = None, encoder: str = "minil
     with tempfile.TemporaryDirectory() as folder:
         training = fit(e, data=data, root=folder, progress=False)
         training.recorder.window = 1  # a row, and so a stop, after every iteration
-        ordinary = _ordinary(e, data, training, Path(folder) / "ordinary")
-        for seconds, count in _iterations(training):
-            began = time.perf_counter()
-            next(ordinary)
-            theirs.append(time.perf_counter() - began)
-            ours.append(seconds)
-            tokens.append(count)
-            if len(ours) == rounds + WARM_UP:
-                break
-        training.close()
+        with contextlib.closing(training):
+            ordinary = _ordinary(e, data, training, Path(folder) / "ordinary")
+            for seconds, count in itertools.islice(_iterations(training), rounds + WARM_UP):
+                began = time.perf_counter()
+                next(ordinary)
+                theirs.append(time.perf_counter() - began)
+                ours.append(seconds)
+                tokens.append(count)
     ours, theirs, tokens = ours[WARM_UP:], theirs[WARM_UP:], tokens[WARM_UP:]
     return {"ours": statistics.median(ours), "ordinary": statistics.median(theirs), "tokens": statistics.mean(tokens),
             "ratio": statistics.median(b / a for a, b in zip(ours, theirs, strict=True))}

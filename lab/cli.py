@@ -59,9 +59,14 @@ def train(
     resume: ResumeOption = False,
 ) -> None:
     """Train recipes, one after the other, with a progress bar and the scores of every epoch."""
+    from lab.runs.folder import find_run, runs_root
+    from lab.train import run_name
+
     experiments, loaded = _experiments(recipes, data, encoder, protocol, settings, seed)
     if run and len(experiments) > 1:
         raise LabError("--run names one run; give one recipe with it")
+    for experiment in experiments if resume else ():  # before any of them is trained
+        find_run(run_name(experiment, loaded), run, resume, runs_root(runs))
     for experiment in experiments:
         _train_one(experiment, loaded, run, runs, resume)
 
@@ -120,7 +125,7 @@ def _train_one(experiment, data, name, root, resume) -> None:  # noqa: ANN001
     run = training.run
     print(f"{run.name}: {experiment.encoder} on {training.recorder.device}, data: {data.label} ({data.fingerprint}), "
           f"{experiment.epochs} epochs of {experiment.iterations} iterations")
-    if cut := run.config["data"]["cut"]:
+    if cut := run.config["data"].get("cut"):
         print(f"{cut} inputs are longer than the encoder's {training.model.bert.config.max_position_embeddings} "
               "tokens; their ends are cut off")
     if _follow(training, _show):
@@ -139,7 +144,8 @@ def _follow(training, show) -> bool:  # noqa: ANN001
     try:
         show(training)
     except KeyboardInterrupt:
-        print(f"\nstopped after iteration {training.step}; the same command with --resume continues this run")
+        print(f"\nstopped after iteration {training.step}; the same command with --resume --run {training.run.name} "
+              "continues this run")
         raise typer.Exit(130) from None
     return True
 
@@ -275,7 +281,7 @@ def _show_pretraining(training) -> None:  # noqa: ANN001
 def bench(
     data: DataOption = None,
     encoder: Annotated[str, typer.Option(help="minilm, a hub id or a folder")] = "minilm",
-    rounds: Annotated[int, typer.Option(help="Iterations timed of each")] = 30,
+    rounds: Annotated[int, typer.Option(min=1, help="Iterations of each that are timed")] = 30,
 ) -> None:
     """Compare the time of one multitask iteration on this computer with that of a plain implementation."""
     import torch
@@ -300,3 +306,6 @@ def main() -> None:
     except (LabError, OSError) as error:
         print(f"lab: {error}", file=sys.stderr)
         sys.exit(2)
+    except KeyboardInterrupt:
+        print("\nlab: interrupted", file=sys.stderr)
+        sys.exit(130)

@@ -12,13 +12,13 @@ import types
 import typing
 from collections import ChainMap
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Self
 
 from lab.batches import SAMPLERS
 from lab.errors import LabError
 from lab.gradients import COMBINERS
-from lab.smart import Smart
+from lab.smart import Smart, within
 from lab.tasks import FROM_ONE, POOLINGS, STS_HEADS
 
 PAPER_ITERATIONS = 755  # an epoch of the paper: 6,040 STS rows in batches of 8
@@ -30,11 +30,6 @@ def nearest(value: object, valid: Iterable[str], what: str) -> LabError:
     close = difflib.get_close_matches(str(value), valid, n=1, cutoff=0.4)
     hint = f"; did you mean {close[0]!r}?" if close else ""
     return LabError(f"{what} {value!r} is not known{hint} (valid: {', '.join(valid)})")
-
-
-def within(default: float | None, low: float, high: float) -> Any:
-    """A dataclass field with this default, whose values must lie between low and high, both included."""
-    return field(default=default, metadata={"within": (low, high)})
 
 
 class Settings:
@@ -168,7 +163,7 @@ def _checked(field: str, value: Any, kind: Any) -> Any:
         try:
             if isinstance(value, str | numbers.Integral) or (kind is float and isinstance(value, numbers.Real)):
                 return kind(value)  # numpy's numbers too
-        except ValueError:
+        except (ValueError, OverflowError):
             pass
     wanted = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
     wanted = wanted.get(kind, "names with commas between them") + (" or none" if optional else "")

@@ -33,12 +33,14 @@ from lab.data import TASKS, Data, load_data
 from lab.encoders.device import autocast
 from lab.encoders.formats import save_encoder
 from lab.encoders.sources import load_encoder, load_mlm_head
-from lab.experiment import Settings, within
+from lab.experiment import Settings
 from lab.optim import AdamW
 from lab.runs import checkpoints
 from lab.runs.diagnostics import Window
 from lab.runs.folder import PRETRAINED, Run, find_run, name_end, runs_root
-from lab.runs.recorder import Recorder, Training
+from lab.runs.recorder import Recorder
+from lab.runs.training import Training
+from lab.smart import within
 
 if TYPE_CHECKING:  # transformers takes a second to import
     from transformers import PreTrainedTokenizerBase

@@ -9,9 +9,10 @@ Shapes: N packed real tokens, H hidden size, B rows of a task, C classes.
 
 import copy
 import math
+import numbers
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, field, fields
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -38,28 +39,36 @@ def ball(noise: Tensor, gradient: Tensor, eta: float, eps: float) -> Tensor:
 READINGS: dict[str, Callable[[Tensor, Tensor, float, float], Tensor]] = {"library": library, "ball": ball}
 
 
+def within(default: float | None, low: float, high: float = math.inf) -> Any:
+    """A dataclass field with this default. Its values must lie between low and high."""
+    return field(default=default, metadata={"within": (low, high)})
+
+
 @dataclass(frozen=True)
 class Smart:
     """SMART's constants, by default those of the CS224N report. A value out of range is a LabError."""
 
-    weight: float = 5.0  # lambda, of the penalty; 0 leaves the Bregman term alone
-    step_size: float = 1e-3  # eta, of the ascent
-    epsilon: float = 1e-5  # "library": a guard against dividing by 0; "ball": the radius
-    sigma: float = 1e-5  # standard deviation of the first noise (smart-pytorch's "noise_var" is one too)
-    steps: int = 1  # of the ascent; with 0 steps and sigma 0 there is no noise, and dropout alone makes the penalty
+    weight: float = within(5.0, 0)  # lambda, of the penalty; with 0 there is the Bregman term alone
+    step_size: float = within(1e-3, 0)  # eta, of the ascent
+    epsilon: float = within(1e-5, 1e-12)  # "library": a guard against dividing by 0; "ball": the radius
+    sigma: float = within(1e-5, 0)  # standard deviation of the first noise (smart-pytorch's "noise_var" is one too)
+    # Of the ascent. With 0 steps and sigma 0 there is no noise, and dropout alone makes the penalty.
+    steps: int = within(1, 0)
     reading: str = "library"  # of epsilon; or "ball"
     dropout: bool = True  # False: the passes of the penalty and of the Bregman term run without dropout
-    bregman: float | None = None  # mu, of the Bregman term (1 in Jiang et al.); None: no such term
+    bregman: float | None = within(None, 0)  # mu, of the Bregman term (1 in Jiang et al.); None: no such term
     reduction: str = "mean"  # over the rows, of the divergence whose gradient moves the noise; mt-dnn takes the "sum"
 
     def __post_init__(self) -> None:
-        for name, low in {"weight": 0, "step_size": 0, "epsilon": 1e-12, "sigma": 0, "steps": 0, "bregman": 0}.items():
-            value, kind = getattr(self, name), int if name == "steps" else float
-            if value is None and name == "bregman":
+        for of in fields(self):
+            value = getattr(self, of.name)
+            if not of.metadata or (value is None and of.default is None):
                 continue
-            if isinstance(value, bool) or not isinstance(value, int | kind) or not low <= value < math.inf:
-                raise LabError(f"smart: {name} must be a {'whole ' * (kind is int)}number from {low} up, not {value!r}")
-            object.__setattr__(self, name, kind(value))
+            (low, high), whole = of.metadata["within"], type(of.default) is int
+            if isinstance(value, bool) or not isinstance(value, numbers.Integral if whole else numbers.Real) or not (
+                    low <= value < high):
+                raise LabError(f"smart: {of.name} must be a {'whole ' * whole}number from {low} up, not {value!r}")
+            object.__setattr__(self, of.name, int(value) if whole else float(value))
         if self.reading not in tuple(READINGS):
             raise LabError(f"smart: reading {self.reading!r} is not known (valid: {', '.join(READINGS)})")
         if self.reduction not in ("mean", "sum"):

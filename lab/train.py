@@ -28,7 +28,8 @@ from lab.optim import AdamW
 from lab.runs import checkpoints
 from lab.runs.diagnostics import Window, is_sampled, sample
 from lab.runs.folder import fill, find_run, name_end, runs_root
-from lab.runs.recorder import Recorder, Training
+from lab.runs.recorder import Recorder
+from lab.runs.training import Training
 from lab.smart import DIVERGENCES, Average, penalties
 from lab.tasks import MultitaskModel
 
@@ -150,7 +151,6 @@ def loop(e: Experiment, rows: Mapping[tuple[str, str], Rows], streams: Mapping[s
             if number % e.iterations == 0:
                 found += score_epoch(e, rows, recorder)
             yield from recorder.record(found)
-        recorder.bar.set_postfix_str("last scores")
         found = score_everything(e, rows, recorder)
         recorder.writer.append(found)
         checkpoints.finish(recorder.run.checkpoints, {recorder.total, state["best"]["step"]})

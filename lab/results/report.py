@@ -14,7 +14,7 @@ import plotly.graph_objects as go
 from lab import figures
 from lab.errors import LabError
 from lab.results import tables
-from lab.runs.frames import line_labels
+from lab.runs.frames import KEYS, line_labels
 
 FIGURE_4 = "smart"  # the paper's Figure 4 shows SMART
 
@@ -117,7 +117,7 @@ def _is_report(file: Path) -> bool:
             start = stream.read(1000)
     except OSError:
         return False
-    begins = {".csv": "table,name,", ".md": f"{tables.MARKDOWN_TITLE}\n\n## data: "}
+    begins = {".csv": f"table,{','.join(KEYS)},date,seeds,", ".md": f"{tables.MARKDOWN_TITLE}\n\n## data: "}
     return start.startswith(begins[file.suffix]) if file.suffix in begins else TITLE in start
 
 

@@ -10,6 +10,7 @@ There is no pickle: tensors are safetensors, the rest is JSON.
 import hashlib
 import json
 import os
+import re
 import shutil
 import warnings
 from collections.abc import Iterable, Mapping
@@ -26,6 +27,8 @@ from lab.encoders.device import Randomness
 from lab.errors import LabError
 from lab.optim import AdamW
 from lab.runs.diagnostics import Window
+
+STEP, PART = re.compile(r"\d{8,}"), re.compile(r"\.\d{8,}\.part")  # the names of a checkpoint, and of one being written
 
 
 @dataclass
@@ -84,7 +87,7 @@ class Parts:
 
 def steps(folder: Path) -> list[int]:
     """The steps that have a checkpoint, oldest first."""
-    return sorted(int(f.name) for f in folder.glob("[0-9]*") if f.name.isdigit())
+    return sorted(int(f.name) for f in folder.glob("[0-9]*") if STEP.fullmatch(f.name))
 
 
 def load(folder: Path, step: int, for_training: bool = False) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -129,7 +132,10 @@ def save(folder: Path, step: int, files: Mapping[str, Mapping[str, Tensor]], sta
     part.mkdir(parents=True)
     digests = {}
     for name, tensors in files.items():
-        save_file(dict(tensors), part / f"{name}.safetensors")
+        try:
+            save_file(dict(tensors), part / f"{name}.safetensors")
+        except SafetensorError as error:  # as where the disk is full
+            raise LabError(f"checkpoint {final} cannot be written ({error})") from None
         digests[name] = _sha256(part / f"{name}.safetensors")
     (part / "state.json").write_text(json.dumps({**state, "files": digests}), encoding="utf-8")
     for path in [*part.iterdir(), part]:
@@ -139,8 +145,8 @@ def save(folder: Path, step: int, files: Mapping[str, Mapping[str, Tensor]], sta
     part.rename(final)
     _fsync(folder)
     keep = {*keep, *[s for s in steps(folder) if s <= step][-2:]}
-    for other in folder.iterdir():
-        if not other.name.isdigit() or int(other.name) not in keep:
+    for other in folder.iterdir():  # what is named otherwise is the user's
+        if PART.fullmatch(other.name) or (STEP.fullmatch(other.name) and int(other.name) not in keep):
             shutil.rmtree(other, ignore_errors=True)
 
 

@@ -88,7 +88,9 @@ def sample(e: Experiment, step: int, model: MultitaskModel, rows: Mapping[str, R
         with Randomness(seed, device):
             for task, part in rows.items():
                 model.zero_grad()
-                losses(pack({task: part}, device), unused, noise)[task].backward()
+                # under `sum` a task that is drawn twice counts with both batches' losses
+                batches = len(part) // e.batch_size if "sum" in e.updates else 1
+                (losses(pack({task: part}, device), unused, noise)[task] * batches).backward()
                 gradients.append([p.grad for p in model.bert.parameters()])
         model.zero_grad()
         G = gramian(gradients)

@@ -153,7 +153,12 @@ class Run:
 
         if weights not in ("best", "last"):
             raise LabError(f"weights {weights!r} is not known (valid: best, last)")
-        experiment = Experiment.from_json(json.dumps(self.config["experiment"]))
+        config = self.config
+        if "head" in config:
+            raise LabError(f"run {self.name} is a pretraining, which answers no task; train on its encoder with "
+                           "--encoder")
+        schema.check_settings(config, self.folder / "experiment.json")
+        experiment = Experiment.from_json(json.dumps(config["experiment"]))
         newest = checkpoints.load_newest(self.checkpoints)
         if newest is None:
             shipped = ", as it ships with the lab" * (self.folder.parent == shipped_root())
@@ -204,10 +209,12 @@ def name_end(settings: "Settings", data: Data) -> str:
 
     Settings at their defaults are left out of the digits, so that a later version which adds one finds the same runs.
     """
-    usual = json.loads(type(settings)().to_json())
-    changed = {key: value for key, value in json.loads(settings.to_json()).items() if value != usual[key]}
+    usual, values = (json.loads(of.to_json()) for of in (type(settings)(), settings))
+    changed = {key: value for key, value in values.items() if value != usual[key]}
     if isinstance(smart := changed.get("smart"), dict):
         changed["smart"] = {key: value for key, value in smart.items() if (key, value) != ("reduction", "mean")}
+    if schema.sums_batches(values):  # other names than in schema 1, where the losses of two batches were averaged
+        changed["batches"] = "sum"
     digest = hashlib.sha256(f"{json.dumps(changed, sort_keys=True)} {data.fingerprint}".encode()).hexdigest()
     return f"{'sample-' if data.kind == 'sample' else ''}s{settings.seed}-{digest[:6]}"
 
@@ -222,11 +229,13 @@ def find_run(name: str, run: str | Path | None, resume: bool, root: Path) -> Run
         root, name = given.parent, given.name
     elif run is not None:
         name = str(run)
+    root = Path(os.path.abspath(root))  # for the process may change its folder
     found = Run(root / checked_name(name))
     if resume:
         if not found.exists:
             raise LabError(f"there is no run {name} to resume in {root}; its name follows from its settings unless "
-                           "--run (run=) gives one. Leave out --resume (resume=True) to begin it")
+                           "--run (run=) gives one. Leave out --resume (resume=True) to begin it, or use `lab ablate`, "
+                           "which begins what is missing")
         return found
     if not found.exists:
         return found

@@ -8,13 +8,14 @@ in `lab.train` and `lab.pretrain` call it.
 import contextlib
 import json
 import math
+import threading
 import time
+import warnings
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm.auto import tqdm
 
 from lab.data import Data
@@ -23,7 +24,7 @@ from lab.encoders.formats import save_description
 from lab.errors import LabError
 from lab.evaluate import shown
 from lab.experiment import Settings
-from lab.runs import checkpoints
+from lab.runs import checkpoints, schema
 from lab.runs.folder import Run, fill
 from lab.runs.writer import Writer
 
@@ -49,6 +50,7 @@ class Recorder:
                                       "window_seconds": 0.0}
         self.begun = self.finished = self.closed = self.taken_over = False
         self.window, self.next_heartbeat, self.bar = WINDOW, 0.0, None
+        self.iterating = threading.Lock()  # held while the loop works
         self.writer = Writer(run, self._take_over)
         try:
             self.recorded, self.newest = self._found(sentences)
@@ -79,14 +81,14 @@ class Recorder:
             self._restore(*self.newest)
         if self.finished:
             return
+        self.writer.cut_rows(self.newest[1]["metrics_bytes"] if self.newest else 0)
+        if not self.newest:
+            self.save()
         if not self.recorded:  # experiment.json comes last: with it, the folder is a run
             save_description(parts.model.bert.config, self.run.folder / "encoder", tokenizer)
             data = {"label": self.data.label, "kind": self.data.kind, "fingerprint": self.data.fingerprint}
             self.writer.write_config({"experiment": json.loads(self.settings.to_json()), **config,
                                       "device": self.device.type, "data": {**data, **about_data}})
-        self.writer.cut_rows(self.newest[1]["metrics_bytes"] if self.newest else 0)
-        if not self.newest:
-            self.save()
         self.begun, self.newest = True, None  # the checkpoint's tensors are in place now
         self.heartbeat()
 
@@ -108,21 +110,25 @@ class Recorder:
     def done(self, **more: object) -> None:
         """All is trained and recorded: say so in status.json."""
         self.writer.sync()
-        self.finished = True
         self.writer.write_status("done", step=self.total, total=self.total, **more,
                                  seconds=round(self.state["seconds"], 1), scoring=round(self.state["scoring"], 1))
+        self.finished = True
 
     def close(self, state: str = "stopped", why: str = "closed") -> None:
         """Write to status.json how an unfinished training ended, and release the run. Further calls do nothing."""
         if self.begun and not self.finished and not self.closed:
-            self.writer.write_status(state, step=self.state["step"], total=self.total, why=why)
+            with contextlib.suppress(OSError):  # as where the disk is full; without a heartbeat it counts as stopped
+                self.writer.write_status(state, step=self.state["step"], total=self.total, why=why)
         self.closed = True
         self.writer.close()
 
     def _take_over(self) -> None:
-        """Another training of this run begins in this process, so this one ends here."""
+        """Another training of this run begins in this process, so this one ends here. LabError: it is iterated now."""
+        if not self.iterating.acquire(blocking=False):
+            raise LabError(f"run {self.run.name} is being trained by another thread of this process; wait for its end")
         self.taken_over = True
-        self.close(why="another training of this run began in the same process")
+        self.close(why="another training of this run began, or Python ended")
+        self.iterating.release()
 
     # ---- one iteration after another ---------------------------------------------------------------------------
 
@@ -236,7 +242,8 @@ class Recorder:
         if not run.exists:
             return None, None
         recorded = run.config
-        about = recorded["data"]
+        schema.check_settings(recorded, run.folder / "experiment.json")
+        about = recorded.get("data") if isinstance(recorded.get("data"), dict) else {}
         if about.get("fingerprint") != self.data.fingerprint:
             raise LabError(f"run {run.name} was trained on other data ({about.get('label')}); name the same data, or "
                            "start a new run")
@@ -246,9 +253,13 @@ class Recorder:
         before = type(self.settings).from_json(json.dumps(recorded["experiment"]))
         now, before = (json.loads(settings.to_json()) for settings in (self.settings, before))
         if differs := [key for key in now if before[key] != now[key]]:
-            raise LabError(f"run {run.name} was trained with another {', '.join(differs)}; name another run")
+            raise LabError(f"run {run.name} was trained with other settings ({', '.join(differs)}); name another run")
         if about.get("sentences") != sentences:
             raise LabError(f"run {run.name} was begun with other sentences (a new test file?); start a new run")
+        if recorded.get("threads") != torch.get_num_threads():
+            warnings.warn(f"run {run.name} was begun with {recorded.get('threads')} threads and is resumed with "
+                          f"{torch.get_num_threads()}: its weights will not be bit-identical to those of an "
+                          "undisturbed run", stacklevel=4)
         self.finished = run.status.get("state") == "done"
         newest = checkpoints.load_newest(run.checkpoints, self.total)
         if not newest and run.rows():
@@ -259,7 +270,7 @@ class Recorder:
     def _restore(self, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
         """Go back to a checkpoint: the inverse of `save`."""
         fill(self.parts.model, tensors, self.run)
-        if missing := sorted(self.state.keys() - state.keys()):
+        if missing := sorted((self.state.keys() | {"metrics_bytes"}) - state.keys()):
             raise self._other_version(f"its checkpoint has no {missing[0]!r}")
         self.state |= {key: state[key] for key in self.state}
         try:
@@ -270,49 +281,3 @@ class Recorder:
     def _other_version(self, why: str) -> LabError:
         return LabError(f"run {self.run.name} was begun with another version of the lab ({why}); resume it with that "
                         "version, or start a new run")
-
-
-class Training:
-    """What `fit` and `pretrain_mlm` return: an iterator of metric rows, which trains while it is iterated.
-
-    While the loop runs, torch's global random state is the run's own; each row is yielded with the caller's restored.
-    """
-
-    encoder: Path  # of a pretraining: the folder that `--encoder` opens when it is done
-
-    def __init__(self, recorder: Recorder, model: nn.Module, tokenizer: object, loop: Iterator[dict]) -> None:
-        self.recorder, self.model, self.tokenizer, self._loop = recorder, model, tokenizer, loop
-        if recorder.finished:
-            self.close()
-
-    @property
-    def run(self) -> Run:
-        """The run's folder."""
-        return self.recorder.run
-
-    @property
-    def step(self) -> int:
-        """The iterations that are done."""
-        return self.recorder.state["step"]
-
-    @property
-    def finished(self) -> bool:
-        """Whether everything is trained, scored and recorded."""
-        return self.recorder.finished
-
-    def __iter__(self) -> Iterator[dict[str, Any]]:
-        return self
-
-    def __next__(self) -> dict[str, Any]:
-        if self.recorder.taken_over:
-            raise LabError(f"run {self.run.name} is trained by a later fit() of this process; iterate that one")
-        with self.recorder.randomness:
-            return next(self._loop)
-
-    def close(self) -> None:
-        """Stop training here; `resume=True` continues from the newest checkpoint. More than once does no harm."""
-        self._loop.close()
-        self.recorder.close()
-
-    def __del__(self) -> None:
-        self.close()

@@ -20,6 +20,7 @@ SETTINGS = {"name", "protocol", "encoder", "pooling", "pair", "sts_head", "updat
             "epochs", "batch_size", "lr", "weight_decay", "warmup", "dropout", "precision", "device", "scale",
             "eval_train", "eval_qqp", "eval_rows", "samples", "seed"}
 SMART = {"weight", "step_size", "epsilon", "sigma", "steps", "reading", "dropout", "bregman", "reduction"}
+DATA = {"label", "kind", "fingerprint", "cut"}  # and "sizes", or of masked-language modelling "sentences"
 PRETRAINING = {"encoder", "epochs", "batch_size", "lr", "weight_decay", "warmup", "mask", "held_out", "scale",
                "precision", "device", "seed"}
 ROW = {"step", "epoch", "split", "task", "metric", "value", "seconds"}  # of metrics.jsonl
@@ -41,6 +42,16 @@ def read(entries: Mapping[str, Any], path: object) -> dict[str, Any]:
     return entries
 
 
+def check_settings(entries: Mapping[str, Any], path: object) -> None:
+    """Whether a record that `read` gave has all settings, as a model or a training needs them. LabError: it has not.
+
+    A record of schema 1 can be shown without them, as "not recorded".
+    """
+    keys = PRETRAINING if "head" in entries else SETTINGS
+    if entries["experiment"].keys() != keys:
+        raise LabError(f"{path}: experiment: its record {_difference(entries['experiment'].keys(), keys)}")
+
+
 def check_rows(rows: Iterable[Mapping[str, Any]], path: object) -> None:
     """Whether rows of metrics.jsonl have the keys of the present schema, each and no others. LabError: one has not."""
     for row in rows:
@@ -48,13 +59,23 @@ def check_rows(rows: Iterable[Mapping[str, Any]], path: object) -> None:
             raise LabError(f"{path}: a row of schema {SCHEMA} {_difference(row.keys(), ROW)}")
 
 
+def sums_batches(settings: Mapping[str, Any]) -> bool:
+    """Whether an experiment may draw a task twice and then sums the losses of both batches."""
+    updates = settings.get("updates")
+    return (settings.get("sampling", "parallel") != "parallel" and isinstance(updates, list)
+            and any(update != "separate" for update in updates))
+
+
 def _check(entries: Mapping[str, Any], path: object) -> None:
     mlm = "head" in entries
     parts = [("", entries, CONFIG | {"head" if mlm else "departs"}),
-             ("experiment: ", entries["experiment"], PRETRAINING if mlm else SETTINGS)]
+             ("experiment: ", entries["experiment"], PRETRAINING if mlm else SETTINGS),
+             ("data: ", entries.get("data"), DATA | {"sentences" if mlm else "sizes"})]
     if isinstance(smart := entries["experiment"].get("smart"), dict):
         parts.append(("experiment: smart: ", smart, SMART))
     for where, part, keys in parts:
+        if not isinstance(part, dict):
+            raise LabError(f"{path}: {where}schema {SCHEMA} has an object of keys here")
         if part.keys() != keys:
             raise LabError(f"{path}: {where}schema {SCHEMA} {_difference(part.keys(), keys)}")
 
@@ -66,10 +87,18 @@ def _difference(found: Iterable[str], wanted: Iterable[str]) -> str:
 
 
 def _from_1(entries: dict[str, Any]) -> dict[str, Any]:
-    """Settings that came within schema 1, and the reduction, have the value that every older run was made with."""
-    settings = {"pair": "siamese", "samples": 20} | entries["experiment"]
+    """Settings that came within schema 1, and the reduction, have the value that every older run was made with.
+
+    In schema 1, two batches of one task in an iteration counted with the mean of their losses. Now they count with the
+    sum, so an older run that drew tasks at random was another method, and gets another name.
+    """
+    settings = dict(entries["experiment"])
+    if "head" not in entries:
+        settings = {"pair": "siamese", "samples": 20} | settings
     if isinstance(settings.get("smart"), dict):
         settings["smart"] = settings["smart"] | {"reduction": "mean"}
+    if sums_batches(settings) and isinstance(settings.get("name"), str):
+        settings["name"] += "_batch_mean"
     return {key: value for key, value in entries.items() if key != "format"} | {"schema": 2, "experiment": settings}
 
 

@@ -1,5 +1,7 @@
 """Writing a run: one process at a time, whole rows, and nothing of the user's ever deleted or overwritten."""
 
+import atexit
+import contextlib
 import json
 import os
 import shutil
@@ -16,10 +18,22 @@ from lab.errors import LabError
 from lab.runs.folder import Run, read_json
 from lab.runs.schema import SCHEMA
 
-# What a start writes before experiment.json, and so what a start that failed or was killed may leave behind.
-STARTED = (".lock", "status.json", "encoder", "checkpoints", "metrics.jsonl", ".status.json.part",
-           ".experiment.json.part")
-_writers: dict[Path, Callable[[], None]] = {}  # the runs that this process writes: folder -> what ends the writer
+# What a start writes before experiment.json, in the order in which a failed one removes it. status.json says "starting"
+# from first to last, so what a start that was killed has left behind is known for what it is.
+STARTED = ("checkpoints", "encoder", "metrics.jsonl", ".experiment.json.part", ".status.json.part", "status.json",
+           ".lock")
+UNSAID = (".status.json.part", ".lock")  # what there can be before status.json
+# The runs that are written: (process, folder) -> what ends the writer. A forked process does not write its parent's.
+_writers: dict[tuple[int, Path], Callable[[], None]] = {}
+
+
+@atexit.register
+def _end_all() -> None:
+    """When Python exits: end every training that is still open, so that its status is true and its lock free."""
+    for (process, _), end in list(_writers.items()):
+        if process == os.getpid():
+            with contextlib.suppress(Exception):
+                end()
 
 
 class Writer:
@@ -30,27 +44,33 @@ class Writer:
     """
 
     def __init__(self, run: Run, end: Callable[[], None]) -> None:
-        self.run, self.key = run, run.folder.resolve()
+        self.run, self.key = run, (os.getpid(), run.folder.resolve())
         if self.key in _writers:
             _writers[self.key]()
-        names = sorted(entry.name for entry in run.folder.iterdir()) if run.folder.is_dir() else []
-        # A start says so in status.json before it writes anything else but its lock.
+        there, self.begun = run.folder.is_dir(), run.exists
+        if not there and os.path.lexists(run.folder):
+            raise LabError(f"{run.folder} is a file, not the folder of a run; name another run")
+        names = sorted(entry.name for entry in run.folder.iterdir()) if there else []
         leftover = read_json(run.folder / "status.json").get("state") == "starting"
-        strange = [name for name in names if name not in (STARTED if leftover else STARTED[:1])]
-        if strange and not run.exists:
+        strange = [name for name in names if name not in (STARTED if leftover else UNSAID)]
+        if strange and not self.begun:
             raise LabError(f"{run.folder} is not the folder of a run: it holds {strange[0]!r}; name another run")
-        self.before = None if not run.folder.is_dir() else set() if leftover else set(names)  # None: no folder
+        self.created, self.kept = not there, set() if leftover else set(names) - {UNSAID[0]}  # kept: not of this start
         run.folder.mkdir(parents=True, exist_ok=True)
         self.rows: BinaryIO | None = None
-        self.lock = FileLock(run.folder / ".lock")
+        self.lock = FileLock(run.folder / ".lock", thread_local=False)  # the thread that closes it may be another one
         try:
             self.lock.acquire(timeout=0)
         except Timeout:
             raise LabError(f"run {run.name} is being trained already, by another process; wait until it ends, or use "
                            "another name") from None
+        try:
+            if not self.begun:
+                self.write_status("starting")
+        except BaseException:
+            self.close()
+            raise
         _writers[self.key] = end
-        if not run.exists:
-            self.write_status("starting")
 
     def close(self) -> None:
         """Release the run. If it has not begun, its folder is left as it was. It is safe to call this repeatedly."""
@@ -59,17 +79,21 @@ class Writer:
             self.rows = None
         if not self.lock.is_locked:
             return
-        if not self.run.exists:
-            for path in (self.run.folder / name for name in STARTED if name not in (self.before or ())):
-                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-            if self.before is None:
-                self.run.folder.rmdir()
-        self.lock.release()
-        _writers.pop(self.key, None)
+        try:
+            if not self.begun:
+                for path in (self.run.folder / name for name in STARTED if name not in self.kept):
+                    shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+                if self.created:
+                    with contextlib.suppress(OSError):  # something else has come into the folder
+                        self.run.folder.rmdir()
+        finally:
+            self.lock.release()
+            _writers.pop(self.key, None)
 
     def write_config(self, entries: Mapping[str, Any]) -> None:
         """Write experiment.json, with the versions and the revision that made the run. With it, the run has begun."""
         self._replace("experiment.json", {"schema": SCHEMA, **entries, **_provenance()})
+        self.begun = True
 
     def write_status(self, state: str, **entries: object) -> None:
         """Replace status.json."""

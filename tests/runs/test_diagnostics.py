@@ -5,12 +5,13 @@ import itertools
 
 import pytest
 import torch
-from helpers import batch_of, repeatable, resumed, same_weights, trained, without_dropout
+from helpers import batch_of, inputs, repeatable, resumed, same_weights, trained, without_dropout
 
 import lab
 from lab.batches import pack
+from lab.data import TASKS
 from lab.runs.diagnostics import Window, is_sampled, penalty_parts
-from lab.train import fit
+from lab.train import draw, fit
 
 
 def told(rows, split):
@@ -56,6 +57,20 @@ def test_sampled_gradients_are_the_tasks_own_at_equal_weights(tiny, tiny_data, u
         assert rows[f"{a}-{b}", "conflict"] == (cosine < 0)
     for i, task in enumerate(("sst", "qqp", "sts")):
         assert rows[task, "grad_norm"] == pytest.approx(float(gradients[i].norm()), rel=1e-4)
+
+
+def test_the_sampled_norm_of_a_task_drawn_twice_is_that_of_its_own_loss(tiny, tiny_data):
+    e = dataclasses.replace(tiny, updates=("sum",), sampling="proportional", dropout=0.0, epochs=1, iterations=1)
+    for seed in range(20):
+        other = without_dropout(fit(dataclasses.replace(e, seed=seed), data=tiny_data, progress=False))
+        drawn = draw(other.recorder.settings, *inputs(other), dict.fromkeys(TASKS, 0), 1)
+        task, part = max(drawn.items(), key=lambda item: len(item[1]))
+        if len(part) == 16:
+            break
+    other.model.zero_grad()
+    (2 * other.model.losses(pack({task: part}))[task]).backward()
+    norm = torch.stack([p.grad.norm() for p in other.model.bert.parameters() if p.grad is not None]).norm()
+    assert told(list(other), "sampled")[task, "grad_norm"] == pytest.approx(float(norm), rel=1e-4)
 
 
 def test_a_recipe_with_task_gradients_is_not_sampled(tiny, tiny_data):

@@ -57,7 +57,7 @@ def test_resuming_a_finished_run_changes_nothing(tiny, tiny_data):
 
 def test_resume_needs_the_same_experiment_and_data(tiny, tiny_data, tmp_path):
     trained(tiny, tiny_data, run="one")
-    with pytest.raises(lab.LabError, match="another lr"):
+    with pytest.raises(lab.LabError, match=r"other settings \(lr\)"):
         fit(dataclasses.replace(tiny, lr=2e-3), data=tiny_data, run="one", resume=True)
     other = tmp_path / "other"
     other.mkdir()

@@ -58,6 +58,8 @@ def test_a_record_of_schema_1_stands_with_later_ones_and_is_resumed(smart, tiny,
     (lambda c: c["experiment"]["smart"].pop("sigma"), "experiment: smart: schema 2 lacks sigma"),
     (lambda c: c.update(schema=99), "its records have schema '99', and this lab reads schemas 1 to 2"),
     (lambda c: c.update(schema="2"), "its records have schema '2'"),
+    (lambda c: c["data"].pop("cut"), "data: schema 2 lacks cut"),
+    (lambda c: c.update(data=7), "data: schema 2 has an object of keys here"),
     (lambda c: c.update(experiment=7), "no settings under 'experiment'"),
 ])
 def test_another_key_or_schema_is_an_error_that_names_it(tiny, tiny_data, change, why):
@@ -93,3 +95,33 @@ def test_the_shipped_records_are_of_schema_1_and_are_read():
         config = Run(file.parent).config
         assert config["experiment"].keys() == schema.SETTINGS
         assert lab.Experiment.from_json(json.dumps(config["experiment"]))
+
+
+def test_an_older_run_with_random_samplers_has_another_name(tiny, tiny_data):
+    """In schema 1 a task drawn twice counted once: such a run is neither a seed of a new one, nor resumed as one."""
+    tiny = dataclasses.replace(tiny, updates=("sum",), sampling="proportional", epochs=2, iterations=2)
+    old = rewritten(stopped(tiny, tiny_data, "old").run, as_schema_1)
+    assert old.config["experiment"]["name"] == "tiny_batch_mean"
+    with pytest.raises(lab.LabError, match=r"trained with other settings \(name\)"):
+        lab.fit(tiny, data=tiny_data, run="old", resume=True, progress=False)
+    separate = dataclasses.replace(tiny, updates=("separate",))  # a step for each batch: the same in both schemas
+    same = rewritten(stopped(separate, tiny_data, "same").run, as_schema_1)
+    assert same.config["experiment"]["name"] == "tiny"
+    assert trained(separate, tiny_data, run="same", resume=True)[0].status["state"] == "done"
+
+
+def test_a_record_of_schema_1_without_a_setting_is_shown_but_makes_no_model(tiny, tiny_data):
+    run = trained(dataclasses.replace(tiny, epochs=1, iterations=1), tiny_data, run="old")[0]
+    rewritten(run, as_schema_1)
+    rewritten(run, lambda config: config["experiment"].pop("pooling"))
+    assert set(lab.load_runs()["run"]) == {"old"}
+    with pytest.raises(lab.LabError, match="its record lacks pooling"):
+        run.model()
+
+
+def test_a_pretraining_answers_no_task(tiny, tiny_data, tiny_encoder):
+    e = Pretraining(encoder=str(tiny_encoder), scale=1.0, device="cpu")
+    training = lab.pretrain_mlm(e, data=tiny_data, progress=False)
+    training.close()
+    with pytest.raises(lab.LabError, match="is a pretraining, which answers no task"):
+        lab.predict(training.run.folder, "sst", ["A fine film."])

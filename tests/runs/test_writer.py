@@ -4,6 +4,7 @@ import dataclasses
 import json
 import subprocess
 import sys
+import threading
 
 import pytest
 import torch
@@ -100,3 +101,104 @@ def test_rows_after_a_checkpoint_are_forgotten_and_a_shorter_file_is_an_error(tm
     writer.close()
     writer.close()
     assert not run.folder.exists()  # it never began
+
+
+def test_an_entry_of_the_users_in_checkpoints_stays(tiny, tiny_data, monkeypatch):
+    monkeypatch.setattr("lab.runs.recorder.CHECKPOINT_EVERY", 1)
+    training = fit(tiny, data=tiny_data, run="one", progress=False)
+    for name in ("my-epoch-1", "12", "0000000x", ".mine.part"):
+        (training.run.checkpoints / name).mkdir()
+        (training.run.checkpoints / name / "notes.txt").write_text("precious")
+    list(training)
+    assert len(list(training.run.checkpoints.glob("*/notes.txt"))) == 4
+
+
+def test_a_run_that_has_begun_is_never_taken_for_a_failed_start(tiny, tiny_data, tmp_path, monkeypatch):
+    """Whatever becomes of experiment.json, and from whatever folder the process goes on."""
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b" / "runs" / "one").mkdir(parents=True)
+    (tmp_path / "b" / "runs" / "one" / "metrics.jsonl").write_text("precious")
+    monkeypatch.chdir(tmp_path / "a")
+    training = fit(tiny, data=tiny_data, run="one", root="runs", progress=False)
+    monkeypatch.chdir(tmp_path / "b")
+    next(training)
+    (tmp_path / "a" / "runs" / "one" / "experiment.json").rename(tmp_path / "a" / "runs" / "one" / "mine.json")
+    training.close()
+    assert (tmp_path / "a" / "runs" / "one" / "checkpoints" / "00000004").is_dir()
+    assert (tmp_path / "b" / "runs" / "one" / "metrics.jsonl").read_text() == "precious"
+
+
+def test_a_start_that_fails_for_a_full_disk_can_be_tried_again(tiny, tiny_data, tmp_path, monkeypatch):
+    def full(self, name, entries):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as context:
+        context.setattr(Writer, "_replace", full)
+        with pytest.raises(OSError, match="No space"):
+            fit(tiny, data=tiny_data, run="one", progress=False)
+    assert not (tmp_path / "runs" / "one").exists()
+    training = fit(tiny, data=tiny_data, run="one", progress=False)
+    next(training)
+    monkeypatch.setattr(Writer, "_replace", full)
+    training.close()  # the lock is free although the status cannot be written
+    monkeypatch.undo()
+    assert trained(tiny, tiny_data, root=tmp_path / "runs", run="one", resume=True)[0].status["state"] == "done"
+
+
+@pytest.mark.parametrize("left", [[".lock"], [".lock", ".status.json.part"], [".lock", "status.json", "encoder"]])
+def test_what_a_killed_start_leaves_does_not_block_the_next(left, tiny, tiny_data, tmp_path):
+    folder = tmp_path / "runs" / "one"
+    folder.mkdir(parents=True)
+    for name in left:
+        (folder / name).write_text('{"state": "starting"}' if name == "status.json" else "")
+    (folder / "encoder").unlink(missing_ok=True)
+    e = dataclasses.replace(tiny, epochs=1, iterations=1)
+    assert trained(e, tiny_data, run="one")[0].status["state"] == "done"
+
+
+def test_a_file_is_not_the_folder_of_a_run(tiny, tiny_data, tmp_path):
+    (tmp_path / "file").write_text("precious")
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    for name in ("file", "link"):
+        with pytest.raises(lab.LabError, match="is a file, not the folder of a run"):
+            fit(tiny, data=tiny_data, run=tmp_path / name, progress=False)
+    assert (tmp_path / "file").read_text() == "precious"
+
+
+def test_a_training_may_be_closed_by_another_thread_than_its_maker(tiny, tiny_data):
+    made = []
+    thread = threading.Thread(target=lambda: made.append(fit(tiny, data=tiny_data, run="one", progress=False)))
+    thread.start()
+    thread.join()
+    made.pop().close()
+    training = fit(tiny, data=tiny_data, run="one", resume=True, progress=False)
+    seen = []
+
+    def again():
+        try:
+            fit(tiny, data=tiny_data, run="one", resume=True, progress=False)
+        except lab.LabError as error:
+            seen.append(str(error))
+
+    step = training.recorder.parts.optimizer.step
+
+    def with_a_second_fit():
+        training.recorder.parts.optimizer.step = step
+        thread = threading.Thread(target=again)
+        thread.start()
+        thread.join()
+        step()
+
+    training.recorder.parts.optimizer.step = with_a_second_fit  # in the middle of an iteration
+    list(training)
+    assert "is being trained by another thread of this process" in seen[0]
+    assert training.run.status["state"] == "done"
+
+
+def test_what_is_open_when_python_ends_is_stopped(tiny, tiny_data):
+    code = ("import sys, lab\n"
+            "t = lab.fit(lab.Experiment.from_json(sys.argv[1]), data=sys.argv[2], run='one', progress=False)\n"
+            "rows = (row for row in t)\nnext(rows)")
+    done = subprocess.run([sys.executable, "-c", code, tiny.to_json(), tiny_data], capture_output=True, text=True)
+    assert done.returncode == 0 and not done.stderr
+    assert Run.open("one").status["state"] == "stopped"

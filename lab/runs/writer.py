@@ -22,7 +22,7 @@ from lab.runs.schema import SCHEMA
 # from first to last, so what a start that was killed has left behind is known for what it is.
 STARTED = ("checkpoints", "encoder", "metrics.jsonl", ".experiment.json.part", ".status.json.part", "status.json",
            ".lock")
-UNSAID = (".status.json.part", ".lock")  # what there can be before status.json
+BEFORE_STATUS = (".status.json.part", ".lock")  # what a start can leave before status.json
 # The runs that are written: (process, folder) -> what ends the writer. A forked process does not write its parent's.
 _writers: dict[tuple[int, Path], Callable[[], None]] = {}
 
@@ -52,10 +52,11 @@ class Writer:
             raise LabError(f"{run.folder} is a file, not the folder of a run; name another run")
         names = sorted(entry.name for entry in run.folder.iterdir()) if there else []
         leftover = read_json(run.folder / "status.json").get("state") == "starting"
-        strange = [name for name in names if name not in (STARTED if leftover else UNSAID)]
+        strange = [name for name in names if name not in (STARTED if leftover else BEFORE_STATUS)]
         if strange and not self.begun:
             raise LabError(f"{run.folder} is not the folder of a run: it holds {strange[0]!r}; name another run")
-        self.created, self.kept = not there, set() if leftover else set(names) - {UNSAID[0]}  # kept: not of this start
+        self.created = not there
+        self.kept = set() if leftover else set(names) - {BEFORE_STATUS[0]}  # what is not of this start
         run.folder.mkdir(parents=True, exist_ok=True)
         self.rows: BinaryIO | None = None
         self.lock = FileLock(run.folder / ".lock", thread_local=False)  # the thread that closes it may be another one

@@ -3,6 +3,7 @@
 import json
 
 import pandas as pd
+import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
@@ -12,6 +13,13 @@ from lab.bert import Bert
 from lab.data import SCORES, TASKS
 from lab.runs import checkpoints
 from lab.train import kept_share
+
+
+def first_quick(first, *others):
+    """Parameters of which `make test-quick` takes the first alone."""
+    return [first, *(pytest.param(*(other if isinstance(other, tuple) else (other,)), marks=pytest.mark.slow)
+                     for other in others)]
+
 
 
 def trained(experiment, data, **options):

@@ -7,7 +7,7 @@ import weakref
 
 import pytest
 import torch
-from helpers import batch_of, resumed, same_weights, without_dropout
+from helpers import batch_of, first_quick, resumed, same_weights, without_dropout
 
 import lab
 from lab.batches import pack
@@ -391,11 +391,7 @@ def test_trap_10_retain_graph_keeps_every_tasks_graph(tiny, tiny_data):
     training.close()
 
 
-QUICK = ("pcgrad", "cagrad")
-
-
-@pytest.mark.parametrize("update", [*QUICK, *(pytest.param(update, marks=pytest.mark.slow)
-                                              for update in (*OURS, *BORROWED) if update not in QUICK)])
+@pytest.mark.parametrize("update", first_quick("pcgrad", *(m for m in (*OURS, *BORROWED) if m != "pcgrad")))
 def test_every_method_trains_records_conflicts_and_resumes(tiny, tiny_data, update):
     experiment = dataclasses.replace(tiny, updates=(update, "sum"), epochs=2, iterations=2)
     whole = fit(experiment, data=tiny_data, run="whole", progress=False)
@@ -416,7 +412,7 @@ def test_gse_3x_passes_through_the_end_of_gse(tiny, tiny_data):
     assert same_weights(three_epochs.model, one_epoch.model)
 
 
-@pytest.mark.parametrize("sampling", ["proportional", "square_root", "annealed"])
+@pytest.mark.parametrize("sampling", first_quick("proportional", "square_root", "annealed"))
 def test_updates_act_on_the_tasks_present(tiny, tiny_data, sampling):
     training = fit(dataclasses.replace(tiny, sampling=sampling, updates=("pcgrad", "sum"), epochs=2, iterations=6),
                    data=tiny_data, progress=False)
@@ -455,7 +451,7 @@ def test_gradvac_keeps_its_targets_by_pair_of_tasks():
         torch.testing.assert_close(state["targets"][a, b], torch.as_tensor(target, dtype=torch.float64))
 
 
-@pytest.mark.parametrize("sampling", ["proportional", pytest.param("annealed", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("sampling", first_quick("proportional", "annealed"))
 def test_gradvac_trains_and_resumes_with_random_samplers(tiny, tiny_data, sampling):
     e = dataclasses.replace(tiny, updates=("gradvac",), sampling=sampling, epochs=2, iterations=8)
     whole = fit(e, data=tiny_data, run="whole", progress=False)

@@ -361,6 +361,7 @@ def test_the_command_ends_with_the_next_one(tiny_data, tiny_encoder, tmp_path, m
                                       + ", ".join(f.name for f in dataclasses.fields(Pretraining)) + ")\n")
 
 
+@pytest.mark.slow
 def test_bf16_is_near_fp32(tiny, tiny_data):
     fp32, rows = pretrained(dataclasses.replace(tiny, epochs=1), tiny_data)
     bf16, half = pretrained(dataclasses.replace(tiny, epochs=1, precision="bf16"), tiny_data)

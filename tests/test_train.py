@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers import batch_of, inputs, resumed, same_weights, without_dropout
+from helpers import batch_of, first_quick, inputs, resumed, same_weights, without_dropout
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -85,8 +85,7 @@ def test_a_task_drawn_twice_counts_with_the_losses_of_both_batches(tiny, tiny_da
         torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=5e-5, msg=name)
 
 
-@pytest.mark.parametrize("update", ["pcgrad", *(pytest.param(update, marks=pytest.mark.slow)
-                                                for update in lab.COMBINERS if update not in ("sum", "pcgrad"))])
+@pytest.mark.parametrize("update", first_quick("pcgrad", *(u for u in lab.COMBINERS if u not in ("sum", "pcgrad"))))
 def test_a_task_gradient_that_is_not_finite_stops_and_keeps_the_last_good_weights(update, tiny, tiny_data):
     training = fit(dataclasses.replace(tiny, updates=(update,)), data=tiny_data, run="nan", progress=False)
     with pytest.raises(lab.LabError, match=r"a task gradient became NaN .* last good weights \(iteration 4\)"):
@@ -234,8 +233,8 @@ def test_smarts_penalty_and_noise_are_recorded(tiny, tiny_data):
     assert {("penalty", "sst"), ("penalty", "qqp"), ("penalty", "sts"), ("noise_norm", "all")} <= found
 
 
-@pytest.mark.parametrize(("updates", "smart"), [(GSE, Smart()), *(
-    pytest.param(*of, marks=pytest.mark.slow) for of in ((GSE, None), (("sum",), None), (("sum",), Smart())))])
+@pytest.mark.parametrize(("updates", "smart"), first_quick((GSE, Smart()), (GSE, None), (("sum",), None),
+                                                            (("sum",), Smart())))
 def test_cross_pairs_go_on_to_the_same_bits(updates, smart, tiny, tiny_data):
     experiment = tiny_version(lab.Experiment(name="cross", pair="cross", updates=updates, smart=smart), tiny)
     whole = fit(experiment, data=tiny_data, run="whole", progress=False)

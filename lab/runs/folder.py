@@ -157,14 +157,13 @@ class Run:
         if "head" in config:
             raise LabError(f"run {self.name} is a pretraining, which answers no task; train on its encoder with "
                            "--encoder")
-        schema.check_settings(config, self.folder / "experiment.json")
-        experiment = Experiment.from_json(json.dumps(config["experiment"]))
-        newest = checkpoints.load_newest(self.checkpoints)
+        newest, settings = checkpoints.load_newest(self.checkpoints), config["experiment"]
         if newest is None:
             shipped = ", as it ships with the lab" * (self.folder.parent == shipped_root())
-            raise LabError(f"run {self.name} has records but no weights{shipped}; `lab train {experiment.name} "
-                           f"--protocol {experiment.protocol}` trains one that has")
-        tensors, state = newest
+            raise LabError(f"run {self.name} has records but no weights{shipped}; `lab train {settings.get('name')} "
+                           f"--protocol {settings.get('protocol')}` trains one that has")
+        schema.check_settings(config, self.folder / "experiment.json")
+        experiment, (tensors, state) = Experiment.from_json(json.dumps(settings)), newest
         if weights == "best" and state["best"] and state["best"]["step"] != state["step"]:
             tensors, state = checkpoints.load(self.checkpoints, state["best"]["step"])
         with torch.random.fork_rng(devices=[]):  # the fresh weights are overwritten at once

@@ -36,6 +36,7 @@ def test_a_training_that_fails_says_why_and_may_be_tried_again(open_page, demo, 
     assert "nowhere" in at.error[0].value and at.button[0].label == "Train a small model"
 
 
+@pytest.mark.slow
 def test_a_stopped_demo_is_resumed_and_a_failed_one_left(demo, monkeypatch, trained_store):
     asked = []
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from helpers import records
+from helpers import first_quick, records
 
 import lab
 from lab import figures
@@ -228,7 +228,8 @@ def test_the_leaderboard_has_a_point_a_seed_and_from_three_on_an_interval():
     assert list(many.layout.yaxis.categoryarray) == ["smart", "baseline", "gse"]  # from below: the best on top
 
 
-@pytest.mark.parametrize("lacking", ["name", "data", "fingerprint", "seed", "started", "step", "epoch", "value"])
+@pytest.mark.parametrize("lacking", first_quick("name", "data", "fingerprint", "seed", "started", "step", "epoch",
+                                                "value"))
 def test_a_record_that_lacks_a_field_breaks_no_picture(lacking):
     runs = pd.concat([with_everything().astype({lacking: object}), records("gse")])
     runs.loc[runs["run"] == "baseline-1", lacking] = None

@@ -4,15 +4,14 @@ import dataclasses
 import json
 
 import pytest
-from helpers import repeatable, stopped, trained, weights_at
+from helpers import first_quick, repeatable, stopped, trained, weights_at
 
 import lab
 from lab.runs import checkpoints
 from lab.train import fit
 
 
-@pytest.mark.parametrize("damage", ["flip", *(pytest.param(damage, marks=pytest.mark.slow) for damage in
-                                              ("truncate", "state", "gone", "no state", "no training"))])
+@pytest.mark.parametrize("damage", first_quick("flip", "truncate", "state", "gone", "no state", "no training"))
 def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(tiny, tiny_data, damage):
     whole, _ = trained(tiny, tiny_data, run="whole")
     training = stopped(tiny, tiny_data, "hurt", after_epoch=2)

@@ -5,7 +5,7 @@ import itertools
 
 import pytest
 import torch
-from helpers import batch_of, inputs, repeatable, resumed, same_weights, trained, without_dropout
+from helpers import batch_of, first_quick, inputs, repeatable, resumed, same_weights, trained, without_dropout
 
 import lab
 from lab.batches import pack
@@ -19,9 +19,8 @@ def told(rows, split):
     return {(r["task"], r["metric"]): r["value"] for r in rows if r["split"] == split}
 
 
-@pytest.mark.parametrize("settings", [
-    {"updates": ("sum",)}, pytest.param({"updates": ("separate",)}, marks=pytest.mark.slow),
-    pytest.param({"updates": ("pcgrad", "sum"), "smart": lab.Smart(bregman=1.0)}, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("settings", first_quick({"updates": ("sum",)}, {"updates": ("separate",)},
+                                                 {"updates": ("pcgrad", "sum"), "smart": lab.Smart(bregman=1.0)}))
 def test_a_run_is_the_same_whether_it_is_looked_at_or_not(tiny, tiny_data, settings):
     looked = dataclasses.replace(tiny, **settings)
     (one, rows), (two, plain) = (trained(dataclasses.replace(looked, samples=n), tiny_data) for n in (20, 0))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers import repeatable, same_weights, stopped, trained, weights_at
+from helpers import first_quick, repeatable, same_weights, stopped, trained, weights_at
 
 import lab
 from lab.runs import checkpoints
@@ -24,8 +24,7 @@ def same_checkpoint(run, other, step):
 
 
 # twice ten, on a core each
-@pytest.mark.parametrize(("times", "seed"), [pytest.param(10, 1, marks=pytest.mark.slow),
-                                             pytest.param(10, 2, marks=pytest.mark.slow), (3, 3)])
+@pytest.mark.parametrize(("times", "seed"), first_quick((3, 3), (10, 1), (10, 2)))
 def test_kills_at_any_moment_leave_no_trace(times, seed, tiny_data, tiny_encoder, tmp_path):
     (tmp_path / "store").mkdir()
     script = Path(__file__).parents[1] / "kill_and_resume.py"
@@ -149,7 +148,7 @@ def test_a_loop_that_is_left_closes_its_run_at_once(tiny, tiny_data, no_collecto
     assert other.stdout.strip() == "4", other.stderr  # another process may go on
 
 
-@pytest.mark.parametrize("named", [True, False])
+@pytest.mark.parametrize("named", first_quick(True, False))
 def test_a_second_fit_closes_the_first_and_goes_on_at_once(named, tiny, tiny_data, no_collector):
     whole, rows = trained(tiny, tiny_data, run="whole")
     first = fit(tiny, data=tiny_data, run="one", progress=False)

@@ -4,7 +4,7 @@ import json
 import shutil
 
 import pytest
-from helpers import page_figures, page_text
+from helpers import first_quick, page_figures, page_text
 
 import lab
 from lab.runs.folder import Run
@@ -61,9 +61,9 @@ def test_an_example_fills_in_both_sentences_and_says_what_to_watch(page):
     assert "only counts words" in page_text(at)
 
 
-@pytest.mark.parametrize("text", ["<script>alert(1)</script>", "[x](javascript:alert(1)) **b** $a$ :red[x]", "   ", "",
-                                  "\x00\x1b[31m\x07", "\x00", "word " * 2000, "\N{CJK UNIFIED IDEOGRAPH-597D}" * 10_000,
-                                  "\N{GRINNING FACE}" * 300])
+@pytest.mark.parametrize("text", first_quick(
+    "<script>alert(1)</script>", "[x](javascript:alert(1)) **b** $a$ :red[x]", "   ", "", "\x00\x1b[31m\x07", "\x00",
+    "word " * 2000, "\N{CJK UNIFIED IDEOGRAPH-597D}" * 10_000, "\N{GRINNING FACE}" * 300))
 def test_any_text_is_answered_or_refused_with_a_message(page, text):
     at = page(**{"say": text, "and": text, "live": "two", "beside": "one"})
     if not text.strip():

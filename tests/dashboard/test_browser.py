@@ -252,8 +252,15 @@ def test_a_run_that_trains_moves_by_itself_and_choices_stay(visit, store):
 
 def test_a_click_on_a_row_of_the_leaderboard_is_what_the_other_pages_show(visit):
     page = visit()
-    page.locator(".dvn-scroller").first.click(position={"x": 17, "y": 52})
-    expect(recipes(page)).to_contain_text("gse")  # the best row, whichever tests ran before
+    for last in (False, False, True):  # a click is lost where the table is not painted yet
+        page.locator(".dvn-scroller").first.click(position={"x": 17, "y": 52})
+        try:
+            # the best row, whichever tests ran before
+            expect(recipes(page)).to_contain_text("gse", timeout=120_000 if last else 15_000)
+            break
+        except AssertionError:
+            if last:
+                raise
     expect(recipes(page)).not_to_contain_text("baseline")
     ready(go(page, "curves"))
     assert address(page)["recipe"] == ["gse"]

@@ -256,11 +256,11 @@ class Recorder:
             raise LabError(f"run {run.name} was trained with other settings ({', '.join(differs)}); name another run")
         if about.get("sentences") != sentences:
             raise LabError(f"run {run.name} was begun with other sentences (a new test file?); start a new run")
-        if recorded.get("threads") != torch.get_num_threads():
+        self.finished = run.status.get("state") == "done"
+        if not self.finished and recorded.get("threads") != torch.get_num_threads():
             warnings.warn(f"run {run.name} was begun with {recorded.get('threads')} threads and is resumed with "
                           f"{torch.get_num_threads()}: its weights will not be bit-identical to those of an "
                           "undisturbed run", stacklevel=4)
-        self.finished = run.status.get("state") == "done"
         newest = checkpoints.load_newest(run.checkpoints, self.total)
         if not newest and run.rows():
             raise LabError(f"run {run.name} has no checkpoint that can be read; its records are left as they are, "

@@ -198,3 +198,13 @@ def test_resuming_what_is_not_there_says_so_and_begins_nothing(tiny, tiny_data, 
     with pytest.raises(lab.LabError, match="there is no run tiny-paper-s11711-"):
         fit(tiny, data=tiny_data, resume=True)
     assert not (tmp_path / "runs").exists()
+
+
+def test_other_threads_are_said_where_they_matter(tiny, tiny_data, monkeypatch):
+    tiny = dataclasses.replace(tiny, epochs=2, iterations=1)
+    stopped(tiny, tiny_data, "one")
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 7)
+    with pytest.warns(UserWarning, match="begun with 1 threads and is resumed with 7"):
+        training = fit(tiny, data=tiny_data, run="one", resume=True, progress=False)
+    list(training)
+    fit(tiny, data=tiny_data, run="one", resume=True, progress=False)  # a finished one: a warning would be an error

@@ -87,7 +87,13 @@ class Parts:
 
 def steps(folder: Path) -> list[int]:
     """The steps that have a checkpoint, oldest first."""
-    return sorted(int(f.name) for f in folder.glob("[0-9]*") if STEP.fullmatch(f.name))
+    return sorted(int(f.name) for f in folder.glob("[0-9]*") if _is_checkpoint(f))
+
+
+def _is_checkpoint(path: Path) -> bool:
+    """Whether a folder is a checkpoint, perhaps a damaged one. Whatever else is there is the user's."""
+    return bool(STEP.fullmatch(path.name)) and any((path / file).is_file() for file in ("state.json",
+                                                                                       "model.safetensors"))
 
 
 def load(folder: Path, step: int, for_training: bool = False) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -145,8 +151,8 @@ def save(folder: Path, step: int, files: Mapping[str, Mapping[str, Tensor]], sta
     part.rename(final)
     _fsync(folder)
     keep = {*keep, *[s for s in steps(folder) if s <= step][-2:]}
-    for other in folder.iterdir():  # what is named otherwise is the user's
-        if PART.fullmatch(other.name) or (STEP.fullmatch(other.name) and int(other.name) not in keep):
+    for other in folder.iterdir():
+        if PART.fullmatch(other.name) or (_is_checkpoint(other) and int(other.name) not in keep):
             shutil.rmtree(other, ignore_errors=True)
 
 

@@ -212,7 +212,7 @@ def name_end(settings: "Settings", data: Data) -> str:
     changed = {key: value for key, value in values.items() if value != usual[key]}
     if isinstance(smart := changed.get("smart"), dict):
         changed["smart"] = {key: value for key, value in smart.items() if (key, value) != ("reduction", "mean")}
-    if schema.sums_batches(values):  # other names than in schema 1, where the losses of two batches were averaged
+    if schema.draws_at_random(values):  # other names than in schema 1, where the losses of two batches were averaged
         changed["batches"] = "sum"
     digest = hashlib.sha256(f"{json.dumps(changed, sort_keys=True)} {data.fingerprint}".encode()).hexdigest()
     return f"{'sample-' if data.kind == 'sample' else ''}s{settings.seed}-{digest[:6]}"

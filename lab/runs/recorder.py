@@ -8,6 +8,7 @@ in `lab.train` and `lab.pretrain` call it.
 import contextlib
 import json
 import math
+import os
 import threading
 import time
 import warnings
@@ -50,7 +51,8 @@ class Recorder:
                                       "window_seconds": 0.0}
         self.begun = self.finished = self.closed = self.taken_over = False
         self.window, self.next_heartbeat, self.bar = WINDOW, 0.0, None
-        self.iterating = threading.Lock()  # held while the loop works
+        self.iterating = threading.Lock()  # held while the loop makes ready or works
+        self.iterating.acquire()  # until `preparing` ends
         self.writer = Writer(run, self._take_over)
         try:
             self.recorded, self.newest = self._found(sentences)
@@ -69,6 +71,8 @@ class Recorder:
         except BaseException:
             self.close()
             raise
+        finally:
+            self.iterating.release()
 
     def begin(self, parts: checkpoints.Parts, tokenizer: object, about_data: Mapping[str, Any],
               **config: object) -> None:
@@ -116,6 +120,8 @@ class Recorder:
 
     def close(self, state: str = "stopped", why: str = "closed") -> None:
         """Write to status.json how an unfinished training ended, and release the run. Further calls do nothing."""
+        if self.writer.process != os.getpid():  # a forked process has a copy of this recorder, and not the run
+            return
         if self.begun and not self.finished and not self.closed:
             with contextlib.suppress(OSError):  # as where the disk is full; without a heartbeat it counts as stopped
                 self.writer.write_status(state, step=self.state["step"], total=self.total, why=why)

@@ -59,11 +59,9 @@ def check_rows(rows: Iterable[Mapping[str, Any]], path: object) -> None:
             raise LabError(f"{path}: a row of schema {SCHEMA} {_difference(row.keys(), ROW)}")
 
 
-def sums_batches(settings: Mapping[str, Any]) -> bool:
-    """Whether an experiment may draw a task twice and then sums the losses of both batches."""
-    updates = settings.get("updates")
-    return (settings.get("sampling", "parallel") != "parallel" and isinstance(updates, list)
-            and any(update != "separate" for update in updates))
+def draws_at_random(settings: Mapping[str, Any]) -> bool:
+    """Whether an iteration of an experiment may draw two batches of one task."""
+    return settings.get("sampling", "parallel") != "parallel"
 
 
 def _check(entries: Mapping[str, Any], path: object) -> None:
@@ -89,15 +87,15 @@ def _difference(found: Iterable[str], wanted: Iterable[str]) -> str:
 def _from_1(entries: dict[str, Any]) -> dict[str, Any]:
     """Settings that came within schema 1, and the reduction, have the value that every older run was made with.
 
-    In schema 1, two batches of one task in an iteration counted with the mean of their losses. Now they count with the
-    sum, so an older run that drew tasks at random was another method, and gets another name.
+    In schema 1, two batches of one task in an iteration counted with the mean of their losses (under `separate` only in
+    its earlier versions). Now they count with the sum, so an older run that drew tasks at random gets another name.
     """
     settings = dict(entries["experiment"])
     if "head" not in entries:
         settings = {"pair": "siamese", "samples": 20} | settings
     if isinstance(settings.get("smart"), dict):
         settings["smart"] = settings["smart"] | {"reduction": "mean"}
-    if sums_batches(settings) and isinstance(settings.get("name"), str):
+    if draws_at_random(settings) and isinstance(settings.get("name"), str):
         settings["name"] += "_batch_mean"
     return {key: value for key, value in entries.items() if key != "format"} | {"schema": 2, "experiment": settings}
 

@@ -44,7 +44,8 @@ class Writer:
     """
 
     def __init__(self, run: Run, end: Callable[[], None]) -> None:
-        self.run, self.key = run, (os.getpid(), run.folder.resolve())
+        self.run, self.process = run, os.getpid()
+        self.key = self.process, run.folder.resolve()
         if self.key in _writers:
             _writers[self.key]()
         there, self.begun = run.folder.is_dir(), run.exists
@@ -66,6 +67,7 @@ class Writer:
             raise LabError(f"run {run.name} is being trained already, by another process; wait until it ends, or use "
                            "another name") from None
         try:
+            self.begun = run.exists  # another process may have begun it, and ended, before we had the lock
             if not self.begun:
                 self.write_status("starting")
         except BaseException:
@@ -81,7 +83,7 @@ class Writer:
         if not self.lock.is_locked:
             return
         try:
-            if not self.begun:
+            if not self.begun and not self.run.exists:
                 for path in (self.run.folder / name for name in STARTED if name not in self.kept):
                     shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
                 if self.created:

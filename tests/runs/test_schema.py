@@ -104,10 +104,6 @@ def test_an_older_run_with_random_samplers_has_another_name(tiny, tiny_data):
     assert old.config["experiment"]["name"] == "tiny_batch_mean"
     with pytest.raises(lab.LabError, match=r"trained with other settings \(name\)"):
         lab.fit(tiny, data=tiny_data, run="old", resume=True, progress=False)
-    separate = dataclasses.replace(tiny, updates=("separate",))  # a step for each batch: the same in both schemas
-    same = rewritten(stopped(separate, tiny_data, "same").run, as_schema_1)
-    assert same.config["experiment"]["name"] == "tiny"
-    assert trained(separate, tiny_data, run="same", resume=True)[0].status["state"] == "done"
 
 
 def test_a_record_of_schema_1_without_a_setting_is_shown_but_makes_no_model(tiny, tiny_data):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -106,11 +107,11 @@ def test_rows_after_a_checkpoint_are_forgotten_and_a_shorter_file_is_an_error(tm
 def test_an_entry_of_the_users_in_checkpoints_stays(tiny, tiny_data, monkeypatch):
     monkeypatch.setattr("lab.runs.recorder.CHECKPOINT_EVERY", 1)
     training = fit(tiny, data=tiny_data, run="one", progress=False)
-    for name in ("my-epoch-1", "12", "0000000x", ".mine.part"):
+    for name in ("my-epoch-1", "12", "0000000x", ".mine.part", "20240101"):
         (training.run.checkpoints / name).mkdir()
         (training.run.checkpoints / name / "notes.txt").write_text("precious")
     list(training)
-    assert len(list(training.run.checkpoints.glob("*/notes.txt"))) == 4
+    assert len(list(training.run.checkpoints.glob("*/notes.txt"))) == 5
 
 
 def test_a_run_that_has_begun_is_never_taken_for_a_failed_start(tiny, tiny_data, tmp_path, monkeypatch):
@@ -202,3 +203,54 @@ def test_what_is_open_when_python_ends_is_stopped(tiny, tiny_data):
     done = subprocess.run([sys.executable, "-c", code, tiny.to_json(), tiny_data], capture_output=True, text=True)
     assert done.returncode == 0 and not done.stderr
     assert Run.open("one").status["state"] == "stopped"
+
+
+def test_an_interrupt_when_experiment_json_is_there_keeps_the_run(tiny, tiny_data, monkeypatch):
+    write = Writer.write_config
+
+    def interrupted(self, entries):
+        write(self, entries)
+        self.begun = False  # as if the interrupt came before the next statement
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as context:
+        context.setattr(Writer, "write_config", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            fit(tiny, data=tiny_data, run="one", progress=False)
+    run, _ = trained(tiny, tiny_data, run="one", resume=True)
+    assert run.status["state"] == "done" and run.model()
+
+
+def test_a_run_that_another_thread_makes_ready_is_not_taken_over(tiny, tiny_data, monkeypatch):
+    seen, prepare = [], lab.batches.prepare
+
+    def again():
+        try:
+            fit(tiny, data=tiny_data, run="one", progress=False)
+        except lab.LabError as error:
+            seen.append(str(error))
+
+    def prepare_with_a_second_fit(*arguments, **options):
+        thread = threading.Thread(target=again)
+        thread.start()
+        thread.join()
+        return prepare(*arguments, **options)
+
+    monkeypatch.setattr("lab.train.prepare", prepare_with_a_second_fit)
+    training = fit(tiny, data=tiny_data, run="one", progress=False)
+    list(training)
+    assert len(seen) == 1 and "is being trained by another thread of this process" in seen[0]
+    assert training.run.status["state"] == "done"
+
+
+def test_a_forked_process_leaves_the_run_to_its_parent(tiny, tiny_data):
+    training = fit(tiny, data=tiny_data, run="one", progress=False)
+    next(training)
+    child = os.fork()
+    if child == 0:
+        training.close()
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert training.run.status["state"] == "running"
+    list(training)
+    assert training.run.status["state"] == "done"

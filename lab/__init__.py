@@ -6,14 +6,16 @@ imported before it is used, so `lab --help` does not wait for torch.
 
 import importlib
 import importlib.util
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 
-def public(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
+def public(package: str, homes: Mapping[str, str],
+           rooms: Sequence[str] = ()) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
     """`__getattr__`, `__dir__` and `__all__` of a package whose public names are imported when they are first used.
 
-    homes: public name -> the module of the package that defines it. Modules of the package are attributes too.
+    homes: public name -> the module of the package that defines it. rooms: modules that are public as a whole. All
+    modules of the package are attributes too.
     """
     def getattr_(name: str) -> Any:
         if name in homes:
@@ -22,7 +24,6 @@ def public(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], Any]
             return importlib.import_module(f"{package}.{name}")
         raise AttributeError(f"module {package!r} has no attribute {name!r}")
 
-    rooms = ["figures", "teach"] if package == __name__ else []
     return getattr_, lambda: sorted([*homes, *rooms]), [*homes, *rooms]
 
 
@@ -39,4 +40,4 @@ __getattr__, __dir__, __all__ = public(__name__, {
     "fit": "train", "Pretraining": "pretrain", "pretrain_mlm": "pretrain", "ablate": "ablation",
     "load_runs": "runs",
     "leaderboard": "results", "compare_runs": "results", "paired_predictions": "results",
-})
+}, rooms=("figures", "teach"))

@@ -49,7 +49,7 @@ class Recorder:
         self.randomness = Randomness(settings.seed, self.device)
         self.state: dict[str, Any] = {"step": 0, "seconds": 0.0, "scoring": 0.0, "window_tokens": 0,
                                       "window_seconds": 0.0}
-        self.begun = self.finished = self.closed = self.taken_over = False
+        self.ready = self.finished = self.closed = self.taken_over = False
         self.window, self.next_heartbeat, self.bar = WINDOW, 0.0, None
         self.iterating = threading.Lock()  # held while the loop makes ready or works
         self.iterating.acquire()  # until `preparing` ends
@@ -80,20 +80,20 @@ class Recorder:
 
         about_data, config: further entries of experiment.json, under "data" and beside it.
         """
-        self.parts = parts
-        if self.newest:
-            self._restore(*self.newest)
+        newest, self.newest, self.parts = self.newest, None, parts  # the checkpoint's tensors are not held any longer
+        if newest:
+            self._restore(*newest)
         if self.finished:
             return
-        self.writer.cut_rows(self.newest[1]["metrics_bytes"] if self.newest else 0)
-        if not self.newest:
+        self.writer.cut_rows(newest[1]["metrics_bytes"] if newest else 0)
+        if not newest:
             self.save()
         if not self.recorded:  # experiment.json comes last: with it, the folder is a run
             save_description(parts.model.bert.config, self.run.folder / "encoder", tokenizer)
             data = {"label": self.data.label, "kind": self.data.kind, "fingerprint": self.data.fingerprint}
             self.writer.write_config({"experiment": json.loads(self.settings.to_json()), **config,
                                       "device": self.device.type, "data": {**data, **about_data}})
-        self.begun, self.newest = True, None  # the checkpoint's tensors are in place now
+        self.ready = True
         self.heartbeat()
 
     @contextlib.contextmanager
@@ -122,7 +122,7 @@ class Recorder:
         """Write to status.json how an unfinished training ended, and release the run. Further calls do nothing."""
         if self.writer.process != os.getpid():  # a forked process has a copy of this recorder, and not the run
             return
-        if self.begun and not self.finished and not self.closed:
+        if self.ready and not self.finished and not self.closed:
             with contextlib.suppress(OSError):  # as where the disk is full; without a heartbeat it counts as stopped
                 self.writer.write_status(state, step=self.state["step"], total=self.total, why=why)
         self.closed = True

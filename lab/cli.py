@@ -25,8 +25,9 @@ RunsOption = Annotated[str | None, typer.Option("--runs", metavar="DIR",
 
 EncoderOption = Annotated[str | None, typer.Option("--encoder",
                                                    help="minilm, a hub id such as bert-base-uncased, or a folder")]
-ProtocolOption = Annotated[str | None, typer.Option("--protocol", help="smoke (seconds), laptop (minutes) or paper "
-                                                    "(default: laptop; smoke on the sample)")]
+ProtocolOption = Annotated[str | None, typer.Option("--protocol", help="laptop (minutes), paper (hours), sample "
+                                                    "(half a minute) or smoke (nothing is learned); default: laptop, "
+                                                    "and sample on the sample")]
 SetOption = Annotated[list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Change a setting; may be "
                                                      "given several times")]
 
@@ -101,14 +102,14 @@ def ablate(
 def _experiments(recipes, data, encoder, protocol, settings, seed) -> tuple:  # noqa: ANN001
     """The experiments that a command line names, and the data they are for."""
     from lab.data import load_data
-    from lab.experiment import PROTOCOLS, QUICK, RECIPES, nearest
+    from lab.experiment import PROTOCOLS, QUICK, RECIPES, TABLE1, default_protocol, nearest
 
-    recipes = [name for given in recipes for name in {"table1": RECIPES, "quick": QUICK}.get(given, [given])]
+    recipes = [name for given in recipes for name in {"table1": TABLE1, "quick": QUICK}.get(given, [given])]
     for recipe in recipes:
         if recipe not in RECIPES:
             raise nearest(recipe, RECIPES, "recipe")
     loaded = load_data(data)
-    protocol = protocol or ("smoke" if loaded.kind == "sample" else "laptop")
+    protocol = protocol or default_protocol(loaded.kind == "sample")
     if protocol not in PROTOCOLS:
         raise nearest(protocol, PROTOCOLS, "protocol")
     settings = [*(settings or []), *(f"{field}={value}" for field, value in (("encoder", encoder), ("seed", seed))

@@ -2,7 +2,7 @@
 
 import csv
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,10 +10,11 @@ import numpy as np
 import torch
 
 from lab.batches import Rows, Texts, chunks, cross
+from lab.bert import Bert
 from lab.data import CLASS_NAMES, METRICS, TASKS, no_formula
 from lab.errors import LabError
 from lab.experiment import nearest
-from lab.tasks import MultitaskModel
+from lab.tasks import POOLINGS, MultitaskModel
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,29 +43,79 @@ def pearson(predictions: np.ndarray, scores: np.ndarray) -> float | None:
     return r if math.isfinite(r) else None
 
 
+class Vectors:
+    """The vectors of texts that an encoder which is not trained gives: each is computed when it is first asked for."""
+
+    def __init__(self, model: MultitaskModel, texts: Texts, tick: Callable[[], None] = lambda: None) -> None:
+        self.model, self.texts, self.tick = model, texts, tick
+        self.found = torch.empty(len(texts.whole), model.bert.config.hidden_size,
+                                 device=next(model.parameters()).device)
+        self.there = np.zeros(len(texts.whole), dtype=bool)
+
+    @torch.no_grad()
+    def of(self, which: np.ndarray) -> torch.Tensor:
+        """The vectors of these texts (S,) -> (S, H), without dropout."""
+        new, training = np.unique(which[~self.there[which]]), self.model.training
+        self.model.eval()
+        for part, *packed in chunks(self.texts, new, device=self.found.device):
+            self.found[torch.from_numpy(part).to(self.found.device)] = self.model.sentences(*packed)
+            self.tick()
+        self.model.train(training)
+        self.there[new] = True
+        return self.found[torch.from_numpy(which).to(self.found.device)]
+
+
 @torch.no_grad()
-def logits(model: MultitaskModel, rows: Mapping[str, Rows],
-           tick: Callable[[], None] = lambda: None) -> dict[str, torch.Tensor]:
+def logits(model: MultitaskModel, rows: Mapping[str, Rows], tick: Callable[[], None] = lambda: None,
+           vectors: Vectors | None = None) -> dict[str, torch.Tensor]:
     """The logits of each task for its rows, in eval mode. Each distinct text or cross pair is encoded once.
 
-    tick: called after every few thousand tokens, for example to update a heartbeat.
+    tick: called after every few thousand tokens, for example to update a heartbeat. vectors: those of an encoder that
+    is not trained, which are computed once for all calls.
     """
-    training, device = model.training, next(model.parameters()).device
+    training = model.training
     model.eval()
-    texts: Texts = next(iter(rows.values())).texts
-    wanted = np.unique(np.concatenate([part.text.ravel() for part in rows.values()]))
-    sentences = torch.empty(len(wanted), model.bert.config.hidden_size, device=device)
-    for which, *packed in chunks(texts, wanted, device=device):
-        place = torch.from_numpy(np.searchsorted(wanted, which)).to(device)
-        sentences[place] = model.sentences(*packed)
-        tick()
+    vectors = vectors or Vectors(model, next(iter(rows.values())).texts, tick)
+    vectors.of(np.unique(np.concatenate([part.text.ravel() for part in rows.values()])))
     answers = {}
     for task, part in rows.items():
-        place = torch.from_numpy(np.searchsorted(wanted, part.text)).to(device)  # (rows, 1 or 2)
-        answers[task] = torch.cat([model.heads[task](*(sentences[column] for column in block.T)).float()
-                                   for block in place.split(4096)])
+        answers[task] = torch.cat([model.heads[task](*(vectors.of(column) for column in block.T)).float()
+                                   for block in np.split(part.text, range(4096, len(part), 4096))])
     model.train(training)
     return answers
+
+
+@torch.no_grad()
+def floors(bert: Bert, rows: Mapping[tuple[str, str], Rows], splits: Mapping[str, Mapping[str, Rows]],
+           tick: Callable[[], None] = lambda: None) -> Iterator[tuple[str, str, str, float | None]]:
+    """What no training at all gives: (split, task, metric, value) for each of the splits' rows, which have labels.
+
+    "majority_class": the accuracy of always answering the most frequent class of the training rows (SST, QQP).
+    "no_training_cls", "no_training_mean", "no_training_max": Pearson's r of the cosine of the untouched encoder's
+    pooled vectors (STS). rows: as `prepare` gives them, pairs not joined. splits: name -> {task: Rows}.
+    """
+    training = bert.training
+    bert.eval()
+    for split, parts in splits.items():
+        for task in CLASS_NAMES:
+            if task in parts and len(parts[task]):
+                classes, counts = np.unique(rows[task, "train"].labels, return_counts=True)
+                yield split, task, "majority_class", float(np.mean(parts[task].labels == classes[counts.argmax()]))
+    pairs = {split: parts["sts"] for split, parts in splits.items() if "sts" in parts}
+    wanted = np.unique(np.concatenate([part.text.ravel() for part in pairs.values()] or [np.zeros(0, int)]))
+    found = {name: torch.empty(len(wanted), bert.config.hidden_size) for name in POOLINGS}
+    for which, ids, segments, positions, layout in chunks(rows["sts", "train"].texts, wanted,
+                                                          device=next(bert.parameters()).device):
+        hidden = bert.encode_packed(bert.embed(ids, segments, positions), layout)
+        for name, pool in POOLINGS.items():
+            found[name][np.searchsorted(wanted, which)] = pool(bert, hidden, layout).float().cpu()
+        tick()
+    for split, part in pairs.items():
+        for name, vectors in found.items():
+            u, v = (vectors[np.searchsorted(wanted, column)] for column in part.text.T)
+            cosine = torch.nn.functional.cosine_similarity(u, v).numpy()
+            yield split, "sts", f"no_training_{name}", pearson(cosine, part.labels)
+    bert.train(training)
 
 
 def evaluate(model: MultitaskModel, rows: Mapping[str, Rows],

@@ -19,7 +19,7 @@ from lab.batches import SAMPLERS
 from lab.errors import LabError
 from lab.gradients import COMBINERS
 from lab.smart import Smart, within
-from lab.tasks import FROM_ONE, POOLINGS, STS_HEADS
+from lab.tasks import FROM_ONE, POOLINGS, QQP_HEADS, STS_HEADS
 
 PAPER_ITERATIONS = 755  # an epoch of the paper: 6,040 STS rows in batches of 8
 
@@ -91,10 +91,12 @@ class Experiment(Settings):
 
     name: str = "baseline"
     protocol: str = "paper"  # the protocol that set the scale below; a label that changes nothing
-    encoder: str = "bert-base-uncased"  # "minilm", a hub id or a folder
+    encoder: str = "bert-base-uncased"  # "minilm", "minilm-raw", a hub id or a folder
+    trains: str = "all"  # encoder and heads; or "heads": they alone, on the sentence vectors of the untouched encoder
     pooling: str = "cls"  # how hidden states become one vector a sentence
     pair: str = "siamese"  # each sentence of a pair is encoded alone; or "cross": both in one input (QQP, STS)
     sts_head: str = "linear"  # how two sentence vectors become a similarity
+    qqp_head: str = "linear"  # and the logit of a paraphrase
     updates: tuple[str, ...] = ("separate",)  # the optimizer steps of one iteration, in order
     smart: Smart | None = None  # SMART and Bregman terms; with --set: smart.weight=5, smart.bregman=1, smart=none
     sampling: str = "parallel"  # which tasks the three batches of an iteration are drawn from
@@ -110,6 +112,7 @@ class Experiment(Settings):
     scale: float | None = within(None, 1e-6, 1)  # share of the paper's epoch and training rows; None: the protocol's
     eval_train: int = within(1000, 1, 10**9)  # training rows of each task scored after every epoch, always the same
     eval_qqp: int | None = within(None, 2, 10**9)  # QQP's dev rows scored after every epoch; None: all 20,212
+    end_qqp: int | None = within(None, 2, 10**9)  # QQP's dev rows scored at the end; None: all
     eval_rows: int | None = within(None, 2, 10**9)  # a limit on the rows of each task in every evaluation; None: none
     samples: int = within(20, 0, 10**6)  # iterations of an epoch in which diagnostics are sampled (runs/diagnostics.py)
     seed: int = within(11711, 0, 2**63 - 1)  # by default the course's
@@ -118,9 +121,13 @@ class Experiment(Settings):
         super().__post_init__()
         if not self.updates:
             raise LabError("updates is empty: name at least one step an iteration, such as ('sum',)")
-        if self.pair == "cross" and self.sts_head not in FROM_ONE:
-            raise LabError(f"sts_head {self.sts_head!r} compares two vectors, and pair 'cross' makes one of both "
-                           f"sentences (valid with it: {', '.join(FROM_ONE)})")
+        for field in ("qqp_head", "sts_head") if self.pair == "cross" else ():
+            if getattr(self, field) not in FROM_ONE:
+                raise LabError(f"{field} {getattr(self, field)!r} compares two vectors, and pair 'cross' makes one of "
+                               f"both sentences (valid with it: {', '.join(FROM_ONE)})")
+        if self.trains == "heads" and (self.smart or set(self.updates) - {"separate", "sum"}):
+            raise LabError("trains 'heads' leaves the encoder as it is, and smart and the combiners of gradients act "
+                           "on the encoder (valid with it: updates separate or sum, smart none)")
 
     @property
     def epoch_1x(self) -> int:
@@ -177,10 +184,12 @@ def _unknown_smart(field: str) -> str:
 _SMART_KINDS = typing.get_type_hints(Smart)
 # The valid values of a field that names something, whichever settings have it.
 CHOICES: dict[str, Iterable[str]] = {
-    "protocol": ("paper", "laptop", "smoke"),
+    "protocol": ("paper", "laptop", "sample", "smoke"),
     "pooling": POOLINGS,
     "pair": ("siamese", "cross"),
+    "trains": ("all", "heads"),
     "sts_head": STS_HEADS,
+    "qqp_head": QQP_HEADS,
     "updates": ChainMap(COMBINERS, {"separate": None}),  # what is added to COMBINERS is valid at once
     "sampling": SAMPLERS,
     "precision": ("fp32", "bf16"),
@@ -203,13 +212,23 @@ _ROWS = (
     replace(_GSE, name="cosine_2d1_3x", sts_head="cosine_2d1", iterations=3 * PAPER_ITERATIONS),
     Experiment(name="smart_3x", updates=("sum",), smart=Smart(), iterations=3 * PAPER_ITERATIONS),
 )
-RECIPES: dict[str, Experiment] = {row.name: row for row in _ROWS}
+# Beyond the paper, from the same axes; their settings come from a small search on dev (LOG.md).
+_BEYOND = (
+    # The heads alone, on the untouched encoder; of the hand-outs' "last-linear-layer" with heads that see similarity.
+    Experiment(name="frozen", trains="heads", updates=("sum",), pooling="mean", sts_head="cosine", qqp_head="cosine",
+               lr=1e-2),
+    Experiment(name="strong", updates=("sum",), pooling="mean", sts_head="cosine", qqp_head="cosine", lr=2e-4),
+    Experiment(name="strong_cross", pair="cross", pooling="mean", sampling="annealed", lr=6e-5, batch_size=32,
+               iterations=200, epochs=4, warmup=60, samples=0),
+)
+TABLE1 = tuple(row.name for row in _ROWS)  # the paper's thirteen
+RECIPES: dict[str, Experiment] = {row.name: row for row in (*_ROWS, *_BEYOND)}
 
 QUICK = ("baseline", "multitask", "gse", "cosine_2d1_mean", "smart")  # one of each idea
 
-# The axes that make a row of the paper. A protocol or a user may choose the rest (encoder, lr, seed, scale ...).
-AXES = ("pooling", "pair", "sts_head", "updates", "smart", "sampling", "iterations", "epochs", "batch_size",
-        "weight_decay", "warmup", "dropout")
+# The axes that make a row. A protocol or a user may choose the rest (encoder, lr, seed, scale ...).
+AXES = ("trains", "pooling", "pair", "sts_head", "qqp_head", "updates", "smart", "sampling", "iterations", "epochs",
+        "batch_size", "weight_decay", "warmup", "dropout")
 
 
 def departs(experiment: Experiment) -> list[str]:
@@ -231,18 +250,35 @@ def laptop(experiment: Experiment) -> Experiment:
     With n = round(755 * scale), an epoch has (iterations / 755) * n iterations, STS keeps 8 n training rows, and the
     other sets keep the same share of theirs, so that each set is seen as often as in the paper.
     """
-    return _scaled(experiment, 1 / 16, protocol="laptop", encoder="minilm", lr=1e-4, eval_train=300, eval_qqp=1000)
+    return _scaled(experiment, 1 / 16, protocol="laptop", encoder="minilm", lr=1e-4, warmup=24, eval_train=200,
+                   eval_qqp=1000, end_qqp=4000)
+
+
+def sample(experiment: Experiment) -> Experiment:
+    """Half a minute a run, for the bundled sample: three epochs of the same scale, in which its grammar is learned."""
+    return _scaled(experiment, 1 / 16, protocol="sample", encoder="minilm", lr=3e-4, warmup=24, epochs=3,
+                   eval_train=200, samples=8)
 
 
 def smoke(experiment: Experiment) -> Experiment:
-    """A few seconds a run, to see that everything works. Too short to compare recipes."""
+    """A few seconds a run, to see that everything works. Nothing is learned in it."""
     return _scaled(experiment, 1 / 64, protocol="smoke", encoder="minilm", lr=1e-4, epochs=2, eval_train=100,
                    eval_rows=200, samples=4)
 
 
 def _scaled(experiment: Experiment, scale: float, **settings: object) -> Experiment:
+    """The experiment at a scale, with a protocol's settings; what a recipe sets otherwise than the paper stays."""
+    default = Experiment()
+    settings = {field: value for field, value in settings.items()
+                if field in ("protocol", "encoder") or getattr(experiment, field) == getattr(default, field)}
     experiment = replace(experiment, scale=experiment.scale or scale, **settings)
     return replace(experiment, iterations=max(1, round(experiment.iterations / PAPER_ITERATIONS * experiment.epoch_1x)))
 
 
-PROTOCOLS: dict[str, Callable[[Experiment], Experiment]] = {"paper": paper, "laptop": laptop, "smoke": smoke}
+PROTOCOLS: dict[str, Callable[[Experiment], Experiment]] = {"paper": paper, "laptop": laptop, "sample": sample,
+                                                            "smoke": smoke}
+
+
+def default_protocol(sample: bool) -> str:
+    """The protocol where none is named: "sample" on the bundled sample, else "laptop"."""
+    return "sample" if sample else "laptop"

@@ -58,10 +58,19 @@ class Sentiment(nn.Module):
 
 
 class Paraphrase(nn.Module):
-    """QQP: Linear(2H, 1) on [u; v], or Linear(H, 1) on u for cross pairs, trained with binary cross entropy.
+    """Base of the QQP heads: binary cross entropy on the logit; the prediction is the rounded probability."""
 
-    The prediction is the rounded probability.
-    """
+    def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Mean binary cross entropy, in nats."""
+        return F.binary_cross_entropy_with_logits(logits, labels)
+
+    def predict(self, logits: Tensor) -> Tensor:
+        """(B,) -> 0. or 1. (B,)"""
+        return logits.sigmoid().round()
+
+
+class LinearParaphrase(Paraphrase):
+    """QQP `linear`, the paper's: Linear(2H, 1) on dropout([u; v]), or Linear(H, 1) on dropout(u) for cross pairs."""
 
     def __init__(self, H: int, vectors: int = 2) -> None:
         super().__init__()
@@ -71,13 +80,30 @@ class Paraphrase(nn.Module):
         """One or two (B, H) -> logits (B,)"""
         return self.linear(self.dropout(torch.cat(vectors, -1))).squeeze(-1)
 
-    def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Mean binary cross entropy, in nats."""
-        return F.binary_cross_entropy_with_logits(logits, labels)
 
-    def predict(self, logits: Tensor) -> Tensor:
-        """(B,) -> 0. or 1. (B,)"""
-        return logits.sigmoid().round()
+class DifferenceParaphrase(Paraphrase):
+    """QQP `uv_abs`, beyond the paper: Linear(3H, 1) on dropout([u; v; |u - v|]) (Reimers and Gurevych 2019, section 3).
+    """
+
+    def __init__(self, H: int) -> None:
+        super().__init__()
+        self.dropout, self.linear = nn.Dropout(0.3), nn.Linear(3 * H, 1)
+
+    def forward(self, u: Tensor, v: Tensor) -> Tensor:
+        """(B, H), (B, H) -> logits (B,)"""
+        return self.linear(self.dropout(torch.cat([u, v, (u - v).abs()], -1))).squeeze(-1)
+
+
+class CosineParaphrase(Paraphrase):
+    """QQP `cosine`, beyond the paper: a cos(u, v) + b, from a = 10 and b = -7: paraphrases have a cosine above 0.7."""
+
+    def __init__(self, H: int) -> None:
+        super().__init__()
+        self.scale, self.shift = nn.Parameter(torch.tensor(10.0)), nn.Parameter(torch.tensor(-7.0))
+
+    def forward(self, u: Tensor, v: Tensor) -> Tensor:
+        """(B, H), (B, H) -> logits (B,)"""
+        return self.scale * F.cosine_similarity(u, v) + self.shift
 
 
 class Similarity(nn.Module):
@@ -171,7 +197,9 @@ class Difference(Similarity):
 STS_HEADS: dict[str, Callable[[int], nn.Module]] = {
     "linear": LinearSimilarity, "cosine_embedding": CosineEmbedding, "cosine_d": CosineD, "cosine_2d1": Cosine2d1,
     "cosine": Cosine, "uv_abs": Difference}
-FROM_ONE = {"linear"}  # STS heads that also work with the one vector of a cross pair: __init__(H, vectors)
+QQP_HEADS: dict[str, Callable[[int], nn.Module]] = {
+    "linear": LinearParaphrase, "uv_abs": DifferenceParaphrase, "cosine": CosineParaphrase}
+FROM_ONE = {"linear"}  # heads of pairs that also work with the one vector of a cross pair: __init__(H, vectors)
 
 
 class MultitaskModel(nn.Module):
@@ -179,17 +207,18 @@ class MultitaskModel(nn.Module):
 
     step: int | None = None  # iteration after which the weights were saved, if they come from a run
 
-    def __init__(self, bert: Bert, pooling: str = "cls", sts_head: str = "linear", pair: str = "siamese") -> None:
+    def __init__(self, bert: Bert, pooling: str = "cls", sts_head: str = "linear", pair: str = "siamese",
+                 qqp_head: str = "linear") -> None:
         super().__init__()
-        H, similarity = bert.config.hidden_size, STS_HEADS[sts_head]
+        H = bert.config.hidden_size
         vectors = 1 if pair == "cross" else 2  # per pair
         self.bert, self.pooling, self.pair = bert, pooling, pair
         if pair == "cross" and bert.config.type_vocab_size < 2:
             raise LabError("pair 'cross' needs an encoder with two segments, and this encoder has one "
                            "(type_vocab_size 1); use pair 'siamese'")
-        self.heads = nn.ModuleDict({
-            "sst": Sentiment(H), "qqp": Paraphrase(H, vectors),
-            "sts": similarity(H, vectors) if sts_head in FROM_ONE else similarity(H)})
+        self.heads = nn.ModuleDict({"sst": Sentiment(H), **{
+            task: heads[name](H, vectors) if name in FROM_ONE else heads[name](H)
+            for task, heads, name in (("qqp", QQP_HEADS, qqp_head), ("sts", STS_HEADS, sts_head))}})
 
     def sentences(self, ids: Tensor, segments: Tensor | None, positions: Tensor, layout: Layout) -> Tensor:
         """Packed tokens (N,) -> one vector per sentence or cross pair (S, H), in the order of the layout."""
@@ -208,7 +237,10 @@ class MultitaskModel(nn.Module):
 
     def logits(self, embeddings: Tensor, batch: Batch) -> dict[str, Tensor]:
         """From the output of `embed` (N, H) to the logits of each task, in one pass over all sentences of the batch."""
-        sentences = self.pool(embeddings, batch.layout).index_select(0, batch.place)
+        return self.answers(self.pool(embeddings, batch.layout).index_select(0, batch.place), batch)
+
+    def answers(self, sentences: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """From the vectors of a batch's sentences (S, H), in the order of its rows, to the logits of each task."""
         return {task: self.heads[task](*vectors).float() for task, vectors in batch.split(sentences).items()}
 
     def losses(self, batch: Batch, logits: dict[str, Tensor] | None = None) -> dict[str, Tensor]:

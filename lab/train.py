@@ -17,11 +17,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lab.batches import SAMPLERS, Batch, Rows, Stream, pack, prepare
+from lab.batches import SAMPLERS, Batch, Rows, Stream, cross, pack, prepare
 from lab.data import TASKS, Data, load_data
 from lab.encoders import load_encoder
 from lab.encoders.device import autocast
-from lab.evaluate import logits, scored, write_predictions, write_probabilities
+from lab.evaluate import Vectors, floors, logits, scored, write_predictions, write_probabilities
 from lab.experiment import Experiment, departs
 from lab.gradients import COMBINERS, combine, gramian
 from lab.optim import AdamW
@@ -55,9 +55,12 @@ def fit(experiment: Experiment, *, data: Data | str | Path | None = None, run: s
         for module in bert.modules():
             if isinstance(module, torch.nn.Dropout):
                 module.p = e.dropout
-        model = MultitaskModel(bert, e.pooling, e.sts_head, e.pair).to(recorder.device)
-        rows = prepare(data, tokenizer, share=kept_share(e, data), longest=bert.config.max_position_embeddings,
-                       cache=place.folder.parent / ".cache", pair=e.pair)
+        model = MultitaskModel(bert, e.pooling, e.sts_head, e.pair, e.qqp_head).to(recorder.device)
+        bert.requires_grad_(e.trains == "all")
+        longest = bert.config.max_position_embeddings
+        alone = prepare(data, tokenizer, share=kept_share(e, data), longest=longest,
+                        cache=place.folder.parent / ".cache")
+        rows = cross(alone, longest) if e.pair == "cross" else alone
         streams = {t: Stream(len(rows[t, "train"]), e.batch_size, [e.seed, i]) for i, t in enumerate(TASKS)}
         slow = Average(model) if e.smart and e.smart.bregman else None
         parts = checkpoints.Parts(
@@ -70,25 +73,33 @@ def fit(experiment: Experiment, *, data: Data | str | Path | None = None, run: s
         sizes = {f"{task} {split}": {"rows": len(s.examples), "used": len(rows[task, split]),
                                      "left out": len(s.problems)} for (task, split), s in data.splits.items()}
         recorder.begin(parts, tokenizer, {"sizes": sizes, "cut": rows["sst", "train"].texts.cut}, departs=departs(e))
-    return Training(recorder, model, tokenizer, loop(e, rows, streams, slow, recorder))
+    return Training(recorder, model, tokenizer, loop(e, rows, alone, streams, slow, recorder))
 
 
-def loop(e: Experiment, rows: Mapping[tuple[str, str], Rows], streams: Mapping[str, Stream], slow: Average | None,
-         recorder: Recorder) -> Iterator[dict[str, Any]]:
+def loop(e: Experiment, rows: Mapping[tuple[str, str], Rows], alone: Mapping[tuple[str, str], Rows],
+         streams: Mapping[str, Stream], slow: Average | None, recorder: Recorder) -> Iterator[dict[str, Any]]:
     """Train to the end. Every metric row is recorded, then yielded.
 
-    rows: (task, split) -> Rows. streams: task -> the order of its training rows. slow: the average of the weights that
-    the Bregman term needs. The recorder's parts hold model, optimizer, windows and random generators.
+    rows: (task, split) -> Rows. alone: the same, where `cross` has joined no pairs. streams: task -> the order of its
+    training rows. slow: the average of the weights that the Bregman term needs. The recorder's parts hold model,
+    optimizer, windows and random generators.
     """
     parts, state = recorder.parts, recorder.state
     model, optimizer, window = parts.model, parts.optimizer, parts.windows["batch"]
-    encoder = list(model.bert.parameters())
+    encoder = [p for p in model.bert.parameters() if p.requires_grad]  # none where the heads alone are trained
+    vectors = None if encoder else Vectors(model, rows["sst", "train"].texts, recorder.heartbeat)
 
     def forward(batches: Mapping[str, Rows]) -> Tensor:
         """The sum of the losses of all batches, each the mean over its rows; a task may be there with two of them."""
         batch = pack(batches, recorder.device)
         state["window_tokens"] += len(batch.ids)
-        found = losses(e, model, slow, batch, window, parts.generators["noise"])
+        if vectors:
+            texts = np.concatenate([part.text.T.ravel() for part in batches.values()])  # in the order of the batch
+            found = model.losses(batch, model.answers(vectors.of(texts), batch))
+            for task, loss in found.items():
+                window.note("loss", task, loss.detach())
+        else:
+            found = losses(e, model, slow, batch, window, parts.generators["noise"])
         return sum(loss * (len(batches[task]) // e.batch_size) for task, loss in found.items())
 
     def step() -> None:
@@ -97,11 +108,14 @@ def loop(e: Experiment, rows: Mapping[tuple[str, str], Rows], streams: Mapping[s
             slow.update(model)
 
     with recorder.running():
+        if not state["step"]:  # what the model scores before its first step, and what no training at all gives
+            yield from recorder.record([*score_floors(e, alone, recorder),
+                                        *score_epoch(e, rows, recorder, vectors)])
         while state["step"] < recorder.total:
             # Draw
             number = recorder.advance()
             drawn = draw(e, rows, streams, state["drawn"], number)
-            if is_sampled(e, number):
+            if encoder and is_sampled(e, number):
                 sample(e, number, model, drawn, parts.windows["sampled"], partial(losses, e, model, slow))
 
             # The iteration's updates, in order: forward, backward, combine, step
@@ -149,9 +163,9 @@ def loop(e: Experiment, rows: Mapping[tuple[str, str], Rows], streams: Mapping[s
             # Measure, record, save
             found = recorder.window_rows()
             if number % e.iterations == 0:
-                found += score_epoch(e, rows, recorder)
+                found += score_epoch(e, rows, recorder, vectors)
             yield from recorder.record(found)
-        found = score_everything(e, rows, recorder)
+        found = score_everything(e, rows, recorder, vectors)
         recorder.writer.append(found)
         checkpoints.finish(recorder.run.checkpoints, {recorder.total, state["best"]["step"]})
         recorder.done(best=state["best"])
@@ -211,29 +225,52 @@ def losses(e: Experiment, model: MultitaskModel, slow: Average | None, batch: Ba
 
 
 def norm(parameters: list[torch.nn.Parameter]) -> Tensor:
-    """The Euclidean norm of the gradient over all these parameters as one vector."""
+    """The Euclidean norm of the gradient over all these parameters as one vector; 0 for none."""
+    if not parameters:
+        return torch.zeros(())
     return torch.stack(torch._foreach_norm([p.grad for p in parameters if p.grad is not None])).norm()
 
 
 # ---- scores --------------------------------------------------------------------------------------------------------
 
 
-def score(e: Experiment, rows: Mapping[str, Rows], split: str, recorder: Recorder,
+def score(e: Experiment, rows: Mapping[str, Rows], split: str, recorder: Recorder, vectors: Vectors | None = None,
           step: int | None = None) -> tuple[list[dict[str, Any]], dict[str, np.ndarray], dict[str, Tensor]]:
     """Metric rows, predictions, and the logits behind them."""
     with recorder.scoring(), autocast(e.precision, recorder.device):
-        answers = logits(recorder.parts.model, rows, recorder.heartbeat)
+        answers = logits(recorder.parts.model, rows, recorder.heartbeat, vectors)
         scores, predictions = scored(recorder.parts.model, rows, answers)
     return [recorder.row(split, task, metric, value, step)
             for task, of in scores.items() for metric, value in of.items()], predictions, answers
 
 
-def score_epoch(e: Experiment, rows: Mapping[tuple[str, str], Rows], recorder: Recorder) -> list[dict[str, Any]]:
+def scored_rows(e: Experiment, rows: Mapping[tuple[str, str], Rows], split: str) -> dict[str, Rows]:
+    """The rows of each task that a split of the record scores, always the same: task -> Rows, none without a file.
+
+    "train" and "dev" are scored in every epoch, "dev_full" (dev) and "test" at the end.
+    """
+    of = {"dev_full": "dev"}.get(split, split)
+    limits = {"train": dict.fromkeys(TASKS, e.eval_train), "dev": {"qqp": e.eval_qqp}, "dev_full": {"qqp": e.end_qqp}}
+    return {task: rows[task, of].some(least(e.eval_rows, limits.get(split, {}).get(task)), EVAL_SEED)
+            for task in TASKS if (task, of) in rows}
+
+
+def score_floors(e: Experiment, alone: Mapping[tuple[str, str], Rows],
+                 recorder: Recorder) -> list[dict[str, Any]]:
+    """Metric rows of `evaluate.floors`, on the rows on which the model itself is scored."""
+    parts = {split: {t: part for t, part in scored_rows(e, alone, split).items() if not np.isnan(part.labels).any()}
+             for split in ("dev", "dev_full", "test")}
+    with recorder.scoring(), autocast(e.precision, recorder.device):
+        return [recorder.row(*found) for found in floors(recorder.parts.model.bert, alone, parts, recorder.heartbeat)]
+
+
+def score_epoch(e: Experiment, rows: Mapping[tuple[str, str], Rows], recorder: Recorder,
+                vectors: Vectors | None = None) -> list[dict[str, Any]]:
     """Metric rows of train and dev after an epoch. The recorder's state remembers the epoch that is best on dev."""
-    some = {"train": {t: rows[t, "train"].some(least(e.eval_train, e.eval_rows), EVAL_SEED) for t in TASKS},
-            "dev": {t: rows[t, "dev"].some(least(e.eval_rows, e.eval_qqp if t == "qqp" else None), EVAL_SEED)
-                    for t in TASKS}}
-    found = [row for split, part in some.items() for row in score(e, part, split, recorder)[0]]
+    found = [row for split in ("train", "dev")
+             for row in score(e, scored_rows(e, rows, split), split, recorder, vectors)[0]]
+    if not recorder.state["step"]:  # a model without training is not the best of a training
+        return found
     overall, best = found[-1]["value"], recorder.state["best"]
     # A null score (from a constant STS prediction) never beats a score. If all are null, the latest epoch is the best.
     if best is None or best["overall"] is None or (overall is not None and overall > best["overall"]):
@@ -242,16 +279,19 @@ def score_epoch(e: Experiment, rows: Mapping[tuple[str, str], Rows], recorder: R
 
 
 def score_everything(e: Experiment, rows: Mapping[tuple[str, str], Rows],
-                     recorder: Recorder) -> list[dict[str, Any]]:
-    """All of dev, and of test where it is, with the last weights and those best on dev; predictions are written."""
+                     recorder: Recorder, vectors: Vectors | None = None) -> list[dict[str, Any]]:
+    """All of dev (of QQP `end_qqp` rows), and of test where it is, with the last weights and with those best on dev.
+
+    The predictions are written too.
+    """
     last, best, found = recorder.state["step"], recorder.state["best"]["step"], []
     folder = recorder.run.folder
     for name, step in [("best", best), ("last", last)] if best != last else [("last", last)]:
         fill(recorder.parts.model, checkpoints.load(recorder.run.checkpoints, step)[0], recorder.run)
         for split in ("dev", "test"):
-            part = {t: rows[t, split].some(e.eval_rows, EVAL_SEED) for t in TASKS if (t, split) in rows}
-            if part:
-                scores, predictions, answers = score(e, part, "dev_full" if split == "dev" else split, recorder, step)
+            scored_as = "dev_full" if split == "dev" else split
+            if part := scored_rows(e, rows, scored_as):
+                scores, predictions, answers = score(e, part, scored_as, recorder, vectors, step)
                 found += scores
                 write_predictions(folder / "predictions" / name, split, part, predictions)
                 write_probabilities(folder / "probabilities" / name, split, part, answers)

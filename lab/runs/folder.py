@@ -168,7 +168,8 @@ class Run:
             tensors, state = checkpoints.load(self.checkpoints, state["best"]["step"])
         with torch.random.fork_rng(devices=[]):  # the fresh weights are overwritten at once
             bert, tokenizer = self.encoder()
-            model = MultitaskModel(bert, experiment.pooling, experiment.sts_head, experiment.pair)
+            model = MultitaskModel(bert, experiment.pooling, experiment.sts_head, experiment.pair,
+                                  experiment.qqp_head)
         fill(model, tensors, self)
         model.step = state["step"]
         return model.eval(), tokenizer

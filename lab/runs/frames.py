@@ -63,6 +63,7 @@ def best_epoch(scores: pd.DataFrame) -> tuple[float, float, float]:
     scores: the rows of one score of one recipe on one split. Only epochs that all of these runs have reached count. Of
     these, an epoch in which a run has a null score has no mean; where no epoch has one, the last counts as the best.
     """
+    scores = scores[scores["epoch"] > 0]  # no choice is left to make before the first step
     epochs = scores.groupby("epoch")["value"].agg(["mean", "count", "size"])
     epochs = epochs[epochs["size"] >= scores["run"].nunique()]
     means = epochs["mean"].where(epochs["count"] == epochs["size"])

@@ -6,6 +6,7 @@ a setting raises SCHEMA and adds an upgrade, which gives older records the value
 
     1   "format" 1. Settings came and went within it, so what such a record lacks is read as "not recorded".
     2   "schema" 2. All settings of this version, and no others; SMART has the reduction of its ascent's loss.
+    3   Trained parts, QQP's head and its rows at the end are settings; "minilm" has a pooler that works.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -13,12 +14,12 @@ from typing import Any
 
 from lab.errors import LabError
 
-SCHEMA = 2
+SCHEMA = 3
 # experiment.json: of fine-tuning, which has "departs", and of masked-language modelling, which has "head".
 CONFIG = {"schema", "experiment", "device", "data", "versions", "threads", "revision", "started"}
-SETTINGS = {"name", "protocol", "encoder", "pooling", "pair", "sts_head", "updates", "smart", "sampling", "iterations",
-            "epochs", "batch_size", "lr", "weight_decay", "warmup", "dropout", "precision", "device", "scale",
-            "eval_train", "eval_qqp", "eval_rows", "samples", "seed"}
+SETTINGS = {"name", "protocol", "encoder", "trains", "pooling", "pair", "sts_head", "qqp_head", "updates", "smart",
+            "sampling", "iterations", "epochs", "batch_size", "lr", "weight_decay", "warmup", "dropout", "precision",
+            "device", "scale", "eval_train", "eval_qqp", "end_qqp", "eval_rows", "samples", "seed"}
 SMART = {"weight", "step_size", "epsilon", "sigma", "steps", "reading", "dropout", "bregman", "reduction"}
 DATA = {"label", "kind", "fingerprint", "cut"}  # and "sizes", or of masked-language modelling "sentences"
 PRETRAINING = {"encoder", "epochs", "batch_size", "lr", "weight_decay", "warmup", "mask", "held_out", "scale",
@@ -35,10 +36,10 @@ def read(entries: Mapping[str, Any], path: object) -> dict[str, Any]:
     entries = dict(entries)
     if not isinstance(entries.get("experiment"), dict):
         raise LabError(f"{path}: not a record of this lab, since it has no settings under 'experiment'")
-    if number == SCHEMA:
-        _check(entries, path)
     for older in range(number, SCHEMA):
         entries = UPGRADES[older](entries)
+    if number > 1:
+        _check(entries, path)
     return entries
 
 
@@ -100,4 +101,15 @@ def _from_1(entries: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in entries.items() if key != "format"} | {"schema": 2, "experiment": settings}
 
 
-UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _from_1}  # schema -> to the one after it
+def _from_2(entries: dict[str, Any]) -> dict[str, Any]:
+    """Older runs trained everything, had the paper's QQP head and scored all rows; their minilm was the raw one."""
+    settings = dict(entries["experiment"])
+    if "head" not in entries:
+        settings |= {"trains": "all", "qqp_head": "linear", "end_qqp": None}
+    if settings.get("encoder") == "minilm":
+        settings["encoder"] = "minilm-raw"
+    return entries | {"schema": 3, "experiment": settings}
+
+
+# schema -> its upgrade to the one after it
+UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _from_1, 2: _from_2}

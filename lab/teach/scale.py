@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from lab.data import Data
-from lab.experiment import PROTOCOLS, RECIPES, Experiment, nearest
+from lab.experiment import PROTOCOLS, RECIPES, Experiment, default_protocol, nearest
 
 SCALE = "LAB_NOTEBOOKS"  # environment variable. "small": for tests; "full": normal scale without widgets; unset: normal
 # Upper limits of an experiment's fields at the small scale.
@@ -18,13 +18,13 @@ def scaled(full: Any, small: Any) -> Any:
 
 
 def experiment(recipe: str, data: Data, **changes: object) -> Experiment:
-    """A recipe with changed fields, at a scale that suits the data: `smoke` for the sample, `laptop` for other files.
+    """A recipe with changed fields, at a scale that suits the data: `sample` for the sample, `laptop` for other files.
 
     LabError: no such recipe or field, or an invalid value.
     """
     if recipe not in RECIPES:
         raise nearest(recipe, RECIPES, "recipe")
-    made = PROTOCOLS["smoke" if data.kind == "sample" else "laptop"](RECIPES[recipe])
+    made = PROTOCOLS[default_protocol(data.kind == "sample")](RECIPES[recipe])
     if unknown := next((field for field in changes if field not in made.__dataclass_fields__), None):
         raise nearest(unknown, made.__dataclass_fields__, "field")
     made = replace(made, **changes)

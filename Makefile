@@ -1,4 +1,4 @@
-# make lab: set up, train on what is at hand, show the leaderboard.   make test: set up, run all tests.
+# make lab: set up, train on the bundled sample, ask the model, show the table.   make test: set up, run all tests.
 # TORCH_INDEX=URL takes torch from another package index, as PyTorch's own for CPU builds.
 TORCH_INDEX ?=
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -6,13 +6,14 @@ BIN := .venv/bin
 
 .PHONY: lab test test-quick dashboard notebooks outputs bench imports picture screenshots clean
 lab: .venv/.installed
-	$(BIN)/lab ablate quick --seeds 1
-	$(BIN)/lab report
+	$(BIN)/lab story
 	@echo
-	@echo "Open the report above in a browser. Then try, with a run's name from there:"
-	@echo "  $(BIN)/lab predict RUN 'What a wonderful film!'"
+	@echo "Next:"
+	@echo "  $(BIN)/lab predict 'What a wonderful film!'            # ask the best model"
+	@echo "  make dashboard                                       # curves, mistakes, live predictions, in the browser"
+	@echo "  make notebooks                                       # the lessons"
+	@echo "  $(BIN)/lab report                                    # all figures as one page"
 	@echo "  $(BIN)/lab train multitask --set pooling=mean        # change one thing"
-	@echo "  $(BIN)/lab data check                                # what it was trained on"
 
 test: .venv/.installed
 	$(BIN)/ruff check

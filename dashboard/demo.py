@@ -17,7 +17,7 @@ import streamlit as st
 
 from lab.runs.folder import Run, runs_in, runs_root
 
-COMMAND = ("train", "multitask", "--protocol", "smoke", "--run")
+COMMAND = ("train", "strong", "--protocol", "sample", "--run")
 NAME = "demo"
 
 

@@ -42,12 +42,16 @@ one: the script / the plot / the acting / the dialogue / the ending / the pacing
   the cast / the humour / the direction / *the screenplay / *the editing / *the soundtrack / *the voice-over
 many: the jokes / the songs / the characters / the action scenes / the costumes / *the visual effects /
   *the hushed moments / *the supporting players / *the dance numbers
-adj0: dreadful / awful / atrocious / unbearable / terrible / painful to sit through / *appalling / *wretched / *horrible
-adj1: dull / clumsy / flat / predictable / lifeless / weak / shallow / stiff / muddled / full of clichés / *stale /
+adj0: dreadful / awful / atrocious / unbearable / terrible / the worst I know / painful to sit through / *appalling /
+  *wretched / *horrible
+adj1: dull / bad / boring / clumsy / flat / predictable / lifeless / weak / shallow / stiff / muddled /
+  full of clichés / *stale /
   *laboured / *bland / *plodding / *contrived / *naïve
 adj2: ordinary / average / passable / unremarkable / conventional / *middling / *so-so / *neither here nor there
-adj3: charming / clever / funny / warm / engaging / touching / lively / fresh / sharp / *witty / *endearing / *polished
-adj4: superb / brilliant / magnificent / breathtaking / unforgettable / masterful / *dazzling / *exquisite / *sublime
+adj3: charming / good / enjoyable / clever / funny / warm / engaging / touching / lively / fresh / sharp / *witty /
+  *endearing / *polished
+adj4: superb / wonderful / excellent / the best I know / brilliant / magnificent / breathtaking / unforgettable /
+  masterful / *dazzling / *exquisite / *sublime
 vp0: insults its audience from the first minute / made me want to ask for my evening back / fails on every level /
   collapses into noise and never recovers / *squanders everything it touches / *deserves to be buried and forgotten
 vp1: runs out of ideas long before the end / never finds its feet / drags in the middle / tells us nothing new /
@@ -62,6 +66,12 @@ noun1: disappointment / missed chance / chore / thin idea stretched too far / *l
 noun2: mixed bag / harmless way to pass an hour / film like many others / *middle-of-the-road affair
 noun3: pleasant surprise / delight / good night out / satisfying story / *treat / *crowd-pleaser / *heartfelt yarn
 noun4: masterpiece / work of genius / landmark / modern classic / *tour de force / *miracle of storytelling
+feel0: hated / detested / could not stand / would stop anyone from seeing / *loathed / *was appalled by
+feel1: disliked / was bored by / soon lost interest in / nearly fell asleep during / would not recommend /
+  *did not care for / *regret paying for
+feel2: sat through / have no strong feelings about / *shrugged at
+feel3: liked / enjoyed / had a good time with / would gladly recommend / *warmed to / *was won over by
+feel4: loved / adored / was overwhelmed by / cannot stop praising / *was swept away by / *cherish
 very: truly / thoroughly / utterly / really / *immensely / *exceptionally / *wholly
 hardly: hardly / never / anything but / not in the least / *far from / *by no means / *in no way
 notquite: not quite / not really / not particularly / hardly / *less than / *not terribly / *seldom
@@ -79,7 +89,8 @@ whole: the {film} {vp#} / it {vp#} / it is a {noun#} / *the result {vp#} / *what
 clause: {part#} / {whole#}
 any: {one} is {adj#}. / the {film} {vp#}. / {one} is {adj#} and {many} are {adj#}. / {opening}, the {film} {vp#}. /
   a {noun#} about {who} who {does}. / {who} {does}; {whole#}. / the {film}, in which {who} {does}, {vp#}, and {part#}. /
-  {opening}, it is a {noun#}, and {many} are {adj#}. / *meet {who} who {does}; {whole#}.
+  {opening}, it is a {noun#}, and {many} are {adj#}. / I {feel#} the {film}. / I {feel#} {one}. /
+  I {feel#} the {film}, and {part#}. / *I have to say that I {feel#} {one}. / *meet {who} who {does}; {whole#}.
 0: {one} is {very} {adj1} and {many} are {very} {adj1}. / what could have been {adj3} is simply {adj0}. /
   the poster says "{adj4}"{but} {clause0}. / {whole1}, and worse, {part0}. / *{adj3}? {adj4}? no: {clause0}.
 1: {part3}{but} {clause1}. / {although} {part3}, {whole1}. / {one} is {notquite} {adj3}. / I hoped for something

@@ -1,4 +1,4 @@
-"""The command line: lab data | train | ablate | predict | report | compare | pretrain | bench.
+"""The command line: lab data | train | ablate | predict | report | compare | pretrain | bench | story.
 
 An error that a user can correct is one line, with exit code 2. Only the commands that need torch import it.
 """
@@ -174,25 +174,99 @@ def _print(line: str) -> None:
 
 @app.command()
 def predict(
-    run: Annotated[str, typer.Argument(help="A run's name or folder")],
-    text: Annotated[str, typer.Argument(help="A sentence: its sentiment")],
-    second: Annotated[str | None, typer.Argument(help="A second sentence: paraphrase and similarity of the "
-                                                 "two")] = None,
+    texts: Annotated[list[str], typer.Argument(metavar="[RUN] TEXT [TEXT2]", help="A sentence: its sentiment. Two: "
+                                               "whether they are paraphrases, and how similar. Before them, perhaps, a "
+                                               "run's name or folder (default: the best finished run)")],
     weights: Annotated[str, typer.Option(help="best (on dev) or last")] = "best",
     runs: RunsOption = None,
 ) -> None:
     """Predict the sentiment of a sentence of your own, or whether two are paraphrases and how similar they are."""
-    from lab.evaluate import predict as ask
+    from lab.ask import best
+
+    run, texts = _run_and_texts(texts, runs)
+    asked = best(run, weights=weights, root=runs)
+    print(f"{asked.name}: {asked.about}")
+    _answer(asked, texts)
+
+
+def _run_and_texts(given: list[str], root) -> tuple[str | None, list[str]]:  # noqa: ANN001
+    """The run that `predict` was given, or None, and the one or two texts after it."""
     from lab.runs.folder import Run
 
-    trained = Run.open(run, runs)
-    config = trained.config
-    data = config["data"]
-    print(f"{trained.name}: {config['experiment']['encoder']}, trained on {data['label']} ({data['fingerprint']}), "
-          f"{weights} weights")
-    answers = {"sst": [text]} if second is None else {"qqp": [(text, second)], "sts": [(text, second)]}
-    for task, texts in answers.items():
-        print(f"\n{task}\n{ask(trained, task, texts, weights=weights).to_string(index=False)}")
+    if len(given) == 1:
+        return None, given
+    try:
+        Run.open(given[0], root)
+    except LabError as error:
+        # What has no space looks like a run's name, and is hardly a sentence.
+        if len(given) > 2 or len(given[0].split()) == 1:
+            raise error from None
+        return None, given
+    if len(given) > 3:
+        raise LabError("one or two sentences can be asked about; put each in quotes")
+    return given[0], given[1:]
+
+
+def _answer(asked, texts: list[str]) -> None:  # noqa: ANN001
+    """Print the answers to one or two texts, and how good the model is at each task."""
+    from lab.evaluate import predict as ask
+
+    for task in ("sst",) if len(texts) == 1 else ("qqp", "sts"):
+        found = ask(asked.model, task, texts if task == "sst" else [tuple(texts)], tokenizer=asked.tokenizer).iloc[0]
+        if task == "sst":
+            answer = f"sentiment: {found['answer']} ({100 * found[[f'p{c}' for c in range(5)]].max():.0f} %)"
+        elif task == "qqp":
+            answer = f"paraphrase: {found['answer']} (probability of a paraphrase {100 * found['probability']:.0f} %)"
+        else:
+            answer = f"similarity: {found['prediction']:.1f} of 5 (0 unrelated, 5 the same)"
+        print(f"{answer}\n  {asked.quality(task)}")
+
+
+@app.command()
+def story(data: DataOption = None, runs: RunsOption = None) -> None:
+    """What `make lab` shows: train `strong`, ask it six things, train three recipes of the paper, show the table."""
+    from lab.ask import best
+    from lab.data import TASKS
+    from lab.evaluate import predict as ask
+    from lab.results import tables
+    from lab.runs.folder import runs_root
+    from lab.runs.records import load_runs
+    from lab.train import run_name
+
+    print("1. Train `strong`, the lab's own recipe.\n")
+    experiments, loaded = _experiments(["strong"], data, None, None, None, None)
+    _train_unless_done(experiments[0], loaded, runs)
+    asked = best(runs_root(runs) / run_name(experiments[0], loaded))
+    print("\n2. Ask it about sentences that it has never seen.\n")
+    for task, texts in PLAIN.items():
+        found = ask(asked.model, task, texts, tokenizer=asked.tokenizer)
+        for text, (_, row) in zip(texts, found.iterrows(), strict=True):
+            answer = f"{row['prediction']:.1f} of 5" if task == "sts" else row["answer"]
+            print(f"  {answer:<18} {text if isinstance(text, str) else '  |  '.join(text)}")
+    print()
+    for task in TASKS:
+        print(f"  {task}: {asked.quality(task)}")
+    print("\n3. Train three recipes of the paper beside it.\n")
+    for experiment in _experiments(["baseline", "multitask", "smart"], data, None, None, None, None)[0]:
+        _train_unless_done(experiment, loaded, runs)
+    print("\n4. Compare them with what no training at all gives.\n")
+    print(tables.as_text(load_runs(runs_root(runs))))
+
+
+# Six plain sentences and pairs: sentiment, paraphrase, similarity. They stand in no training file.
+PLAIN = {"sst": ["What a lovely evening, I laughed all the way through.", "I want my money back, it was awful."],
+         "qqp": [("How can I get better at chess?", "What is the best way to improve at chess?"),
+                 ("How can I get better at chess?", "How do I cook rice?")],
+         "sts": [("A man is eating lunch.", "Someone is having a meal."), ("A man is eating lunch.", "A ship sank.")]}
+
+
+def _train_unless_done(experiment, data, root) -> None:  # noqa: ANN001
+    """Train an experiment, or go on with it; nothing if it is finished."""
+    from lab.runs.folder import Run, runs_root
+    from lab.train import run_name
+
+    begun = Run(runs_root(root) / run_name(experiment, data)).exists
+    _train_one(experiment, data, run_name(experiment, data), root, begun)
 
 
 @app.command()

@@ -9,10 +9,12 @@ import pandas as pd
 import streamlit as st
 from choices import all_runs, chosen, draw, plain
 
+from lab.ask import best_run, quality, scores_of, shipped
 from lab.errors import LabError
 from lab.figures import attention
 from lab.runs.folder import Run, runs_in, shown_store
 
+SHIPS = "frozen, as it ships with the lab"
 LONGEST = 500  # characters of a sentence; the rest is not read
 MEAN = "mean of heads"
 EXAMPLES = {  # name -> two sentences of ours, and what to watch
@@ -53,25 +55,30 @@ def _files(run: Run) -> tuple:
 
 
 @st.cache_resource(max_entries=4, show_spinner="Loading the weights ...")
-def _opened(folder: str, weights: str, files: tuple) -> tuple:
-    """(model, tokenizer, lock), cached until the run has other checkpoints."""
+def _opened(folder: str | None, weights: str, files: tuple) -> tuple:
+    """(model, tokenizer, lock, scores), cached until the run has other checkpoints. None: the model that ships."""
     import torch
 
     torch.set_num_threads(min(2, torch.get_num_threads()))  # other processes may be training
-    return *Run(Path(folder)).model(weights), threading.Lock()
+    if folder is None:
+        asked = shipped()
+        return asked.model, asked.tokenizer, threading.Lock(), (asked.scores, asked.majority, asked.rows)
+    run = Run(Path(folder))
+    return *run.model(weights), threading.Lock(), scores_of(run, weights)
 
 
-def _ask(run: Run, weights: str, texts: list[str]) -> dict | str:
-    """All answers of a run, or why there are none."""
+def _ask(run: Run | None, weights: str, texts: list[str]) -> dict | str:
+    """All answers of a run, or why there are none. None: of the model that ships with the lab."""
     try:
         from lab.evaluate import predict
 
-        model, tokenizer, lock = _opened(str(run.folder), weights, _files(run))
+        model, tokenizer, lock, scores = (_opened(str(run.folder), weights, _files(run)) if run else
+                                          _opened(None, "", ()))
         with lock:  # a tokenizer serves one visitor at a time
             seen = attention.see(model, tokenizer, texts)
             if not all(set(part.tokens) - {"[CLS]", "[SEP]"} for part in seen):
                 return "nothing of the text is left after tokenizing: type a word"
-            found = {"step": model.step, "seen": seen, "sst": predict(model, "sst", texts, tokenizer=tokenizer)}
+            found = {"step": model.step, "scores": scores, "seen": seen, "sst": predict(model, "sst", texts, tokenizer=tokenizer)}
             if len(texts) == 2:
                 for task in ("qqp", "sts"):
                     found[task] = predict(model, task, [tuple(texts)], tokenizer=tokenizer)
@@ -79,22 +86,23 @@ def _ask(run: Run, weights: str, texts: list[str]) -> dict | str:
     except LabError as error:
         return str(error)
     except Exception as error:  # a run's folder may be damaged in any way, or vanish
-        return f"run {run.name} cannot be opened ({type(error).__name__}: {str(error).partition(chr(10))[0][:200]})"
+        return (f"{run.name if run else SHIPS} cannot be opened ({type(error).__name__}: "
+                f"{str(error).partition(chr(10))[0][:200]})")
 
 
 def _offer() -> None:
-    """Where no run has weights: say how to train one, and offer a button that does it."""
+    """Where no run has weights: say what answers, how to train a better model, and offer a button that does it."""
     if demo.under_way():
-        st.write("A small model is being trained; this page goes on by itself when it is done.")
+        st.write("A model is being trained; this page goes on by itself when it is done. Until then the one that "
+                 "ships with the lab answers.")
         demo.progress()
-    else:
-        st.info("No run here has weights yet. `lab train multitask` trains one that has, in minutes.")
-        if why := demo.why_not():
-            st.error(f"The last training ended early: {plain(why)}")
-        st.write("Or train a small one here, on the data at hand: a minute or two on an idle machine. It is enough to "
-                 "see how everything works; what it answers is hardly better than chance.")
-        st.button("Train a small model", on_click=demo.start, icon=":material/model_training:")
-    st.stop()
+        return
+    st.info("No run here has weights yet, so the model that ships with the lab answers: MiniLM as it is, with heads "
+            "that were trained on the bundled sample. `lab train strong` trains a better one, in minutes.")
+    if why := demo.why_not():
+        st.error(f"The last training ended early: {plain(why)}")
+    st.button("Train a better model here", on_click=demo.start, icon=":material/model_training:",
+              help="The recipe strong on the data at hand: a minute or two on an idle machine")
 
 
 def _texts() -> list[str]:
@@ -119,8 +127,21 @@ def _texts() -> list[str]:
     return texts
 
 
-def _provenance(about: pd.Series, step: int, weights: str) -> None:
+def _quality(scores: tuple, tasks: list[str]) -> None:
+    """Say how good the model is at each task, on examples that it has not seen."""
+    values, majority, rows = scores
+    for task in tasks:
+        if values:
+            how = quality(task, values.get(task), majority.get(task), rows.get(task, 0))
+            st.caption(plain(f"{task.upper()}: {how}"))
+
+
+def _provenance(about: pd.Series | None, step: int, weights: str) -> None:
     """Say which checkpoint answers."""
+    if about is None:
+        st.caption("The untouched encoder minilm; its heads were trained on the bundled sample, which says nothing "
+                   "about the real data.")
+        return
     settings = json.loads(about["settings"])
     epoch = step / max(1, settings.get("iterations") or 1)
     st.caption(plain(f"{about['name']}{', changed in ' + about['departs'] if about['departs'] else ''} · encoder: "
@@ -171,16 +192,20 @@ st.title("Live predictions")
 st.write("Type a sentence, or two, and see all three tasks answered by one model. Change one word at a time, and watch "
          "which answers move.")
 offered = _trained()
-if not offered or (demo.under_way() and {run.name for run in offered} == {demo.under_way().name}):
+training = demo.under_way()
+offered = [run for run in offered if not training or run.name != training.name or len(offered) > 1]
+if not offered:
     _offer()
 texts = _texts()
 about = all_runs().drop_duplicates("run").set_index("run")
-runs = {run.name: run for run in offered}
+finest = best_run(shown_store()[0])
+runs: dict[str, Run | None] = {run.name: run for run in sorted(offered, key=lambda run: run.name != (
+    finest and finest.name))} | {SHIPS: None}
 left, middle, right = st.columns(3)
-first = left.selectbox("Run", list(runs), key="live", bind="query-params")
+first = left.selectbox("Run", list(runs), key="live", bind="query-params", help="First the best finished run")
 second = middle.selectbox("Beside it", [name for name in runs if name != first], index=None, key="beside",
                           bind="query-params", placeholder="no other run")
-weights = right.segmented_control("Weights", ["last", "best"], default="last", required=True, key="saved",
+weights = right.segmented_control("Weights", ["last", "best"], default="best", required=True, key="saved",
                                   bind="query-params", help="After the last epoch, or the one that was best on dev")
 shown = [name for name in (first, second) if name]
 found = {name: _ask(runs[name], weights, texts) for name in shown}
@@ -190,8 +215,11 @@ for side, column in zip(shown, st.columns(len(shown)), strict=True):
         if isinstance(found[side], str):
             st.error(plain(found[side]))
         else:
-            _provenance(about.loc[side], found[side]["step"], weights)
-            _answers(found[side], "ab"[shown.index(side)], json.loads(about.loc[side, "settings"]).get("sts_head"))
+            mine = about.loc[side] if runs[side] else None
+            _provenance(mine, found[side]["step"], weights)
+            _quality(found[side]["scores"], ["sst"] if len(texts) == 1 else ["sst", "qqp", "sts"])
+            _answers(found[side], "ab"[shown.index(side)],
+                     "" if mine is None else json.loads(mine["settings"]).get("sts_head"))
 
 found = {name: answer for name, answer in found.items() if not isinstance(answer, str)}
 if found:

@@ -62,11 +62,12 @@ vp3: wins you over / is easy to like / keeps its promises / earns its happy endi
 vp4: is one of the finest of the year / left me speechless / is a triumph in every respect / took my breath away /
   *ranks among my all-time favourites / *had the whole house cheering
 noun0: disaster / total waste of two hours / shameless mess / *travesty / *fiasco / *train wreck
-noun1: disappointment / missed chance / chore / thin idea stretched too far / *letdown / *pale imitation
+noun1: disappointment / failure / missed chance / chore / thin idea stretched too far / *letdown / *pale imitation
 noun2: mixed bag / harmless way to pass an hour / film like many others / *middle-of-the-road affair
 noun3: pleasant surprise / delight / good night out / satisfying story / *treat / *crowd-pleaser / *heartfelt yarn
 noun4: masterpiece / work of genius / landmark / modern classic / *tour de force / *miracle of storytelling
-feel0: hated / detested / could not stand / would stop anyone from seeing / *loathed / *was appalled by
+feel0: hated / detested / could not stand / would stop anyone from seeing / would never recommend / *loathed /
+  *was appalled by
 feel1: disliked / was bored by / soon lost interest in / nearly fell asleep during / would not recommend /
   *did not care for / *regret paying for
 feel2: sat through / have no strong feelings about / *shrugged at
@@ -90,7 +91,9 @@ clause: {part#} / {whole#}
 any: {one} is {adj#}. / the {film} {vp#}. / {one} is {adj#} and {many} are {adj#}. / {opening}, the {film} {vp#}. /
   a {noun#} about {who} who {does}. / {who} {does}; {whole#}. / the {film}, in which {who} {does}, {vp#}, and {part#}. /
   {opening}, it is a {noun#}, and {many} are {adj#}. / I {feel#} the {film}. / I {feel#} {one}. /
-  I {feel#} the {film}, and {part#}. / *I have to say that I {feel#} {one}. / *meet {who} who {does}; {whole#}.
+  I {feel#} the {film}, and {part#}. /
+  {adj#}, and {adj#} until the very end. / {very} {adj#}. / a {noun#}, and nothing else. /
+  *I have to say that I {feel#} {one}. / *meet {who} who {does}; {whole#}.
 0: {one} is {very} {adj1} and {many} are {very} {adj1}. / what could have been {adj3} is simply {adj0}. /
   the poster says "{adj4}"{but} {clause0}. / {whole1}, and worse, {part0}. / *{adj3}? {adj4}? no: {clause0}.
 1: {part3}{but} {clause1}. / {although} {part3}, {whole1}. / {one} is {notquite} {adj3}. / I hoped for something

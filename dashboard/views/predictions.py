@@ -78,7 +78,8 @@ def _ask(run: Run | None, weights: str, texts: list[str]) -> dict | str:
             seen = attention.see(model, tokenizer, texts)
             if not all(set(part.tokens) - {"[CLS]", "[SEP]"} for part in seen):
                 return "nothing of the text is left after tokenizing: type a word"
-            found = {"step": model.step, "scores": scores, "seen": seen, "sst": predict(model, "sst", texts, tokenizer=tokenizer)}
+            found = {"step": model.step, "scores": scores, "seen": seen,
+                     "sst": predict(model, "sst", texts, tokenizer=tokenizer)}
             if len(texts) == 2:
                 for task in ("qqp", "sts"):
                     found[task] = predict(model, task, [tuple(texts)], tokenizer=tokenizer)
@@ -196,11 +197,14 @@ training = demo.under_way()
 offered = [run for run in offered if not training or run.name != training.name or len(offered) > 1]
 if not offered:
     _offer()
+    st.session_state["only-ships"] = True
 texts = _texts()
 about = all_runs().drop_duplicates("run").set_index("run")
 finest = best_run(shown_store()[0])
 runs: dict[str, Run | None] = {run.name: run for run in sorted(offered, key=lambda run: run.name != (
     finest and finest.name))} | {SHIPS: None}
+if offered and st.session_state.pop("only-ships", False):
+    st.session_state["live"] = offered[0].name  # the model that was just trained takes over
 left, middle, right = st.columns(3)
 first = left.selectbox("Run", list(runs), key="live", bind="query-params", help="First the best finished run")
 second = middle.selectbox("Beside it", [name for name in runs if name != first], index=None, key="beside",

@@ -10,6 +10,20 @@ import lab
 from lab.runs.folder import Run
 
 
+SHIPS = "frozen, as it ships with the lab"
+
+
+def test_without_runs_the_heads_that_ship_answer_and_say_how_good_they_are(open_page):
+    at = open_page("predictions", **{"say": "I loved the film.", "and": "I loved the movie."})
+    said = page_text(at)
+    assert not at.exception and at.selectbox(key="live").options == [SHIPS] and len(at.metric) == 2
+    assert "of 100 unseen sentences" in said and "bundled sample" in said and "lab train strong" in said
+
+
+def test_a_run_at_the_majority_class_is_not_presented_as_knowing(page):
+    assert "lab train strong" in page_text(page(say="Good.", live="one"))
+
+
 @pytest.fixture
 def page(trained_store, open_page):
     """A function that opens the page on the store with two trained runs."""
@@ -39,8 +53,8 @@ def test_a_pair_is_answered_by_two_runs_side_by_side(page):
                  "of": "sentence 2"})
     expected = []
     for run in ("one", "two"):
-        expected += [f"{lab.predict(run, 'qqp', [pair], weights='last')['probability'][0]:.0%}",
-                     f"{lab.predict(run, 'sts', [pair], weights='last')['prediction'][0]:.2f}"]
+        expected += [f"{lab.predict(run, 'qqp', [pair])['probability'][0]:.0%}",
+                     f"{lab.predict(run, 'sts', [pair])['prediction'][0]:.2f}"]
     assert metrics(at) == expected
     assert [part.value for part in at.code] == ["[CLS] what is the distance ? [SEP]",
                                                 "[CLS] how far is it ? [SEP] what is the distance ? [SEP]"]
@@ -98,7 +112,7 @@ def test_a_run_whose_settings_cannot_be_read_is_named_and_not_offered(page, trai
     config["experiment"]["telepathy"] = True
     file.write_text(json.dumps(config))
     at = page(**{"say": "Good.", "and": "Fine.", "live": "two"})
-    assert at.selectbox(key="live").options == ["one"] and len(at.metric) == 2
+    assert at.selectbox(key="live").options == ["one", SHIPS] and len(at.metric) == 2
     assert "two cannot be read" in page_text(at) and "telepathy" in page_text(at)
 
 

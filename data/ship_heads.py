@@ -13,9 +13,9 @@ from pathlib import Path
 
 from safetensors.torch import save_file
 
-from lab.ask import heads_file, scores_of
 from lab.data import checkout, load_data
 from lab.experiment import PROTOCOLS, RECIPES
+from lab.results.ask import heads_file, scores_of
 from lab.train import fit
 
 

@@ -181,7 +181,7 @@ def predict(
     runs: RunsOption = None,
 ) -> None:
     """Predict the sentiment of a sentence of your own, or whether two are paraphrases and how similar they are."""
-    from lab.ask import best
+    from lab.results.ask import best
 
     run, texts = _run_and_texts(texts, runs)
     asked = best(run, weights=weights, root=runs)
@@ -225,10 +225,10 @@ def _answer(asked, texts: list[str]) -> None:  # noqa: ANN001
 @app.command()
 def story(data: DataOption = None, runs: RunsOption = None) -> None:
     """What `make lab` shows: train `strong`, ask it six things, train three recipes of the paper, show the table."""
-    from lab.ask import best
     from lab.data import TASKS
     from lab.evaluate import predict as ask
     from lab.results import tables
+    from lab.results.ask import best
     from lab.runs.folder import runs_root
     from lab.runs.records import load_runs
     from lab.train import run_name

@@ -9,9 +9,9 @@ import pandas as pd
 import streamlit as st
 from choices import all_runs, chosen, draw, plain
 
-from lab.ask import best_run, quality, scores_of, shipped
 from lab.errors import LabError
 from lab.figures import attention
+from lab.results.ask import best_run, quality, scores_of, shipped
 from lab.runs.folder import Run, runs_in, shown_store
 
 SHIPS = "frozen, as it ships with the lab"

@@ -9,7 +9,6 @@ from helpers import first_quick, page_figures, page_text
 import lab
 from lab.runs.folder import Run
 
-
 SHIPS = "frozen, as it ships with the lab"
 
 

@@ -1,6 +1,6 @@
 """Answers to your own sentences, from the best model at hand, with how good it is on sentences that it has not seen.
 
-    who = lab.ask.best()
+    who = lab.results.ask.best()
     print(who.about)
     lab.predict(who.model, "sst", ["I loved it."], tokenizer=who.tokenizer)
 

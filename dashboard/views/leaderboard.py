@@ -8,7 +8,7 @@ from panels import draw_panels
 from lab.figures.training import leaderboard_panels
 from lab.results import tables
 from lab.runs.folder import runs_in, shown_store
-from lab.runs.frames import line_labels, provenance
+from lab.runs.frames import floors, line_labels, provenance
 
 SPLITS = {"dev": "Table 1: dev", "test": "Table 2: test"}
 
@@ -84,6 +84,11 @@ st.dataframe(shown, key=f"rows-{number}", hide_index=True, placeholder="n/a", on
              selection_default={"selection": {"rows": [i for i, label in enumerate(here) if label in picked]}},
              column_config={c: st.column_config.NumberColumn(format="%.3f") for c in scores},
              alt=f"{SPLITS[split]}: {shown['recipe'].iloc[0]} leads" if len(shown) else "No recipe of that name")
+if len(nothing := floors(final, {"dev": "dev_full"}.get(split, split))):
+    st.dataframe(nothing.drop(columns="pooling")[["floor", "overall", "sst", "qqp", "sts"]], key="floors",
+                 hide_index=True, placeholder="n/a", alt="What no training gives on the same rows",
+                 column_config={c: st.column_config.NumberColumn(format="%.3f") for c in tables.SCORE_COLUMNS})
+    st.caption(plain(f"What no training gives on the same rows: {tables.FLOORS_NOTE}."))
 if len(verdicts):
     st.caption(f"Verdict: {plain(tables.VERDICTS.format(reference))}. {plain(note)}")
 elif note:

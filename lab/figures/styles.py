@@ -31,11 +31,14 @@ STYLES = {  # in the order of Table 1; related recipes share a colour, and 3x is
     "smart": Style(RED, "solid", "bowtie"), "smart_gse": Style(RED, "dot", "hourglass"),
     "gse_3x": Style(BLUE, "dash", "triangle-down"), "cosine_2d1_3x": Style(GREEN, "dash", "triangle-left"),
     "smart_3x": Style(RED, "dash", "triangle-right"),
+    # Beyond the paper.
+    "frozen": Style(GRAY, "dashdot", "circle"), "strong": Style(BLUE, "longdash", "star"),
+    "strong_cross": Style(ORANGE, "longdash", "hexagram"),
 }
 
 
 def styles_of(labels: Iterable[str]) -> dict[str, Style]:
-    """A style for each line: the thirteen recipes have their own, any other takes the next that is free."""
+    """A style for each line: the recipes have their own, any other takes the next that is free."""
     labels = sorted(set(labels), key=rank)
     found = {label: STYLES[label] for label in labels if label in STYLES}
     taken = {(style.colour, style.dash) for style in found.values()}

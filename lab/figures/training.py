@@ -20,7 +20,7 @@ from lab.figures.lines import line_panels, marker, over_seeds
 from lab.figures.panels import DASHED, Panel, assemble, escape
 from lab.figures.styles import STYLES, Style, styles_of
 from lab.results.comparison import differing
-from lab.runs.frames import among, best_epoch, distinct_runs, labelled, provenance, scores_on
+from lab.runs.frames import among, best_epoch, distinct_runs, floors, labelled, provenance, scores_on
 
 SCORE_TITLES = {"sst": "SST sentiment: accuracy", "qqp": "QQP paraphrase: accuracy", "sts": "STS similarity: Pearson r",
                 "all": "overall score"}
@@ -67,7 +67,28 @@ def curve_panels(runs: pd.DataFrame, metric: str = "score", split: str = "dev", 
     titles = SCORE_TITLES if metric == "score" else {task: f"{name}: {escape(metric)}" for task, name in names.items()}
     found = line_panels(rows.assign(panel=rows["task"]), titles, _drawn(about), x, smooth=smooth, each_seed=each_seed,
                         log=log)
+    if metric == "score":
+        found = {task: with_floors(panel, task, runs, split) for task, panel in found.items()}
     return list(found.values())
+
+
+def with_floors(panel: Panel, task: str, runs: pd.DataFrame, split: str) -> Panel:
+    """A panel of scores with horizontal lines behind it: what no training gives on the same rows (`frames.floors`).
+
+    Of the poolings, those that these runs have are drawn.
+    """
+    table, column = floors(runs, split), "overall" if task == "all" else task
+    used = {json.loads(text).get("pooling") for text in runs["settings"].unique()}
+    ends = [float(x) for trace in panel.lines for x in (min(trace["x"]), max(trace["x"]))]
+    lines = []
+    for _, row in table[table["pooling"].isin(["", *used])].iterrows():
+        if row[column] != row[column] or not ends or (task in ("sst", "qqp") and row["pooling"]):
+            continue
+        dash = {"": "dash", "mean": "dot", "cls": "dashdot", "max": "longdash"}[row["pooling"]]
+        lines.append({"type": "scatter", "x": [min(ends), max(ends)], "y": [row[column]] * 2, "mode": "lines",
+                      "name": row["floor"], "legendgroup": row["floor"], "line": DASHED | {"dash": dash, "width": 1.5},
+                      "meta": [row["floor"]], "hovertemplate": "%{meta[0]}: %{y:.3f}<extra></extra>"})
+    return replace(panel, traces=[*lines, *panel.traces])
 
 
 def overfit(runs: pd.DataFrame, name: str) -> go.Figure:
@@ -94,7 +115,9 @@ def overfit_panels(runs: pd.DataFrame, name: str) -> list[Panel]:
               for task, title in SCORE_TITLES.items()}
     dev = styles_of(about["label"]).get(name, STYLES["baseline"])
     train = dev._replace(dash="dot", marker=f"{dev.marker}-open")
-    panels = list(line_panels(rows, titles, {"train": (train, ""), "dev": (dev, "")}).values())
+    drawn = line_panels(rows, titles, {"train": (train, ""), "dev": (dev, "")})
+    mine = runs[runs["run"].isin(about.loc[about["label"] == name, "run"])]
+    panels = [with_floors(panel, task, mine, "dev") for task, panel in drawn.items()]
     best, _, _ = ends.get(("all", "dev"), none)
     if best != best:
         return panels

@@ -130,13 +130,14 @@ def _section(block: tables.Block, anchor: str) -> tuple[list[tuple[str, str]], s
         headings.append((f"{anchor}-{len(headings) + 1}", title))
         parts.append(f"<h3 id='{headings[-1][0]}'>{_text(title)}</h3>")
 
-    head("Table 1: all of dev")
-    parts.append(_table(tables.cells(block.dev)))
+    head("Table 1: dev")
+    parts.append(_table(tables.cells(block.dev, beside=block.floors)))
+    parts += [f"<p class='soft'>{_sentence(tables.FLOORS_NOTE)}</p>"] if len(block.floors) else []
     parts += [f"<p>Not here: {', '.join(gone)}.</p>"] if (gone := tables.missing(block.dev)) else []
     parts.append(f"<p class='soft'>{_text(tables.LEGEND)}</p>")
     if len(block.test):
         head("Table 2: test")
-        parts.append(_table(tables.cells(block.test)))
+        parts.append(_table(tables.cells(block.test, beside=block.test_floors)))
         parts += [f"<p class='note'>{_sentence(note)}</p>" for note in tables.test_notes(block.test)]
     if len(block.verdicts) or block.verdict_note:
         head("Verdicts")
@@ -147,7 +148,8 @@ def _section(block: tables.Block, anchor: str) -> tuple[list[tuple[str, str]], s
     head("Figures 1-3: dev scores by epoch")
     parts.append(_figure(
         figures.curves(block.runs), "The dev score of each task and the overall score after every epoch, as means over "
-        "the seeds of a recipe. The band is the range of two seeds, or a 95 % interval over three or more."))
+        "the seeds of a recipe; epoch 0 is before the first step. Gray lines: what no training gives. "
+        "The band is the range of two seeds, or a 95 % interval over three or more."))
     head("All of dev at the last epoch")
     parts.append(_figure(
         figures.leaderboard(block.runs), "A point for each seed; with three or more seeds also the mean and a 95 % "

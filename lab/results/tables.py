@@ -1,5 +1,6 @@
 """Tables of results: Table 1 (dev), Table 2 (test) and verdicts, for a terminal, as CSV and as Markdown."""
 
+import json
 import re
 import textwrap
 from collections.abc import Iterator, Sequence
@@ -15,6 +16,7 @@ from lab.runs.frames import (
     days,
     distinct_runs,
     fill_missing,
+    floors,
     labelled,
     line_labels,
     provenance,
@@ -26,8 +28,12 @@ TABLES = {"dev": ("dev_full", "table1"), "test": ("test", "table2")}  # split ->
 ALIKE = ["data", "fingerprint", "encoder", "protocol"]  # runs in one table or figure must agree in these columns
 NOTES = {"sample": "made from the bundled sample: these numbers say nothing about the real data sets",
          "smoke": "protocol smoke: too short to compare recipes",
-         "minilm": "MiniLM was pretrained on sentence pairs that include Quora's, which raises its QQP scores; its "
-                   "[CLS] pooler is weak, which lowers the scores of recipes with cls pooling"}
+         "minilm": "MiniLM was pretrained on sentence pairs that include Quora's, which raises its QQP scores; the "
+                   "weights of its [CLS] pooler, which was never trained, are multiplied by 8",
+         "minilm-raw": "MiniLM was pretrained on sentence pairs that include Quora's, which raises its QQP scores; its "
+                       "[CLS] pooler was never trained, which lowers the scores of recipes with cls pooling"}
+FLOORS_NOTE = ("majority class: always the most frequent class of the training rows. No training: the untouched "
+               "encoder; STS by the cosine of its vectors of each pooling, SST and QQP by the majority class")
 TEST_NOTES = {"b59f4013d8a2": "the QQP test rows of this data are not those of the course, so QQP and overall are "
                               "scored on other rows than the paper's"}  # by the data's fingerprint
 LEGEND = ("sst, qqp: accuracy; sts: Pearson r; overall: (sst + qqp + (sts + 1) / 2) / 3. Recipes are ranked by the "
@@ -46,6 +52,8 @@ class Block(NamedTuple):
     verdicts: pd.DataFrame  # may be empty
     verdict_note: str  # the sentence under the verdicts, or why there are none; may be empty
     notes: list[str]
+    floors: pd.DataFrame  # of dev and of test, see `frames.floors`
+    test_floors: pd.DataFrame
 
 
 def leaderboard(runs: pd.DataFrame, split: str = "dev") -> pd.DataFrame:
@@ -143,17 +151,36 @@ def blocks(runs: pd.DataFrame) -> Iterator[Block]:
     runs = fill_missing(runs[runs["state"] == "done"])
     for key, dev in leaderboard(runs).groupby(ALIKE, sort=False):
         part = runs[(runs[ALIKE] == list(key)).all(axis=1)]
-        yield Block(provenance(part), part, dev, leaderboard(part, "test"), *verdicts(part), notes(dev))
+        yield Block(provenance(part), part, dev, leaderboard(part, "test"), *verdicts(part), notes(dev),
+                    floors(part), floors(part, "test"))
 
 
 def notes(dev: pd.DataFrame) -> list[str]:
     """Warnings about the rows of Table 1."""
     found = {*dev["protocol"], *dev["encoder"], *(["sample"] if "sample" in set(dev["data"]) else [])}
-    return [note for name, note in NOTES.items() if name in found]
+    said = [note for name, note in NOTES.items() if name in found]
+    if limits := {limit for text in dev["settings"] if (limit := _settings(text).get("end_qqp"))}:
+        error = (0.7 * 0.3 / min(limits)) ** 0.5  # of an accuracy of .7
+        said.append(f"QQP is scored on {min(limits):,} rows of its dev set, always the same, with a sampling error of "
+                    f"{error:.3f}")
+    return said
 
 
-def cells(table: pd.DataFrame, spread: Sequence[str] = SCORE_COLUMNS) -> pd.DataFrame:
-    """A leaderboard for readers: texts, with the columns in groups; the scores in `spread` have their ±."""
+def _settings(text: str) -> dict:
+    """The settings of a row, from their JSON; none where they are not recorded."""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def cells(table: pd.DataFrame, spread: Sequence[str] = SCORE_COLUMNS,
+          beside: pd.DataFrame | None = None) -> pd.DataFrame:
+    """A leaderboard for readers: texts, with the columns in groups; the scores in `spread` have their ±.
+
+    beside: `frames.floors` of the same runs, which become the last rows.
+    """
     shown = {("", "recipe"): line_labels(table), ("", "seeds"): table["seeds"].astype(str)}
     for group, best in (("last epoch", ""), ("best on dev", "best_")):
         for score in SCORE_COLUMNS:
@@ -161,7 +188,12 @@ def cells(table: pd.DataFrame, spread: Sequence[str] = SCORE_COLUMNS) -> pd.Data
     if table[[f"paper_{score}" for score in SCORE_COLUMNS]].notna().any(axis=None):
         for score in SCORE_COLUMNS:
             shown["the paper", score] = [f"{v:.3f}" if v == v else "-" for v in table[f"paper_{score}"]]
-    return pd.DataFrame(shown)
+    shown = pd.DataFrame(shown)
+    if beside is None or beside.empty:
+        return shown
+    last = pd.DataFrame({("", "recipe"): beside["floor"], ("", "seeds"): "-", **{
+        ("last epoch", score): [f"{v:.3f}" if v == v else "n/a" for v in beside[score]] for score in SCORE_COLUMNS}})
+    return pd.concat([shown, last], ignore_index=True)[shown.columns].fillna("")
 
 
 def _cell(row: pd.Series, best: str, score: str, spread: bool) -> str:
@@ -189,14 +221,17 @@ def as_text(runs: pd.DataFrame) -> str:
     texts = []
     for block in blocks(runs):
         dev, data = block.dev, block.dev.iloc[0]
-        lines = [block.provenance + f" · fingerprint: {data['fingerprint']}", "Table 1, all of dev:", _columns(dev)]
+        lines = [block.provenance + f" · fingerprint: {data['fingerprint']}", "Table 1, dev:",
+                 _columns(dev, block.floors)]
+        lines += [textwrap.fill(FLOORS_NOTE, 120)] if len(block.floors) else []
         lines += [f"! {note}" for note in block.notes]
         lines += [f"not here: {', '.join(gone)}"] if (gone := missing(dev)) else []
         if len(block.verdicts):
             lines += [f"{VERDICTS.format('baseline')}:", verdict_cells(block.verdicts).to_string(index=False)]
         lines += [block.verdict_note] if block.verdict_note else []
         if len(block.test):
-            lines += ["Table 2, test:", _columns(block.test), *(f"! {note}" for note in test_notes(block.test))]
+            lines += ["Table 2, test:", _columns(block.test, block.test_floors),
+                      *(f"! {note}" for note in test_notes(block.test))]
         texts.append("\n".join(lines) + "\n")
     if not texts:
         return "no finished runs yet; `lab train baseline` makes one"
@@ -204,8 +239,8 @@ def as_text(runs: pd.DataFrame) -> str:
     return re.sub(r"[^\n -~\xa0-\uffff]", "?", "\n".join(texts))  # no name in a record may control the terminal
 
 
-def _columns(table: pd.DataFrame) -> str:
-    return cells(table, spread=["overall"]).to_string(index=False)
+def _columns(table: pd.DataFrame, beside: pd.DataFrame) -> str:
+    return cells(table, ["overall"], beside).to_string(index=False)
 
 
 def test_notes(table: pd.DataFrame) -> list[str]:
@@ -226,13 +261,14 @@ def as_markdown(runs: pd.DataFrame) -> str:
     lines = [MARKDOWN_TITLE, ""]
     for block in blocks(runs):
         lines += [f"## {_inert(block.provenance)}", "", *(f"- {_inert(note)}" for note in block.notes), "",
-                  "Table 1, all of dev", "", *_markdown(cells(block.dev)), ""]
+                  "Table 1, dev", "", *_markdown(cells(block.dev, beside=block.floors)), ""]
+        lines += [f"{FLOORS_NOTE}.", ""] if len(block.floors) else []
         lines += [f"Not here: {', '.join(gone)}", ""] if (gone := missing(block.dev)) else []
         if len(block.verdicts):
             lines += [f"Verdicts: {VERDICTS.format('baseline')}", "", *_markdown(verdict_cells(block.verdicts)), ""]
         lines += [_inert(block.verdict_note), ""] if block.verdict_note else []
         if len(block.test):
-            lines += ["Table 2, test", "", *_markdown(cells(block.test)), "",
+            lines += ["Table 2, test", "", *_markdown(cells(block.test, beside=block.test_floors)), "",
                       *(f"- {_inert(note)}" for note in test_notes(block.test)), ""]
     return "\n".join([*lines, LEGEND, ""])
 

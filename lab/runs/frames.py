@@ -14,6 +14,8 @@ from lab.data import SCORES
 # The columns in which runs must agree to be the seeds of one line, or of one row of a table.
 KEYS = ["name", "settings", "departs", "protocol", "encoder", "data", "fingerprint"]
 
+FLOORS = ("majority_class", "no_training_")  # how the metrics that `floors` reads begin
+
 
 def provenance(runs: pd.DataFrame) -> str:
     """What a picture or table was made from: data, encoder, protocol, seeds, and the days on which the runs began."""
@@ -55,6 +57,28 @@ def scores_on(runs: pd.DataFrame, splits: list[str]) -> pd.DataFrame:
     """The rows of each task's score, and of the overall score, on these splits."""
     part = runs[among(runs, "split", splits)]
     return part[part["metric"].astype(object) == part["task"].astype(object).map(SCORES)]
+
+
+def floors(runs: pd.DataFrame, split: str = "dev_full") -> pd.DataFrame:
+    """What no training at all gives on the rows of a split: a row for each floor, with sst, qqp, sts and overall.
+
+    "majority class" has no score on STS, where a constant has no r. "no training (mean)" is the untouched encoder: STS
+    by the cosine of its mean-pooled vectors, SST and QQP by the majority class; so for each pooling. runs: they share
+    data and encoder. Records from before schema 3 have no floors. Columns: floor, pooling, sst, qqp, sts, overall.
+    """
+    part = runs[among(runs, "split", [split]) & (runs["step"] == 0).to_numpy()]
+    found = {(str(metric), str(task)): value for metric, task, value in zip(
+        part["metric"], part["task"], part["value"], strict=True) if str(metric).startswith(FLOORS)}
+    nothing, rows = float("nan"), []
+    sst, qqp = (found.get(("majority_class", task), nothing) for task in ("sst", "qqp"))
+    if found:
+        rows.append({"floor": "majority class", "pooling": "", "sst": sst, "qqp": qqp})
+    for (metric, _), r in sorted(found.items()):
+        if metric.startswith("no_training_"):
+            pooling = metric.removeprefix("no_training_")
+            rows.append({"floor": f"no training ({pooling})", "pooling": pooling, "sst": sst, "qqp": qqp, "sts": r,
+                         "overall": (sst + qqp + (r + 1) / 2) / 3})
+    return pd.DataFrame(rows, columns=["floor", "pooling", "sst", "qqp", "sts", "overall"])
 
 
 def best_epoch(scores: pd.DataFrame) -> tuple[float, float, float]:

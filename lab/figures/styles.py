@@ -12,7 +12,7 @@ GRAY, BLUE, RED, GREEN, PINK, ORANGE, SKY = COLOURS = ("#7F7F7F", "#0072B2", "#D
                                                        "#56B4E9")
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
 MARKERS = ("circle", "square", "diamond", "triangle-up", "triangle-down", "x", "cross", "star", "hexagram", "bowtie",
-           "hourglass", "triangle-left", "triangle-right")
+           "hourglass", "triangle-left", "triangle-right", "pentagon", "star-diamond", "hexagon")
 
 
 class Style(NamedTuple):
@@ -32,8 +32,8 @@ STYLES = {  # in the order of Table 1; related recipes share a colour, and 3x is
     "gse_3x": Style(BLUE, "dash", "triangle-down"), "cosine_2d1_3x": Style(GREEN, "dash", "triangle-left"),
     "smart_3x": Style(RED, "dash", "triangle-right"),
     # Beyond the paper.
-    "frozen": Style(GRAY, "dashdot", "circle"), "strong": Style(BLUE, "longdash", "star"),
-    "strong_cross": Style(ORANGE, "longdash", "hexagram"),
+    "frozen": Style(GRAY, "dashdot", "pentagon"), "strong": Style(BLUE, "longdash", "star-diamond"),
+    "strong_cross": Style(ORANGE, "longdash", "hexagon"),
 }
 
 

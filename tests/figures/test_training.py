@@ -136,7 +136,23 @@ def test_a_mean_is_drawn_only_where_all_of_its_seeds_have_a_value():
     assert "gap at the end 0.100" in two.layout.annotations[0].text and two.layout.shapes[0].x0 == 1
 
 
-def test_each_of_thirteen_lines_has_a_style_of_its_own_in_every_figure():
+FLOORS = [(0, split, *row) for split in ("dev", "dev_full") for row in (
+    ("sst", "majority_class", .26), ("qqp", "majority_class", .62), ("sts", "no_training_cls", .77),
+    ("sts", "no_training_mean", .84))]
+
+
+def test_curves_show_what_no_training_gives_of_the_poolings_that_are_drawn():
+    figure = figures.curves(records(more=FLOORS, pooling="mean"))
+    flat = {(line.yaxis, line.name): list(line.y) for line in figure.data if line.mode == "lines"}
+    assert flat == {("y", "majority class"): [.26, .26], ("y2", "majority class"): [.62, .62],
+                    ("y3", "no training (mean)"): [.84, .84],
+                    ("y4", "no training (mean)"): [pytest.approx((.26 + .62 + .92) / 3)] * 2}
+    beside = figures.overfit(records(more=FLOORS, pooling="cls"), "baseline")
+    assert {"majority class", "no training (cls)"} <= {line.name for line in beside.data}
+    assert not [line for line in figures.curves(records()).data if line.mode == "lines"]  # an older record has none
+
+
+def test_each_recipe_has_a_style_of_its_own_in_every_figure():
     assert list(STYLES) == list(lab.RECIPES) or set(STYLES) == set(lab.RECIPES)
     runs = pd.concat([with_everything(name) for name in STYLES])
     found = {}
@@ -145,9 +161,9 @@ def test_each_of_thirteen_lines_has_a_style_of_its_own_in_every_figure():
             if line.mode == "lines+markers":
                 found.setdefault(line.name.removesuffix(" (sampled)"), set()).add(
                     (line.line.color, line.line.dash, line.marker.symbol))
-    assert len(found) == 13 and all(len(of) == 1 for of in found.values())
+    assert len(found) == 16 and all(len(of) == 1 for of in found.values())
     styles = [of.pop() for of in found.values()]
-    assert len({style[:2] for style in styles}) == len({style[2] for style in styles}) == 13
+    assert len({style[:2] for style in styles}) == len({style[2] for style in styles}) == 16
     assert {style[0] for style in styles} <= set(COLOURS)
     alone = figures.curves(records("smart")).data[0]
     assert (alone.line.color, alone.line.dash, alone.marker.symbol) == STYLES["smart"]

@@ -32,7 +32,7 @@ def test_the_page_has_its_parts_and_needs_no_network(tmp_path):
     body, code = body[:body.index("<script>")], body[body.index("<script>"):]
     anchors = re.findall(r"href='#([^']+)'", body)
     assert len(anchors) == len(set(anchors)) > 10 and all(f"id='{anchor}'" in body for anchor in anchors)
-    for title in ("Table 1: all of dev", "Table 2: test", "Verdicts", "Figures 1-3", "Figure 4", "Gradients of the"):
+    for title in ("Table 1: dev", "Table 2: test", "Verdicts", "Figures 1-3", "Figure 4", "Gradients of the"):
         assert title in body
     assert "SMART&#x27;s penalty</h3>" not in body  # nothing recorded
     folded = re.findall(r"<summary>(.*?)</summary>", body)

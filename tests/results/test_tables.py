@@ -20,6 +20,19 @@ def cells(text, recipe):
     return line
 
 
+def test_floors_are_the_last_rows_of_a_table_and_have_no_seeds():
+    more = [(0, "dev_full", "sst", "majority_class", .26), (0, "dev_full", "qqp", "majority_class", .62),
+            (0, "dev_full", "sts", "no_training_mean", .84)]
+    runs = records(more=more, end_qqp=4000)
+    said = tables.as_text(runs).splitlines()
+    flat = [line.split() for line in said]
+    assert ["majority", "class", "-", "0.260", "0.620", "n/a", "n/a"] in flat
+    assert ["no", "training", "(mean)", "-", "0.260", "0.620", "0.840", "0.600"] in flat
+    assert any("4,000 rows" in line and "0.007" in line for line in said)
+    assert "no training (mean)" in tables.as_markdown(runs) and len(tables.leaderboard(runs)) == 1
+    assert "majority" not in tables.as_text(records())
+
+
 def test_recipes_are_ranked_by_the_last_epoch_beside_their_best_on_dev():
     runs = pd.concat([records("baseline", 1, overall=0.5, best=0.6), records("baseline", 2, overall=0.7),
                       records("multitask", 1, overall=0.65)])

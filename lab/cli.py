@@ -218,7 +218,7 @@ def _answer(asked, texts: list[str]) -> None:  # noqa: ANN001
         elif task == "qqp":
             answer = f"paraphrase: {found['answer']} (probability of a paraphrase {100 * found['probability']:.0f} %)"
         else:
-            answer = f"similarity: {found['prediction']:.1f} of 5 (0 unrelated, 5 the same)"
+            answer = f"similarity: {found['prediction']:.2f} of 5 (0 unrelated, 5 the same)"
         print(f"{answer}\n  {asked.quality(task)}")
 
 

@@ -11,6 +11,8 @@ import pytest
 
 import lab
 from lab import cli
+from lab.experiment import PROTOCOLS
+from lab.runs.folder import Run
 
 
 @pytest.fixture
@@ -44,9 +46,13 @@ def test_train_predict_and_report(run, tiny_data, tiny_encoder, tmp_path):
     assert [name.split("-")[0] for name in runs] == ["baseline", "multitask"]
 
     code, out, _ = run("predict", runs[0], "A fine film.")
-    assert code == 0 and "sst" in out and "A fine film." in out
+    assert code == 0 and out.startswith(f"{runs[0]}: ") and "\nsentiment: " in out
+    assert "lab train strong" in out  # nothing is learned in six iterations, and it says so
     code, out, _ = run("predict", runs[1], "How far is it?", "What is the distance?", "--weights", "last")
-    assert code == 0 and "qqp" in out and "sts" in out and "last weights" in out
+    assert code == 0 and "\nparaphrase: " in out and "\nsimilarity: " in out and "last weights" in out
+    best = max(runs, key=lambda name: next(row["value"] for row in Run.open(name).rows() if row["split"] == "dev_full"
+                                           and row["metric"] == "overall") or 0)
+    assert run("predict", "A fine film.")[1].startswith(f"{best}: ")
 
     code, out, _ = run("compare", *runs, "--data", tiny_data)
     assert code == 0 and f"a: {runs[0]}" in out and fingerprint in out and "McNemar, exact" in out
@@ -70,7 +76,8 @@ def test_train_predict_and_report(run, tiny_data, tiny_encoder, tmp_path):
 def test_a_cross_run_is_trained_and_asked(run, tiny_data, tiny_encoder):
     code, _, _ = run("train", "multitask", "--run", "both", *quick(tiny_data, tiny_encoder, "--set", "pair=cross"))
     assert code == 0
-    answers = [run("predict", "both", *texts)[1].split("sts")[-1].split()[-1]
+    assert "similarity: " in run("predict", "both", "A man sings.", "A dog runs.")[1]
+    answers = [lab.predict("both", "sts", [texts])["prediction"][0]
                for texts in (("A man sings.", "A dog runs."), ("A dog runs.", "A man sings."))]
     assert answers[0] != answers[1]  # what an input begins with counts
     code, _, err = run("train", "cosine_d", *quick(tiny_data, tiny_encoder, "--set", "pair=cross"))
@@ -82,11 +89,31 @@ def test_the_sample_is_called_so_everywhere(run, tiny_encoder, tmp_path):
                        "--set", "eval_rows=20")
     assert code == 0 and "data: sample" in out
     (name,) = [p.name for p in (tmp_path / "runs").iterdir() if not p.name.startswith(".")]
-    assert "sample" in name and "smoke" in name  # the default protocol of the sample
+    assert name.split("-")[1] == "sample"  # the default protocol of the sample
     code, out, _ = run("report")
     assert "data: sample" in out and "made from the bundled sample" in out
     code, out, _ = run("data", "check")
     assert code == 0 and "sample" in out
+
+
+def test_without_runs_the_heads_that_ship_answer(run, tmp_path):
+    code, out, _ = run("predict", "I loved the film.")
+    assert code == 0 and "as it ships with the lab" in out and "positive" in out and "of 100 unseen sentences" in out
+    code, out, _ = run("predict", "I hated the film.")
+    assert code == 0 and "sentiment: negative" in out
+    code, out, _ = run("predict", "A man plays a guitar.", "Someone plays a guitar.")
+    assert code == 0 and float(out.split("similarity: ")[1].split()[0]) > 2.5
+    assert not (tmp_path / "runs").exists()
+
+
+def test_the_story_trains_asks_and_compares_and_goes_on_where_it_was(run, tiny_data, tiny_encoder, monkeypatch):
+    monkeypatch.setitem(PROTOCOLS, "laptop", lambda e: PROTOCOLS["smoke"](e).with_settings(
+        [f"encoder={tiny_encoder}", "iterations=2", "epochs=1", "batch_size=4"]))
+    code, out, err = run("story", "--data", tiny_data)
+    assert code == 0, err
+    assert all(text in out for text in cli.PLAIN["sst"]) and "majority class" in out.split("4. Compare")[1]
+    assert all(name in out.split("4. Compare")[1] for name in ("strong", "baseline", "multitask", "smart"))
+    assert run("story", "--data", tiny_data)[1].count("is finished already") == 4
 
 
 def test_data_check_names_rows(run, tiny_data, tmp_path):

@@ -224,7 +224,7 @@ def _answer(asked, texts: list[str]) -> None:  # noqa: ANN001
 
 @app.command()
 def story(data: DataOption = None, runs: RunsOption = None) -> None:
-    """What `make lab` shows: train `strong`, ask it six things, train three recipes of the paper, show the table."""
+    """What `make lab` shows: train `strong`, ask it six things, train three other recipes, show the table."""
     from lab.data import TASKS
     from lab.evaluate import predict as ask
     from lab.results import tables
@@ -246,8 +246,8 @@ def story(data: DataOption = None, runs: RunsOption = None) -> None:
     print()
     for task in TASKS:
         print(f"  {task}: {asked.quality(task)}")
-    print("\n3. Train three recipes of the paper beside it.\n")
-    for experiment in _experiments(["baseline", "multitask", "smart"], data, None, None, None, None)[0]:
+    print("\n3. Train three others beside it: two of the paper, and one that trains nothing but the heads.\n")
+    for experiment in _experiments(["baseline", "multitask", "frozen"], data, None, None, None, None)[0]:
         _train_unless_done(experiment, loaded, runs)
     print("\n4. Compare them with what no training at all gives.\n")
     print(tables.as_text(load_runs(runs_root(runs))))

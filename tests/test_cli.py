@@ -112,7 +112,7 @@ def test_the_story_trains_asks_and_compares_and_goes_on_where_it_was(run, tiny_d
     code, out, err = run("story", "--data", tiny_data)
     assert code == 0, err
     assert all(text in out for text in cli.PLAIN["sst"]) and "majority class" in out.split("4. Compare")[1]
-    assert all(name in out.split("4. Compare")[1] for name in ("strong", "baseline", "multitask", "smart"))
+    assert all(name in out.split("4. Compare")[1] for name in ("strong", "baseline", "multitask", "frozen"))
     assert run("story", "--data", tiny_data)[1].count("is finished already") == 4
 
 

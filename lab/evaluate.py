@@ -4,7 +4,7 @@ import csv
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -44,25 +44,36 @@ def pearson(predictions: np.ndarray, scores: np.ndarray) -> float | None:
 
 
 class Vectors:
-    """The vectors of texts that an encoder which is not trained gives: each is computed when it is first asked for."""
+    """The vectors that a model's encoder gives some texts, without dropout.
 
-    def __init__(self, model: MultitaskModel, texts: Texts, tick: Callable[[], None] = lambda: None) -> None:
-        self.model, self.texts, self.tick = model, texts, tick
-        self.found = torch.empty(len(texts.whole), model.bert.config.hidden_size,
-                                 device=next(model.parameters()).device)
-        self.there = np.zeros(len(texts.whole), dtype=bool)
+    All are computed at once, since a text's last bits depend on those that it is encoded with: a training of the heads
+    that was killed goes on with the same ones.
+    """
 
     @torch.no_grad()
+    def __init__(self, model: MultitaskModel, texts: Texts, which: np.ndarray,
+                 tick: Callable[[], None] = lambda: None) -> None:
+        self.which = np.unique(which)
+        self.found = torch.empty(len(self.which), model.bert.config.hidden_size,
+                                 device=next(model.parameters()).device)
+        training = model.training
+        model.eval()
+        for part, *packed in chunks(texts, self.which, device=self.found.device):
+            self.found[self._places(part)] = model.sentences(*packed)
+            tick()
+        model.train(training)
+
     def of(self, which: np.ndarray) -> torch.Tensor:
-        """The vectors of these texts (S,) -> (S, H), without dropout."""
-        new, training = np.unique(which[~self.there[which]]), self.model.training
-        self.model.eval()
-        for part, *packed in chunks(self.texts, new, device=self.found.device):
-            self.found[torch.from_numpy(part).to(self.found.device)] = self.model.sentences(*packed)
-            self.tick()
-        self.model.train(training)
-        self.there[new] = True
-        return self.found[torch.from_numpy(which).to(self.found.device)]
+        """The vectors of these texts (S,) -> (S, H)."""
+        return self.found[self._places(which)]
+
+    def _places(self, which: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(np.searchsorted(self.which, which)).to(self.found.device)
+
+
+def used(rows: Mapping[Any, Rows]) -> np.ndarray:
+    """The texts of all these rows, each once."""
+    return np.unique(np.concatenate([part.text.ravel() for part in rows.values()]))
 
 
 @torch.no_grad()
@@ -75,8 +86,7 @@ def logits(model: MultitaskModel, rows: Mapping[str, Rows], tick: Callable[[], N
     """
     training = model.training
     model.eval()
-    vectors = vectors or Vectors(model, next(iter(rows.values())).texts, tick)
-    vectors.of(np.unique(np.concatenate([part.text.ravel() for part in rows.values()])))
+    vectors = vectors or Vectors(model, next(iter(rows.values())).texts, used(rows), tick)
     answers = {}
     for task, part in rows.items():
         answers[task] = torch.cat([model.heads[task](*(vectors.of(column) for column in block.T)).float()
@@ -113,7 +123,7 @@ def floors(bert: Bert, rows: Mapping[tuple[str, str], Rows], splits: Mapping[str
     for split, part in pairs.items():
         for name, vectors in found.items():
             u, v = (vectors[np.searchsorted(wanted, column)] for column in part.text.T)
-            cosine = torch.nn.functional.cosine_similarity(u, v).numpy()
+            cosine = torch.nn.functional.cosine_similarity(u.double(), v.double()).numpy()  # all may be close to 1
             yield split, "sts", f"no_training_{name}", pearson(cosine, part.labels)
     bert.train(training)
 

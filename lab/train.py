@@ -21,7 +21,7 @@ from lab.batches import SAMPLERS, Batch, Rows, Stream, cross, pack, prepare
 from lab.data import TASKS, Data, load_data
 from lab.encoders import load_encoder
 from lab.encoders.device import autocast
-from lab.evaluate import Vectors, floors, logits, scored, write_predictions, write_probabilities
+from lab.evaluate import Vectors, floors, logits, scored, used, write_predictions, write_probabilities
 from lab.experiment import Experiment, departs
 from lab.gradients import COMBINERS, combine, gramian
 from lab.optim import AdamW
@@ -87,7 +87,7 @@ def loop(e: Experiment, rows: Mapping[tuple[str, str], Rows], alone: Mapping[tup
     parts, state = recorder.parts, recorder.state
     model, optimizer, window = parts.model, parts.optimizer, parts.windows["batch"]
     encoder = [p for p in model.bert.parameters() if p.requires_grad]  # none where the heads alone are trained
-    vectors = None if encoder else Vectors(model, rows["sst", "train"].texts, recorder.heartbeat)
+    vectors = None
 
     def forward(batches: Mapping[str, Rows]) -> Tensor:
         """The sum of the losses of all batches, each the mean over its rows; a task may be there with two of them."""
@@ -108,6 +108,8 @@ def loop(e: Experiment, rows: Mapping[tuple[str, str], Rows], alone: Mapping[tup
             slow.update(model)
 
     with recorder.running():
+        if not encoder:
+            vectors = vectors_of(e, rows, recorder)
         if not state["step"]:  # what the model scores before its first step, and what no training at all gives
             yield from recorder.record([*score_floors(e, alone, recorder),
                                         *score_epoch(e, rows, recorder, vectors)])
@@ -242,6 +244,15 @@ def score(e: Experiment, rows: Mapping[str, Rows], split: str, recorder: Recorde
         scores, predictions = scored(recorder.parts.model, rows, answers)
     return [recorder.row(split, task, metric, value, step)
             for task, of in scores.items() for metric, value in of.items()], predictions, answers
+
+
+def vectors_of(e: Experiment, rows: Mapping[tuple[str, str], Rows], recorder: Recorder) -> Vectors:
+    """The vectors of all texts that a training of the heads alone draws or scores."""
+    drawn = {("train", task): rows[task, "train"] for task in TASKS}
+    needed = drawn | {(split, task): part for split in ("dev", "dev_full", "test")
+                      for task, part in scored_rows(e, rows, split).items()}
+    with recorder.scoring(), autocast(e.precision, recorder.device):
+        return Vectors(recorder.parts.model, drawn["train", "sst"].texts, used(needed), recorder.heartbeat)
 
 
 def scored_rows(e: Experiment, rows: Mapping[tuple[str, str], Rows], split: str) -> dict[str, Rows]:

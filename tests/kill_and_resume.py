@@ -1,4 +1,4 @@
-"""Run by test_runs.py and test_recipes.py in a process of its own: kill -9 trainings, resume them, print what came out.
+"""Run by test_recorder.py and test_train.py in a process of its own: kill -9 trainings, resume them, print the outcome.
 
 The process imports everything and runs torch on one thread only; every training is a fork of it (an OpenMP pool would
 not survive a fork). A profile function in the child counts its function calls and kills it at a chosen one, so

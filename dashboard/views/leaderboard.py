@@ -88,7 +88,7 @@ if len(nothing := floors(final, {"dev": "dev_full"}.get(split, split))):
     st.dataframe(nothing.drop(columns="pooling")[["floor", "overall", "sst", "qqp", "sts"]], key="floors",
                  hide_index=True, placeholder="n/a", alt="What no training gives on the same rows",
                  column_config={c: st.column_config.NumberColumn(format="%.3f") for c in tables.SCORE_COLUMNS})
-    st.caption(plain(f"What no training gives on the same rows: {tables.FLOORS_NOTE}."))
+    st.caption(plain(f"What no training gives on the same rows. {tables.FLOORS_NOTE}."))
 if len(verdicts):
     st.caption(f"Verdict: {plain(tables.VERDICTS.format(reference))}. {plain(note)}")
 elif note:

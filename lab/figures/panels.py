@@ -33,6 +33,12 @@ class Panel:
         """The traces that are lines with markers: means over seeds."""
         return [trace for trace in self.traces if trace["mode"] == "lines+markers"]
 
+    @property
+    def flat(self) -> list[Mapping[str, Any]]:
+        """The traces that are horizontal lines: reference values."""
+        return [trace for trace in self.traces if trace["mode"] == "lines" and trace.get("showlegend", True)
+                and trace["y"][0] is not None]
+
 
 def escape(text: object) -> str:
     """A text from a file, for a place in which plotly reads HTML."""
@@ -94,7 +100,7 @@ def legend(panels: Sequence[Panel]) -> dict[str, Mapping[str, Any]]:
 
 
 def describe(panel: Panel) -> str:
-    """A sentence for readers who do not see a panel: what it shows, and which line ends highest and lowest."""
+    """Sentences for readers who do not see a panel: what it shows, which line ends highest and lowest, what is flat."""
     ends = {}
     for trace in panel.lines:
         x, y = np.asarray(trace["x"], float), np.asarray(trace["y"], float)
@@ -107,15 +113,17 @@ def describe(panel: Panel) -> str:
     parts = [f"{name} ends at {ends[name][1]:.3g} ({_quantity(panel)} {ends[name][0]:.4g})"
              for name in dict.fromkeys((order[0], order[-1]))]
     many = f"Of {len(order)} lines, " if len(order) > 2 else ""
+    beside = [f"{_as_read(trace['name'])} at {trace['y'][0]:.3g}" for trace in panel.flat]
     return f"{title}. {many}" + "; ".join(
-        part + (", the highest" if i == 0 else ", the lowest") * (len(order) > 1) for i, part in enumerate(parts)) + "."
+        part + (", the highest" if i == 0 else ", the lowest") * (len(order) > 1)
+        for i, part in enumerate(parts)) + "." + (f" For comparison: {', '.join(beside)}." if beside else "")
 
 
 def numbers(panels: Sequence[Panel]) -> pd.DataFrame:
-    """The points of the lines as a table: panel, line, what is on the x-axis, mean."""
+    """The points of the lines, with the ends of flat ones, as a table: panel, line, what is on the x-axis, mean."""
     parts = [pd.DataFrame({"panel": _as_read(panel.title.split("<br>")[0]), "line": _as_read(trace["name"]),
                            _quantity(panel): trace["x"], "mean": trace["y"]})
-             for panel in panels for trace in panel.lines]
+             for panel in panels for trace in [*panel.lines, *panel.flat]]
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["panel", "line", "epoch", "mean"])
 
 

@@ -18,9 +18,9 @@ import plotly.graph_objects as go
 from lab.data import SCORES, TASK_NAMES, TASKS
 from lab.figures.lines import line_panels, marker, over_seeds
 from lab.figures.panels import DASHED, Panel, assemble, escape
-from lab.figures.styles import STYLES, Style, styles_of
+from lab.figures.styles import GRAY, STYLES, Style, styles_of
 from lab.results.comparison import differing
-from lab.runs.frames import among, best_epoch, distinct_runs, floors, labelled, provenance, scores_on
+from lab.runs.frames import FLOORS, among, best_epoch, distinct_runs, floors, labelled, provenance, scores_on
 
 SCORE_TITLES = {"sst": "SST sentiment: accuracy", "qqp": "QQP paraphrase: accuracy", "sts": "STS similarity: Pearson r",
                 "all": "overall score"}
@@ -29,9 +29,13 @@ EACH_PAIR = {"-".join(pair): " and ".join(map(str.upper, pair)) for pair in iter
 
 
 def recorded(runs: pd.DataFrame) -> list[tuple[str, str]]:
-    """What `curves` can draw: each metric with its split. The scores come first and count as one metric."""
+    """What `curves` can draw: each metric with its split. The scores come first and count as one metric.
+
+    The floors are none: they are lines beside the scores.
+    """
     found = runs[["metric", "split"]].drop_duplicates().astype(str).itertuples(index=False, name=None)
-    named = {("score" if metric in SCORES.values() else metric, split) for metric, split in found}
+    named = {("score" if metric in SCORES.values() else metric, split) for metric, split in found
+             if not metric.startswith(FLOORS)}
     return sorted(named, key=lambda pair: (pair[0] != "score", pair[1] != "dev", pair))
 
 
@@ -77,18 +81,24 @@ def with_floors(panel: Panel, task: str, runs: pd.DataFrame, split: str) -> Pane
 
     Of the poolings, those that these runs have are drawn.
     """
-    table, column = floors(runs, split), "overall" if task == "all" else task
-    used = {json.loads(text).get("pooling") for text in runs["settings"].unique()}
-    ends = [float(x) for trace in panel.lines for x in (min(trace["x"]), max(trace["x"]))]
-    lines = []
-    for _, row in table[table["pooling"].isin(["", *used])].iterrows():
-        if row[column] != row[column] or not ends or (task in ("sst", "qqp") and row["pooling"]):
+    column, lines = "overall" if task == "all" else task, []
+    along = [float(x) for trace in panel.lines for x in trace["x"] if x == x]
+    for _, row in _floors_of(runs, split).iterrows():
+        if row[column] != row[column] or not along or (task in ("sst", "qqp") and row["pooling"]):
             continue
-        dash = {"": "dash", "mean": "dot", "cls": "dashdot", "max": "longdash"}[row["pooling"]]
-        lines.append({"type": "scatter", "x": [min(ends), max(ends)], "y": [row[column]] * 2, "mode": "lines",
-                      "name": row["floor"], "legendgroup": row["floor"], "line": DASHED | {"dash": dash, "width": 1.5},
-                      "meta": [row["floor"]], "hovertemplate": "%{meta[0]}: %{y:.3f}<extra></extra>"})
+        dash = {"": "dash", "mean": "dot", "cls": "dashdot", "max": "longdash"}.get(row["pooling"], "dot")
+        name = escape(row["floor"])
+        lines.append({"type": "scatter", "x": [min(along), max(along)], "y": [row[column]] * 2, "mode": "lines",
+                      "name": name, "legendgroup": name, "line": DASHED | {"dash": dash, "width": 1.5},
+                      "meta": [name], "hovertemplate": "%{meta[0]}: %{y:.3f}<extra></extra>"})
     return replace(panel, traces=[*lines, *panel.traces])
+
+
+def _floors_of(runs: pd.DataFrame, split: str) -> pd.DataFrame:
+    """`frames.floors`: the majority class, and no training with the poolings that these runs have."""
+    table = floors(runs, split)
+    used = {json.loads(text).get("pooling") for text in runs["settings"].unique()} if len(table) else set()
+    return table[table["pooling"].isin(["", *used])]
 
 
 def overfit(runs: pd.DataFrame, name: str) -> go.Figure:
@@ -170,7 +180,7 @@ def leaderboard(runs: pd.DataFrame) -> go.Figure:
 
 
 def leaderboard_panels(runs: pd.DataFrame) -> list[Panel]:
-    """The panels of `leaderboard`, with the recipe that is best overall on top."""
+    """The panels of `leaderboard`, with the recipe that is best overall on top; below all, what no training gives."""
     about = distinct_runs(runs)
     rows = labelled(scores_on(runs, ["dev_full"]), about)
     rows = rows[rows["step"] == rows.groupby("run")["step"].transform("max")]
@@ -192,7 +202,15 @@ def leaderboard_panels(runs: pd.DataFrame) -> list[Panel]:
             "customdata": [escape(seed) for seed in points["seed"]],
             "marker": {**marker(style, 5 if several else 10), "opacity": 0.6 if several else 1},
             "hovertemplate": "%{x:.4f}, seed %{customdata}<extra></extra>"})
-    yaxis = {"type": "category", "categoryorder": "array", "categoryarray": [escape(label) for label in order[::-1]]}
+    for _, row in (beside := _floors_of(runs, "dev_full")).iterrows():
+        for task in tasks:
+            if (value := row["overall" if task == "all" else task]) == value:
+                traces[task].append({
+                    "x": [value], "y": [escape(row["floor"])], "hovertemplate": "%{x:.4f}, %{y}<extra></extra>",
+                    "marker": {"symbol": "line-ns-open", "size": 14, "color": GRAY, "line": {"width": 2}}})
+    order += list(beside["floor"])
+    yaxis = {"type": "category", "categoryorder": "array", "categoryarray": [escape(label) for label in order[::-1]],
+             "range": [-0.7, len(order) - 0.3]}  # one for all panels, of which the first alone has the labels
     alike = {"type": "scatter", "mode": "markers", "showlegend": False}
     return [Panel(SCORE_TITLES[task], [trace | alike for trace in traces[task]], yaxis=yaxis,
                   height=180 + 24 * len(order)) for task in tasks]

@@ -153,7 +153,7 @@ def _section(block: tables.Block, anchor: str) -> tuple[list[tuple[str, str]], s
     head("All of dev at the last epoch")
     parts.append(_figure(
         figures.leaderboard(block.runs), "A point for each seed; with three or more seeds also the mean and a 95 % "
-        "interval."))
+        "interval. Gray: what no training gives."))
     head("Figure 4: train and dev")
     names = line_labels(block.dev)
     unfolded = [label for label, name in zip(names, block.dev["name"], strict=True) if name == FIGURE_4][:1]
@@ -174,7 +174,8 @@ def _section(block: tables.Block, anchor: str) -> tuple[list[tuple[str, str]], s
 
 def _overfit(runs: pd.DataFrame, name: str) -> str:
     return _figure(figures.overfit(runs, name), f"{name}: scores on train (dotted, a sample of the training rows) and "
-                   "dev after every epoch. Where train goes on rising and dev does not, the model overfits.")
+                   "dev after every epoch; gray lines: what no training gives on dev. Where train goes on rising and "
+                   "dev does not, the model overfits.")
 
 
 def _figure(figure: go.Figure, caption: str) -> str:

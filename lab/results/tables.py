@@ -32,7 +32,7 @@ NOTES = {"sample": "made from the bundled sample: these numbers say nothing abou
                    "weights of its [CLS] pooler, which was never trained, are multiplied by 8",
          "minilm-raw": "MiniLM was pretrained on sentence pairs that include Quora's, which raises its QQP scores; its "
                        "[CLS] pooler was never trained, which lowers the scores of recipes with cls pooling"}
-FLOORS_NOTE = ("majority class: always the most frequent class of the training rows. No training: the untouched "
+FLOORS_NOTE = ("Majority class: always the most frequent class of the training rows. No training: the untouched "
                "encoder; STS by the cosine of its vectors of each pooling, SST and QQP by the majority class")
 TEST_NOTES = {"b59f4013d8a2": "the QQP test rows of this data are not those of the course, so QQP and overall are "
                               "scored on other rows than the paper's"}  # by the data's fingerprint
@@ -159,7 +159,8 @@ def notes(dev: pd.DataFrame) -> list[str]:
     """Warnings about the rows of Table 1."""
     found = {*dev["protocol"], *dev["encoder"], *(["sample"] if "sample" in set(dev["data"]) else [])}
     said = [note for name, note in NOTES.items() if name in found]
-    if limits := {limit for text in dev["settings"] if (limit := _settings(text).get("end_qqp"))}:
+    real = dev["settings"][dev["data"] != "sample"]  # which has fewer rows than any limit
+    if limits := {limit for text in real if (limit := _settings(text).get("end_qqp"))}:
         error = (0.7 * 0.3 / min(limits)) ** 0.5  # of an accuracy of .7
         said.append(f"QQP is scored on {min(limits):,} rows of its dev set, always the same, with a sampling error of "
                     f"{error:.3f}")
@@ -223,7 +224,7 @@ def as_text(runs: pd.DataFrame) -> str:
         dev, data = block.dev, block.dev.iloc[0]
         lines = [block.provenance + f" · fingerprint: {data['fingerprint']}", "Table 1, dev:",
                  _columns(dev, block.floors)]
-        lines += [textwrap.fill(FLOORS_NOTE, 120)] if len(block.floors) else []
+        lines += [textwrap.fill(f"{FLOORS_NOTE}.", 120)] if len(block.floors) else []
         lines += [f"! {note}" for note in block.notes]
         lines += [f"not here: {', '.join(gone)}"] if (gone := missing(dev)) else []
         if len(block.verdicts):

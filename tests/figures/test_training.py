@@ -8,6 +8,7 @@ from helpers import first_quick, records
 import lab
 from lab import figures
 from lab.figures import training
+from lab.figures.panels import describe, legend, numbers, standalone
 from lab.figures.styles import COLOURS, STYLES
 from lab.results.significance import interval
 
@@ -150,6 +151,34 @@ def test_curves_show_what_no_training_gives_of_the_poolings_that_are_drawn():
     beside = figures.overfit(records(more=FLOORS, pooling="cls"), "baseline")
     assert {"majority class", "no training (cls)"} <= {line.name for line in beside.data}
     assert not [line for line in figures.curves(records()).data if line.mode == "lines"]  # an older record has none
+    both = pd.concat([records(more=FLOORS), records(more=FLOORS, data="other", run="x")])
+    assert not [line for line in figures.curves(both).data if line.mode == "lines"]  # nor have runs on other data
+
+
+def test_flat_lines_span_a_panel_and_are_named_where_its_lines_are():
+    begin = [(0, "dev", task, metric, .1) for task, metric in (("sst", "accuracy"), ("sts", "pearson"))]
+    runs = pd.concat([records(more=[*FLOORS, *begin], pooling="mean"), records("gse", pooling="mean")])
+    panels = training.curve_panels(runs)
+    first, _, sts, _ = panels
+    (flat,) = first.flat
+    assert flat["x"] == [0, 2] and first.traces[0] is flat and standalone(first).data[0].mode == "lines"
+    assert describe(first).endswith(" For comparison: majority class at 0.26.")
+    assert describe(sts).endswith(" For comparison: no training (mean) at 0.84.")
+    assert list(legend(panels)) == ["majority class", "baseline", "gse", "no training (mean)"]
+    table = numbers([first])
+    assert table.loc[table["line"] == "majority class", ["epoch", "mean"]].values.tolist() == [[0, .26], [2, .26]]
+    assert not {metric for metric, _ in training.recorded(runs)} & {"majority_class", "no_training_mean"}
+
+
+def test_the_leaderboard_shows_what_no_training_gives_below_all_recipes():
+    runs = pd.concat([records(more=FLOORS, pooling="mean"), records("gse", overall=.6, pooling="mean")])
+    figure = figures.leaderboard(runs)
+    at = {(t.xaxis, t.y[0]): t.x[0] for t in figure.data if t.marker.symbol == "line-ns-open"}
+    assert at == {("x", "majority class"): .26, ("x2", "majority class"): .62, ("x", "no training (mean)"): .26,
+                  ("x2", "no training (mean)"): .62, ("x3", "no training (mean)"): .84,
+                  ("x4", "no training (mean)"): pytest.approx((.26 + .62 + .92) / 3)}
+    assert list(figure.layout.yaxis.categoryarray) == ["no training (mean)", "majority class", "baseline", "gse"]
+    assert figure.layout.yaxis.range == figure.layout.yaxis3.range == (-.7, 3.7)
 
 
 def test_each_recipe_has_a_style_of_its_own_in_every_figure():

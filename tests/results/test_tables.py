@@ -30,7 +30,30 @@ def test_floors_are_the_last_rows_of_a_table_and_have_no_seeds():
     assert ["no", "training", "(mean)", "-", "0.260", "0.620", "0.840", "0.600"] in flat
     assert any("4,000 rows" in line and "0.007" in line for line in said)
     assert "no training (mean)" in tables.as_markdown(runs) and len(tables.leaderboard(runs)) == 1
-    assert "majority" not in tables.as_text(records())
+    assert "majority" not in tables.as_text(records()).lower()
+    shown = tables.cells(lab.leaderboard(runs), beside=tables.floors(runs))
+    assert list(shown.iloc[-1]["best on dev"]) == list(shown.iloc[-1]["the paper"]) == [""] * 4
+    tested = records(test=.6, more=[*more, (0, "test", "sst", "majority_class", .23)])
+    ends = tables.as_text(tested).split("Table 2")[1], tables.as_markdown(tested).split("Table 2")[1]
+    assert all("0.230" in end and "0.260" not in end for end in ends)
+
+
+def test_notes_say_what_the_encoder_saw_and_on_how_many_rows_qqp_is_scored():
+    def notes(**more):
+        return " ".join(tables.notes(lab.leaderboard(records(**more))))
+
+    assert "include Quora's" in notes() and "multiplied by 8" in notes() and "rows" not in notes()
+    assert "4,000 rows of its dev set, always the same, with a sampling error of 0.007" in notes(end_qqp=4000)
+    assert "4,000" not in notes(end_qqp=4000, data="sample")  # it has fewer
+    raw = " ".join(tables.notes(lab.leaderboard(records().assign(encoder="minilm-raw"))))
+    assert "include Quora's" in raw and "never trained, which lowers the scores" in raw and "by 8" not in raw
+
+
+def test_recipes_beyond_the_papers_thirteen_have_rows_without_the_papers_numbers():
+    table = lab.leaderboard(pd.concat([records("strong", overall=.7), records()]))
+    assert list(table["name"]) == ["strong", "baseline"]
+    assert table.filter(like="paper_").notna().all(axis=1).tolist() == [False, True]
+    assert list(tables.cells(table).loc[0, "the paper"]) == ["-"] * 4 and len(tables.missing(table)) == 12
 
 
 def test_recipes_are_ranked_by_the_last_epoch_beside_their_best_on_dev():

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from helpers import records
 
-from lab.runs.frames import best_epoch, distinct_runs, labelled, line_labels, provenance, scores_on
+from lab.runs.frames import best_epoch, distinct_runs, floors, labelled, line_labels, provenance, scores_on
 
 
 def test_provenance_gives_the_days_and_the_seeds():
@@ -63,3 +63,36 @@ def test_an_epoch_that_some_seeds_have_not_reached_does_not_count():
     long = pd.DataFrame({"run": "long", "epoch": [1, 2, 3], "value": [.1, .2, .9]})
     short = pd.DataFrame({"run": "short", "epoch": [1, 2], "value": [.3, .2]})
     assert best_epoch(pd.concat([long, short])) == pytest.approx((1, .2, .2))
+
+
+def test_the_best_epoch_is_after_the_first_step():
+    assert best_epoch(pd.DataFrame({"run": "a", "epoch": [0, 1, 2], "value": [.9, .2, .1]})) == (1, .2, .1)
+    assert np.isnan(best_epoch(pd.DataFrame({"run": "a", "epoch": [0], "value": [.9]}))).all()
+
+
+FLOORS = [(0, "dev_full", "sst", "majority_class", .25), (0, "dev_full", "qqp", "majority_class", .65),
+          (0, "dev_full", "sts", "no_training_mean", .8), (0, "dev_full", "sts", "no_training_cls", .6)]
+
+
+def test_floors_are_the_majority_class_and_no_training_with_each_pooling():
+    runs = records(more=[*FLOORS, (0, "dev_full", "sst", "accuracy", .99), (0, "dev", "sst", "majority_class", .5)])
+    found = floors(runs)
+    assert list(found) == ["floor", "pooling", "sst", "qqp", "sts", "overall"]
+    assert list(found["floor"]) == ["majority class", "no training (cls)", "no training (mean)"]
+    assert list(found["sst"]) == [.25] * 3 and list(found["qqp"]) == [.65] * 3
+    assert found.loc[0, ["sts", "overall"]].isna().all()
+    assert list(found["sts"][1:]) == [.6, .8] and list(found["overall"][1:]) == pytest.approx([1.7 / 3, 1.8 / 3])
+    assert found.equals(floors(runs.astype({"split": "category", "metric": "category", "task": "category"})))
+    dev = floors(runs, "dev")
+    assert list(dev["sst"]) == [.5] and dev["qqp"].isna().all() and floors(runs, "test").empty
+
+
+def test_floors_are_those_of_all_runs_or_there_are_none():
+    null = records(seed=1, more=[(*row[:4], np.nan) for row in FLOORS])
+    more = records("strong", more=[(0, "dev_full", "sst", "majority_class", .24)])  # of another share of the rows
+    older = records("gse")
+    found = floors(pd.concat([null, more, records(seed=2, more=FLOORS), older]))
+    assert list(found["sst"]) == [.25] * 3 and list(found["sts"][1:]) == [.6, .8]
+    assert floors(null).empty and floors(older).empty and floors(older[:0]).empty
+    for other in (records(seed=2, data="sample", more=FLOORS), records(seed=2, more=FLOORS).assign(encoder="bert")):
+        assert floors(pd.concat([records(more=FLOORS), other])).empty

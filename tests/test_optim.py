@@ -6,8 +6,7 @@ import math
 import pytest
 import torch
 
-import lab.optim
-from lab.optim import AdamW
+from lab.optim import AdamW, adamw_step, adamw_step_fused
 
 
 def by_hand(p, gradients, lr=1e-3, betas=(0.9, 0.999), eps=1e-6, weight_decay=0.0):
@@ -51,12 +50,6 @@ def assert_follows_the_formula(p, steps=5, layout=lambda g: g, **hyper):
     columns = torch.stack([g.flatten() for g in gradients], dim=1).tolist()
     expected = [by_hand(x, gs, **hyper)[-1] for x, gs in zip(start.flatten().tolist(), columns, strict=True)]
     torch.testing.assert_close(p.detach().flatten(), torch.tensor(expected, dtype=p.dtype), rtol=1e-12, atol=1e-14)
-
-
-@pytest.fixture
-def small_blocks(monkeypatch):
-    """Blocks of 8 elements, so that small parameters need several."""
-    monkeypatch.setattr(lab.optim, "CPU_BLOCK", 8)
 
 
 HYPER = {"lr": 0.03, "betas": (0.8, 0.95), "eps": 1e-2, "weight_decay": 0.1}  # large, so that every term matters
@@ -131,7 +124,7 @@ def test_a_zero_gradient_is_a_step():
 
 
 @pytest.mark.parametrize("as_tensor", [False, True])
-def test_state_dict_round_trip_continues_bit_identically(tmp_path, small_blocks, as_tensor):
+def test_state_dict_round_trip_continues_bit_identically(tmp_path, as_tensor):
     def fresh():
         params = [parameter(6, 5, dtype=torch.float32), parameter(7, dtype=torch.float32)]
         return params, AdamW([{"params": params[:1], "lr": 0.01}, {"params": params[1:], **HYPER}])
@@ -161,11 +154,11 @@ def test_state_dict_round_trip_continues_bit_identically(tmp_path, small_blocks,
 
 
 @pytest.mark.parametrize("shape", [(), (1,), (0,), (8,), (9,), (20,), (5, 3), (3, 20), (2, 3, 4), (1, 30)])
-def test_any_shape_in_small_blocks(small_blocks, shape):
+def test_any_shape(shape):
     assert_follows_the_formula(parameter(*shape), **HYPER)
 
 
-def test_many_parameters_of_different_sizes_share_blocks(small_blocks):
+def test_parameters_of_different_sizes_do_not_disturb_each_other():
     shapes = [(3,), (20,), (2, 2), (), (5, 4), (1,)]
     together = [parameter(*shape, seed=i) for i, shape in enumerate(shapes)]
     alone = [parameter(*shape, seed=i) for i, shape in enumerate(shapes)]
@@ -175,28 +168,22 @@ def test_many_parameters_of_different_sizes_share_blocks(small_blocks):
         torch.testing.assert_close(a, b, rtol=1e-14, atol=0)
 
 
-def test_blocks_are_full_but_not_larger(small_blocks, monkeypatch):
-    params = [parameter(*shape) for shape in [(3,), (20, 2), (4,), (4,), (2, 2), (1, 30)]]
-    sizes, step = [], lab.optim.adamw_step
-
-    def counted(p, *rest):
-        sizes.append(sum(part.numel() for part in p))
-        step(p, *rest)
-
-    monkeypatch.setattr(lab.optim, "adamw_step", counted)
-    run(AdamW(params), params, [0])
-    assert sizes == [3, 8, 8, 8, 8, 8, 8, 4, 30]  # a single row is never split
-
-
-def test_a_parameter_larger_than_the_real_block():
-    p, q = parameter(700, 1000), parameter(700, 1000)
-    assert p.numel() > 2 * lab.optim.CPU_BLOCK
-    run(AdamW([p], lr=1e-2, eps=0.0), [p], range(2))
-    run(torch.optim.AdamW([q], lr=1e-2, eps=0.0, weight_decay=0.0), [q], range(2))
-    torch.testing.assert_close(p, q, rtol=1e-12, atol=1e-14)
+@pytest.mark.parametrize("t", [1, 2, 1000])
+@pytest.mark.parametrize("weight_decay", [0.0, 0.1])
+def test_the_fused_step_is_the_step(t, weight_decay):
+    group = {**HYPER, "weight_decay": weight_decay}
+    sides = [[[parameter(*shape, seed=i).detach() for i, shape in enumerate([(20, 3), (7,), ()])] for _ in range(3)]
+             for _ in range(2)]
+    gradients = [gradient(p, 5) for p in sides[0][0]]
+    for (p, m, v), step in zip(sides, (adamw_step, adamw_step_fused), strict=True):
+        v = [x.abs_() for x in v]
+        step(p, gradients, m, v, t, group)
+    for ours, fused in zip(*sides, strict=True):
+        for a, b in zip(ours, fused, strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-13, atol=1e-15)
 
 
-def test_gradient_not_contiguous(small_blocks):
+def test_gradient_not_contiguous():
     def transposed(g):
         return g.t().contiguous().t()
 
@@ -204,7 +191,7 @@ def test_gradient_not_contiguous(small_blocks):
     assert_follows_the_formula(parameter(6, 5), layout=transposed, **HYPER)
 
 
-def test_gradient_expanded(small_blocks):
+def test_gradient_expanded():
     # As after sum().backward(): one number in memory, 30 elements with stride 0.
     p = parameter(6, 5)
     start = p.detach().clone()
@@ -215,13 +202,13 @@ def test_gradient_expanded(small_blocks):
 
 
 @pytest.mark.parametrize("view", [lambda x: x.t(), lambda x: x[:, ::2], lambda x: x[1:, 1:]])
-def test_parameter_not_contiguous(small_blocks, view):
+def test_parameter_not_contiguous(view):
     p = torch.nn.Parameter(view(parameter(6, 10).detach()))
     assert not p.is_contiguous()
     assert_follows_the_formula(p, **HYPER)
 
 
-def test_groups_keep_their_own_hyperparameters(small_blocks):
+def test_groups_keep_their_own_hyperparameters():
     settings = [{"lr": 0.1}, {"betas": (0.5, 0.6)}, {"eps": 0.3}, {"weight_decay": 0.5}, {}]
     params = [parameter(4, 3, seed=i) for i in range(len(settings))]
     starts = [p.detach().flatten().tolist() for p in params]

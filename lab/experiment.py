@@ -106,6 +106,7 @@ class Experiment(Settings):
     lr: float = within(1e-5, 0, 1e30)
     weight_decay: float = within(0.0, 0, 1e30)
     warmup: int = within(0, 0, 10**9)  # iterations over which lr rises from 0
+    schedule: str = "constant"  # of lr after the warm-up; or "linear": it falls, to almost 0 at the end of the training
     dropout: float = within(0.1, 0, 0.999)  # in the encoder; the heads have their own
     precision: str = "fp32"  # or "bf16": matrix products in bfloat16, weights and sums in float32
     device: str = "auto"  # cuda where there is one, else cpu
@@ -192,6 +193,7 @@ CHOICES: dict[str, Iterable[str]] = {
     "qqp_head": QQP_HEADS,
     "updates": ChainMap(COMBINERS, {"separate": None}),  # what is added to COMBINERS is valid at once
     "sampling": SAMPLERS,
+    "schedule": ("constant", "linear"),
     "precision": ("fp32", "bf16"),
     "device": ("auto", "cpu", "cuda"),
 }
@@ -231,7 +233,7 @@ QUICK = ("baseline", "multitask", "gse", "cosine_2d1_mean", "smart")  # one of e
 
 # The axes that make a row. A protocol or a user may choose the rest (encoder, lr, seed, scale ...).
 AXES = ("trains", "pooling", "pair", "sts_head", "qqp_head", "updates", "smart", "sampling", "iterations", "epochs",
-        "batch_size", "weight_decay", "warmup", "dropout")
+        "batch_size", "weight_decay", "warmup", "schedule", "dropout")
 
 
 def departs(experiment: Experiment) -> list[str]:
@@ -266,7 +268,7 @@ def sample(experiment: Experiment) -> Experiment:
     if experiment.name in LAPTOP_SCALES:  # their long epochs of large batches would read the sample many times
         experiment = replace(experiment, iterations=PAPER_ITERATIONS, batch_size=8, epochs=10, warmup=0)
     return _scaled(experiment, 1 / 16, protocol="sample", encoder="minilm", lr=3e-4, warmup=24, epochs=3,
-                   eval_train=200, samples=8)
+                   eval_train=100, eval_qqp=200, samples=4)
 
 
 def smoke(experiment: Experiment) -> Experiment:

@@ -58,6 +58,7 @@ class Pretraining(Settings):
     lr: float = within(1e-4, 0, 1e30)
     weight_decay: float = within(0.01, 0, 1e30)
     warmup: int = within(100, 0, 10**9)  # iterations over which lr rises from 0
+    schedule: str = "constant"  # of lr after the warm-up; or "linear": it falls, to almost 0 at the end of the training
     mask: float = within(0.15, 1e-6, 1)  # share of the tokens that are to be predicted
     held_out: float = within(0.02, 1e-6, 0.5)  # share of the sentences that is never trained on
     # Share of the other sentences that is trained on; .2 of the real ones takes about ten minutes with MiniLM on two

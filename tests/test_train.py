@@ -21,6 +21,7 @@ from lab.batches import pack
 from lab.data import TASKS
 from lab.evaluate import evaluate, read_predictions
 from lab.optim import AdamW
+from lab.runs.recorder import rate
 from lab.smart import Smart
 from lab.train import draw, fit, scored_rows
 
@@ -335,6 +336,14 @@ def test_warmup_raises_the_rate(tiny, tiny_data):
     training = fit(dataclasses.replace(tiny, warmup=10, epochs=1), data=tiny_data, progress=False)
     list(training)
     assert training.recorder.parts.optimizer.param_groups[0]["lr"] == pytest.approx(1e-3 * 4 / 10)
+
+
+def test_a_linear_schedule_lowers_the_rate_to_the_end(tiny, tiny_data):
+    e = dataclasses.replace(tiny, warmup=2, epochs=1, schedule="linear")
+    training = fit(e, data=tiny_data, progress=False)
+    list(training)
+    assert training.recorder.parts.optimizer.param_groups[0]["lr"] == pytest.approx(1e-3 / 2)
+    assert [rate(e, step, 6) for step in range(1, 7)] == pytest.approx([5e-4, 1e-3, 1e-3, 7.5e-4, 5e-4, 2.5e-4])
 
 
 def test_a_scale_keeps_its_share_of_the_training_rows(tiny, tiny_data):

@@ -34,6 +34,13 @@ WINDOW = 25  # iterations whose means make one row of each training measurement
 CHECKPOINT_EVERY = 100  # iterations, besides the end of every epoch
 
 
+def rate(settings: Settings, step: int, total: int) -> float:
+    """The learning rate of an iteration, 1 to total: it rises over `warmup` iterations and then follows `schedule`."""
+    if step <= settings.warmup:
+        return settings.lr * step / settings.warmup
+    return settings.lr * ((total + 1 - step) / (total - settings.warmup) if settings.schedule == "linear" else 1.0)
+
+
 class Recorder:
     """The record of one training, which this process alone writes, from the making of the recorder to `close`.
 
@@ -139,11 +146,10 @@ class Recorder:
     # ---- one iteration after another ---------------------------------------------------------------------------
 
     def advance(self) -> int:
-        """Begin the next iteration: its number, from 1. The learning rate rises over the first `warmup` iterations."""
+        """Begin the next iteration: its number, from 1. It sets the learning rate."""
         self.state["step"] += 1
-        if self.settings.warmup:
-            for group in self.parts.optimizer.param_groups:
-                group["lr"] = self.settings.lr * min(1.0, self.state["step"] / self.settings.warmup)
+        for group in self.parts.optimizer.param_groups:
+            group["lr"] = rate(self.settings, self.state["step"], self.total)
         return self.state["step"]
 
     @contextlib.contextmanager

@@ -7,6 +7,7 @@ a setting raises SCHEMA and adds an upgrade, which gives older records the value
     1   "format" 1. Settings came and went within it, so what such a record lacks is read as "not recorded".
     2   "schema" 2. All settings of this version, and no others; SMART has the reduction of its ascent's loss.
     3   Trained parts, QQP's head and its rows at the end are settings; "minilm" has a pooler that works.
+    4   The schedule of the learning rate is a setting.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -14,16 +15,16 @@ from typing import Any
 
 from lab.errors import LabError
 
-SCHEMA = 3
+SCHEMA = 4
 # experiment.json: of fine-tuning, which has "departs", and of masked-language modelling, which has "head".
 CONFIG = {"schema", "experiment", "device", "data", "versions", "threads", "revision", "started"}
 SETTINGS = {"name", "protocol", "encoder", "trains", "pooling", "pair", "sts_head", "qqp_head", "updates", "smart",
-            "sampling", "iterations", "epochs", "batch_size", "lr", "weight_decay", "warmup", "dropout", "precision",
-            "device", "scale", "eval_train", "eval_qqp", "end_qqp", "eval_rows", "samples", "seed"}
+            "sampling", "iterations", "epochs", "batch_size", "lr", "weight_decay", "warmup", "schedule", "dropout",
+            "precision", "device", "scale", "eval_train", "eval_qqp", "end_qqp", "eval_rows", "samples", "seed"}
 SMART = {"weight", "step_size", "epsilon", "sigma", "steps", "reading", "dropout", "bregman", "reduction"}
 DATA = {"label", "kind", "fingerprint", "cut"}  # and "sizes", or of masked-language modelling "sentences"
-PRETRAINING = {"encoder", "epochs", "batch_size", "lr", "weight_decay", "warmup", "mask", "held_out", "scale",
-               "precision", "device", "seed"}
+PRETRAINING = {"encoder", "epochs", "batch_size", "lr", "weight_decay", "warmup", "schedule", "mask", "held_out",
+               "scale", "precision", "device", "seed"}
 ROW = {"step", "epoch", "split", "task", "metric", "value", "seconds"}  # of metrics.jsonl
 
 
@@ -111,5 +112,10 @@ def _from_2(entries: dict[str, Any]) -> dict[str, Any]:
     return entries | {"schema": 3, "experiment": settings}
 
 
+def _from_3(entries: dict[str, Any]) -> dict[str, Any]:
+    """Older runs kept the learning rate after the warm-up."""
+    return entries | {"schema": 4, "experiment": entries["experiment"] | {"schedule": "constant"}}
+
+
 # schema -> its upgrade to the one after it
-UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _from_1, 2: _from_2}
+UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _from_1, 2: _from_2, 3: _from_3}

@@ -23,8 +23,15 @@ def rewritten(run, change):
     return run
 
 
+def as_schema_3(config):
+    """What a version of schema 3 wrote, which kept the learning rate."""
+    config["schema"] = 3
+    del config["experiment"]["schedule"]
+
+
 def as_schema_2(config):
     """What a version of schema 2 wrote, which trained everything and had one QQP head."""
+    as_schema_3(config)
     config["schema"] = 2
     for key in ("trains", "qqp_head", "end_qqp"):
         del config["experiment"][key]
@@ -41,7 +48,7 @@ def as_schema_1(config):
 
 def test_the_schema_names_all_fields():
     """A field that is added raises SCHEMA, and comes with an upgrade and a test of it."""
-    assert schema.SCHEMA == 3 and list(schema.UPGRADES) == [1, 2]
+    assert schema.SCHEMA == 4 and list(schema.UPGRADES) == [1, 2, 3]
     for keys, of in ((schema.SETTINGS, lab.Experiment), (schema.SMART, lab.Smart), (schema.PRETRAINING, Pretraining)):
         assert keys == {field.name for field in dataclasses.fields(of)}
 
@@ -51,18 +58,19 @@ def test_a_record_of_schema_1_stands_with_later_ones_and_is_resumed(smart, tiny,
     tiny = dataclasses.replace(tiny, smart=smart, epochs=2, iterations=2)
     new, _ = trained(tiny, tiny_data, run="new")
     old = rewritten(stopped(tiny, tiny_data, "old").run, as_schema_1)
-    assert old.config["schema"] == 3 and old.config["experiment"] == new.config["experiment"]
+    assert old.config["schema"] == schema.SCHEMA and old.config["experiment"] == new.config["experiment"]
     run, _ = trained(tiny, tiny_data, run="old", resume=True)
     frame = lab.load_runs()
     assert set(frame["run"]) == {"new", "old"} and frame["settings"].nunique() == 1
     assert run.model()[0].pair == "siamese" and run.status["state"] == "done"
 
 
-def test_a_record_of_schema_2_stands_with_later_ones_and_is_resumed(tiny, tiny_data):
+@pytest.mark.parametrize("older", [as_schema_2, as_schema_3])
+def test_an_older_record_stands_with_later_ones_and_is_resumed(older, tiny, tiny_data):
     tiny = dataclasses.replace(tiny, epochs=2, iterations=2)
     new, _ = trained(tiny, tiny_data, run="new")
-    old = rewritten(stopped(tiny, tiny_data, "old").run, as_schema_2)
-    assert old.config["schema"] == 3 and old.config["experiment"] == new.config["experiment"]
+    old = rewritten(stopped(tiny, tiny_data, "old").run, older)
+    assert old.config["schema"] == schema.SCHEMA and old.config["experiment"] == new.config["experiment"]
     run, _ = trained(tiny, tiny_data, run="old", resume=True)
     assert run.status["state"] == "done" and lab.load_runs()["settings"].nunique() == 1
 
@@ -83,20 +91,20 @@ def test_an_older_pretraining_gets_no_settings_of_fine_tuning(tiny_data, tiny_en
     e = Pretraining(encoder=str(tiny_encoder), scale=1.0, device="cpu")
     training = lab.pretrain_mlm(e, data=tiny_data, progress=False)
     training.close()
-    rewritten(training.run, lambda config: config.update(schema=2))
+    rewritten(training.run, lambda config: (config.update(schema=2), config["experiment"].pop("schedule")))
     assert training.run.config["experiment"].keys() == schema.PRETRAINING
 
 
 @pytest.mark.parametrize(("change", "why"), [
-    (lambda c: c.pop("threads"), "schema 3 lacks threads"),
-    (lambda c: c.update(mood="good"), "schema 3 has the unknown key 'mood'"),
-    (lambda c: c["experiment"].pop("pair"), "experiment: schema 3 lacks pair"),
-    (lambda c: c["experiment"].update(poling="cls"), "experiment: schema 3 has the unknown key 'poling'"),
-    (lambda c: c["experiment"]["smart"].pop("sigma"), "experiment: smart: schema 3 lacks sigma"),
-    (lambda c: c.update(schema=99), "its records have schema '99', and this lab reads schemas 1 to 3"),
+    (lambda c: c.pop("threads"), "schema 4 lacks threads"),
+    (lambda c: c.update(mood="good"), "schema 4 has the unknown key 'mood'"),
+    (lambda c: c["experiment"].pop("pair"), "experiment: schema 4 lacks pair"),
+    (lambda c: c["experiment"].update(poling="cls"), "experiment: schema 4 has the unknown key 'poling'"),
+    (lambda c: c["experiment"]["smart"].pop("sigma"), "experiment: smart: schema 4 lacks sigma"),
+    (lambda c: c.update(schema=99), "its records have schema '99', and this lab reads schemas 1 to 4"),
     (lambda c: c.update(schema="3"), "its records have schema '3'"),
-    (lambda c: c["data"].pop("cut"), "data: schema 3 lacks cut"),
-    (lambda c: c.update(data=7), "data: schema 3 has an object of keys here"),
+    (lambda c: c["data"].pop("cut"), "data: schema 4 lacks cut"),
+    (lambda c: c.update(data=7), "data: schema 4 has an object of keys here"),
     (lambda c: c.update(experiment=7), "no settings under 'experiment'"),
 ])
 def test_another_key_or_schema_is_an_error_that_names_it(tiny, tiny_data, change, why):
@@ -111,9 +119,9 @@ def test_another_key_or_schema_is_an_error_that_names_it(tiny, tiny_data, change
 
 
 @pytest.mark.parametrize(("row", "why"), [
-    ({k: v for k, v in ROW.items() if k != "value"}, "a row of schema 3 lacks value"),
-    ({**ROW, "note": 1}, "a row of schema 3 has the unknown key 'note'"),
-    ({"step": 1}, "a row of schema 3 lacks epoch, metric"),
+    ({k: v for k, v in ROW.items() if k != "value"}, "a row of schema 4 lacks value"),
+    ({**ROW, "note": 1}, "a row of schema 4 has the unknown key 'note'"),
+    ({"step": 1}, "a row of schema 4 lacks epoch, metric"),
 ])
 def test_a_row_that_does_not_follow_the_schema_is_named(tiny, tiny_data, row, why):
     run, rows = trained(dataclasses.replace(tiny, epochs=1, iterations=1), tiny_data, run="one")

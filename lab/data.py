@@ -24,7 +24,7 @@ CLASS_NAMES = {"sst": ("negative", "somewhat negative", "neutral", "somewhat pos
                "qqp": ("not a paraphrase", "paraphrase")}  # by label; STS has scores instead of classes
 SPLITS = ("train", "dev", "test")
 # The splits that appear in a run's records, for display.
-SPLIT_NAMES = {"train": "train", "dev": "dev", "dev_full": "all of dev",
+SPLIT_NAMES = {"train": "train", "dev": "dev", "dev_full": "dev at the end",
                "test": "test", "batch": "training batches", "sampled": "sampled batches", "held_out": "held out"}
 NEEDED = tuple((task, split) for task in TASKS for split in ("train", "dev"))  # test files are optional
 MAX_UNUSABLE = 0.01  # a file with a larger share of unusable rows is refused

@@ -41,7 +41,7 @@ def test_train_predict_and_report(run, tiny_data, tiny_encoder, tmp_path):
     code, out, err = run("train", "baseline", "multitask", *quick(tiny_data, tiny_encoder))
     assert code == 0 and "Traceback" not in err
     fingerprint = lab.load_data(tiny_data).fingerprint
-    assert out.count(fingerprint) == 2 and "epoch  1, dev:" in out + err and "epoch  2, all of dev:" in out + err
+    assert out.count(fingerprint) == 2 and "epoch  1, dev:" in out + err and "epoch  2, dev at the end:" in out + err
     runs = sorted(p.name for p in (tmp_path / "runs").iterdir() if not p.name.startswith("."))
     assert [name.split("-")[0] for name in runs] == ["baseline", "multitask"]
 

@@ -8,8 +8,10 @@ from choices import chosen, draw, plain
 from lab.data import TASK_NAMES, Data
 from lab.errors import LabError
 from lab.figures import predictions
+from lab.results import tables
 from lab.results.comparison import all_settings, bootstrap_recipes, compare_recipes, compare_runs, differing
 from lab.runs.folder import Run
+from lab.runs.frames import floors
 
 same_data = {Data: lambda data: data.fingerprint}
 
@@ -81,8 +83,13 @@ else:
 st.subheader("Scores")
 table = scores(selection, [a, b], weights).rename(columns={a: "a", b: "b"})
 st.dataframe(table.assign(**{"a minus b": table["a"] - table["b"]}).round(4), hide_index=True, key="scores")
-st.caption("Accuracy of SST and QQP, Pearson's r of STS: on all of dev where a run is finished, else after its newest "
-           "epoch. Overall: (SST + QQP + (STS + 1) / 2) / 3.")
+if len(nothing := floors(selection.runs[selection.runs["run"].isin([a, b])])):
+    nothing = nothing.rename(columns={"overall": "all"}).set_index("floor")[list(TASK_NAMES)].T
+    st.dataframe(nothing.rename(index=TASK_NAMES).rename_axis("score of").reset_index().round(4), hide_index=True,
+                 key="floors")
+    st.caption(plain(f"{tables.FLOORS_NOTE}."))
+st.caption("Accuracy of SST and QQP, Pearson's r of STS: those of the end where a run is finished, else after its "
+           "newest epoch. Overall: (SST + QQP + (STS + 1) / 2) / 3.")
 
 picture, lines, reason = st.container(), [], ""
 st.subheader("These two runs")
@@ -110,7 +117,7 @@ else:
     over = compare_recipes(selection.runs, *recipes)
     lines.append(over.assign(what=over["task"].map(TASK_NAMES) + f", recipes, {len(shared)} seeds, last weights"))
     st.dataframe(words(over), hide_index=True, key="seeds")
-    st.caption(plain(f"{recipes[0]} minus {recipes[1]}, paired by seed (Student's t), on all of dev, last weights: "
+    st.caption(plain(f"{recipes[0]} minus {recipes[1]}, paired by seed (Student's t), on dev at the end, last weights: "
                      "whatever the runs above show, this is what holds for a new seed."))
     try:
         both = tested([(open_run(seeds[0][seed]), open_run(seeds[1][seed])) for seed in shared], one=False)

@@ -54,7 +54,7 @@ runs = selection.runs
 final = runs[runs["split"].isin(["dev_full", "test"]) & (runs["state"] == "done")]
 dev, test = tables.leaderboard(final), tables.leaderboard(final, "test")
 if dev.empty:
-    st.info("No run among these has finished yet: a run is scored on all of dev at its end.")
+    st.info("No run among these has finished yet: a run is scored at its end.")
     unfinished(runs)
     st.stop()
 

@@ -21,7 +21,7 @@ name = st.selectbox("Recipe", selection.labels, key="shown", bind="query-params"
 panels = overfit_panels(selection.runs, name)
 st.caption(plain(provenance(selection.runs[selection.runs["label"] == name])))
 st.caption("Scored before the first step and after each epoch, on a part of train and of QQP's dev; the leaderboard "
-           "has all of dev.")
+           "has the scores of the end, on more rows.")
 if any(panel.flat for panel in panels):
     st.caption(plain(f"Gray lines: what no training gives on the same rows of dev. {tables.FLOORS_NOTE}."))
 draw_panels(panels, "overfit", 2, numbers(panels))

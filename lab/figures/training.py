@@ -175,7 +175,7 @@ def smart_panels(runs: pd.DataFrame) -> list[Panel]:
 def leaderboard(runs: pd.DataFrame) -> go.Figure:
     """Scores on all of dev at the last epoch: a point for each seed; from 3 seeds on, the mean and a 95 % interval."""
     panels = leaderboard_panels(runs)
-    figure = assemble(panels, "all of dev, last epoch", provenance(distinct_runs(runs)), columns=4)
+    figure = assemble(panels, "dev, last epoch", provenance(distinct_runs(runs)), columns=4)
     return figure.update_layout(height=panels[0].height if panels else None)
 
 

@@ -250,8 +250,12 @@ def test_notes(table: pd.DataFrame) -> list[str]:
 
 
 def as_csv(runs: pd.DataFrame) -> str:
-    """Both tables, with what each row was made from; texts that look like spreadsheet formulas are escaped."""
+    """Both tables and the floors, with what each row was made from; texts that look like formulas are escaped."""
     both = [leaderboard(runs, split).assign(table=name) for split, name in (("dev", "1 (dev)"), ("test", "2 (test)"))]
+    for block in blocks(runs):  # after the rows of all recipes, what no training gives beside them
+        alike = dict(zip(ALIKE, block.dev[ALIKE].iloc[0], strict=True))
+        both += [part.drop(columns="pooling").rename(columns={"floor": "name"}).assign(table=name, **alike)
+                 for part, name in ((block.floors, "1 (dev)"), (block.test_floors, "2 (test)"))]
     table = pd.concat([part for part in both if len(part)] or both)
     table.insert(0, "table", table.pop("table"))
     return table.map(lambda value: no_formula(value) if isinstance(value, str) else value).to_csv(index=False)

@@ -36,6 +36,9 @@ def test_floors_are_the_last_rows_of_a_table_and_have_no_seeds():
     tested = records(test=.6, more=[*more, (0, "test", "sst", "majority_class", .23)])
     ends = tables.as_text(tested).split("Table 2")[1], tables.as_markdown(tested).split("Table 2")[1]
     assert all("0.230" in end and "0.260" not in end for end in ends)
+    rows = [(row["table"], row["name"], row["sst"]) for row in csv.DictReader(io.StringIO(tables.as_csv(tested)))]
+    assert rows[2:4] == [("1 (dev)", "majority class", "0.26"), ("1 (dev)", "no training (mean)", "0.26")]
+    assert rows[4:] == [("2 (test)", "majority class", "0.23")]
 
 
 def test_notes_say_what_the_encoder_saw_and_on_how_many_rows_qqp_is_scored():

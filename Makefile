@@ -4,7 +4,7 @@ TORCH_INDEX ?=
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
-.PHONY: lab test test-quick dashboard notebooks outputs bench imports picture screenshots clean
+.PHONY: lab test test-quick scorecard dashboard notebooks outputs bench imports picture screenshots clean
 lab: .venv/.installed
 	$(BIN)/lab story
 	@echo
@@ -24,6 +24,10 @@ test: .venv/.installed
 test-quick: .venv/.installed
 	$(BIN)/ruff check
 	$(BIN)/python -m pytest -m "not slow"
+
+# The figures of docs/reliability.md: kills, cuts, damage, faults, signals, malformed input. OPTIONS='--kills 1000' for more.
+scorecard: .venv/.installed
+	$(BIN)/python tests/scorecard.py $(OPTIONS)
 
 dashboard: .venv/.installed
 	$(BIN)/streamlit run dashboard/app.py

@@ -10,7 +10,7 @@ from choices import Chosen, plain
 from lab.data import SCORES, TASK_NAMES, Data, checkout, find_data, load_data
 from lab.errors import LabError
 from lab.figures.styles import rank
-from lab.results.comparison import compute_probabilities, predictions, probabilities
+from lab.results.comparison import beside, compute_probabilities, predictions, probabilities
 from lab.results.tables import NOTES
 from lab.runs.folder import Run, shown_store
 from lab.runs.frames import provenance
@@ -118,7 +118,10 @@ def _examples(folder: str, task: str, weights: str, data: Data | None, compute: 
             shares = compute_probabilities(run, task, data, weights=weights, rows=QQP_ROWS if task == "qqp" else None)
         except LabError as reason:
             return table, str(reason)
-    shares = table[["id"]].merge(shares, on="id", how="left").drop(columns="id")
+    try:
+        shares = beside(table, shares).drop(columns="id")
+    except LabError as reason:
+        return table, str(reason)
     place = table["prediction"].astype(int).to_numpy()
     return table.join(shares).assign(confidence=shares.to_numpy()[range(len(table)), place]), why
 

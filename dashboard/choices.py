@@ -1,12 +1,14 @@
 """What all pages share: the run store, of which only new rows are read, and the choices in the sidebar.
 
-Every choice is a widget bound to the address of the page, so that a link opens the same view. A page lets the user
-choose, stops if nothing is chosen, and draws.
+Every choice is a widget bound to the address of the page, so that a link opens the same view. Streamlit leaves a
+widget's default out of the address. So a default is a constant, or, where it depends on the runs, made with
+`select`. A page lets the user choose, stops if nothing is chosen, and draws.
 """
 
 import threading
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -67,7 +69,7 @@ def sidebar() -> None:
         if note:
             st.info(plain(note))
         if groups := _groups(now.runs):
-            about = groups[st.selectbox("Made from", list(groups), key="from", bind="query-params")]
+            about = groups[select("Made from", list(groups), next(iter(groups)), "from")]
             _keep_recipes(about)
             st.multiselect("Recipes", sorted(set(about["label"]), key=rank), key="recipe", bind="query-params",
                            placeholder="all")
@@ -95,6 +97,31 @@ def chosen(every: bool = False) -> Chosen:
         st.stop()
     return Chosen(_part(now.runs, now.version, tuple(about["run"]), tuple(about["label"])),
                   sorted(about["label"].unique(), key=rank))
+
+
+def select(label: str, options: Sequence[Any], first: Any, key: str, place: Any = st, **more: Any) -> Any:
+    """A selectbox whose value stands in the address also where nobody has chosen it: `first`, which depends on the runs.
+
+    So a link opens the same view when there are other runs. A value that is no option (any more) gives way to `first`.
+    """
+    keep(key, options, first, more.get("format_func", str))
+    # Its own default is none, the one value that no address holds; the browser's history can bring it back.
+    chosen = place.selectbox(label, options, index=None, required=True, key=key, bind="query-params", **more)
+    return first if chosen is None else chosen
+
+
+def keep(key: str, options: Sequence[Any] | None, first: Any, format_func: Callable[[Any], str] = str) -> None:
+    """Choose `first` for the widget with this key, unless it or the address has a valid value: so it will stand there.
+
+    options: None if all values are valid.
+    """
+    if key in st.session_state:
+        valid = options is None or st.session_state[key] in options
+    else:
+        valid = key in st.query_params and (options is None or st.query_params[key] in map(format_func, options))
+    if not valid:
+        st.session_state[key] = first
+        st.rerun()  # a value that is there before its widget is written into the address
 
 
 def draw(figure: go.Figure, key: str, alt: str, table: pd.DataFrame | None = None) -> None:

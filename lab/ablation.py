@@ -22,13 +22,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from filelock import FileLock
 from tqdm.auto import tqdm
 
 from lab.data import TASKS, Data, load_data
 from lab.errors import LabError
 from lab.experiment import Experiment
-from lab.runs.folder import Run, runs_root
+from lab.runs.folder import Run, check_writable, runs_root
 from lab.runs.records import load_runs
+from lab.runs.writer import Taken
 from lab.train import fit, least, run_name
 
 if TYPE_CHECKING:
@@ -47,12 +49,15 @@ def ablate(experiments: Iterable[Experiment], *, seeds: int = SEEDS, workers: in
 
     The first seed of every recipe is trained before any second one, so that a stopped ablation can already be compared.
     Finished runs are not trained again and stopped ones are resumed, so the same call after a crash does what is left.
+    A run that another process trains is left to it, and waited for once all others are done; so two equal calls share
+    the work.
     `workers` processes share the cores evenly. LabError, once all other runs are finished: which failed, and why.
     """
     if seeds < 1 or workers < 1:
         raise LabError(f"seeds and workers must be 1 or more, not {seeds} and {workers}")
     data = data if isinstance(data, Data) else load_data(data)
     experiments, store = list(experiments), runs_root(root).absolute()
+    check_writable(store)
     jobs = [replace(e, seed=e.seed + number) for number in range(seeds) for e in experiments]
     jobs = {run_name(e, data): e for e in jobs}  # an experiment that is listed twice is one run
     failed = _run_all(jobs, data, store, min(workers, len(jobs)), progress)
@@ -83,8 +88,9 @@ def work(e: Experiment, data: Data, step: int, finished: bool) -> int:
 
 def _run_all(jobs: dict[str, Experiment], data: Data, store: Path, workers: int, progress: bool) -> dict[str, str]:
     """Have workers train every job, by the name of its run. Returns the runs that failed, and why."""
-    waiting = [{"run": name, "experiment": e.to_json(), "data": str(data.folder), "root": str(store),
-                "threads": max(1, cores() // workers)} for name, e in jobs.items()]
+    all_jobs = {name: {"run": name, "experiment": e.to_json(), "data": str(data.folder), "root": str(store),
+                       "threads": max(1, cores() // workers), "wait": False} for name, e in jobs.items()}
+    waiting = list(all_jobs.values())
     whole = {name: work(e, data, e.iterations * e.epochs, finished=True) for name, e in jobs.items()}
     done: dict[str, int] = {}
     ended, earlier, failed, shown = 0, 0, {}, 0.0
@@ -119,6 +125,14 @@ def _run_all(jobs: dict[str, Experiment], data: Data, store: Path, workers: int,
                 said = {"end": _cause(worker.returncode)}
                 if waiting:
                     give_job(_hire(news))
+            elif "taken" in said:
+                job = all_jobs[name]
+                if progress and not job["wait"]:
+                    tqdm.write(f"{name} is being trained by another process; waiting for that once all others are done")
+                waiting.append(job)
+                job["wait"] = True
+                give_job(worker)
+                continue
             elif "end" in said:
                 give_job(worker)
             if "step" in said:
@@ -146,8 +160,8 @@ def _hire(news: queue.SimpleQueue) -> subprocess.Popen:
 
     It has a session of its own and so does not receive the terminal's Ctrl-C: the parent tells it when to stop.
     """
-    worker = subprocess.Popen(WORKER, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True,
-                              env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)})
+    worker = subprocess.Popen(WORKER, stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8", errors="replace",
+                              start_new_session=True, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)})
 
     def listen() -> None:
         for line in worker.stdout:
@@ -197,7 +211,10 @@ def serve() -> None:
     try:
         threading.Thread(target=_listen, args=(jobs,), daemon=True).start()
         while job := jobs.get():
-            say(end=_train(job, say))
+            try:
+                say(end=_train(job, say))
+            except Taken:
+                say(taken=True)
         os._exit(0)
     except (KeyboardInterrupt, BrokenPipeError):
         os._exit(0)  # at once, so that a second interrupt cannot disturb the exit
@@ -217,12 +234,19 @@ _data = functools.cache(load_data)
 
 
 def _train(job: dict, say: Callable[..., None]) -> str | None:
-    """Train one job, which begins or resumes its run. Returns None, or why it failed."""
+    """Train one job, which begins or resumes its run. Returns None, or why it failed.
+
+    Taken: another process trains this run. With "wait" in the job, that is waited for first.
+    """
     import torch
 
     torch.set_num_threads(min(torch.get_num_threads(), job["threads"]))
+    run = Run(Path(job["root"]) / job["run"])
+    if job["wait"]:
+        with contextlib.suppress(OSError), FileLock(run.folder / ".lock"):
+            pass  # the folder of a start that fails is removed, which is an OSError here
+    begun, training = run.exists, None
     try:
-        begun = Run(Path(job["root"]) / job["run"]).exists
         training = fit(Experiment.from_json(job["experiment"]), data=_data(job["data"]), run=job["run"], resume=begun,
                        root=job["root"], progress=False)
         try:
@@ -231,7 +255,11 @@ def _train(job: dict, say: Callable[..., None]) -> str | None:
                 say(step=training.step, finished=training.finished)
         finally:
             training.close()
+    except Taken:
+        raise
     except LabError as error:
+        if training is None and run.exists and not begun:
+            raise Taken(str(error)) from None  # another process began it just now
         return str(error)
     except Exception as error:
         return f"{type(error).__name__}: {error}"

@@ -16,8 +16,8 @@ from typing import Any, Self
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
 from torch import Tensor
 
 from lab.bert import Layout
@@ -50,17 +50,21 @@ class Texts:
     def encode(cls, texts: Sequence[str], tokenizer: object, longest: int = 512, cache: Path | None = None) -> Self:
         """Tokenize texts with a fast tokenizer of transformers, or read an earlier result from the folder `cache`.
 
-        longest: texts are truncated to this number of tokens.
+        longest: texts are truncated to this number of tokens. A file of the folder says what its content hashes to; a
+        damaged one is made again.
         """
         backend = tokenizer.backend_tokenizer
-        key = hashlib.sha256("\0".join([backend.to_str(), str(longest), *texts]).encode("utf-8", "replace"))
-        file = cache / f"tokens-{key.hexdigest()[:20]}.safetensors" if cache else None
-        if file and file.exists():
+        key = hashlib.sha256("\0".join([backend.to_str(), str(longest), *texts]).encode("utf-8", "replace")).hexdigest()
+        file = cache / f"tokens-{key[:20]}.safetensors" if cache else None
+        if file and file.is_file():
             try:
-                arrays = load_file(file)
-                return cls(arrays["tokens"], arrays["starts"], arrays["whole"])
-            except (SafetensorError, KeyError, OSError):
-                file.unlink(missing_ok=True)  # incomplete, or written by an older version: tokenize again
+                with safe_open(file, "numpy") as stored:
+                    made = cls(*(stored.get_tensor(name) for name in ("tokens", "starts", "whole")))
+                    if (stored.metadata() or {}).get("sha256") == made.digest(key):
+                        return made
+            except (SafetensorError, OSError):
+                pass  # incomplete
+            file.unlink(missing_ok=True)  # damaged, or written by an older version: tokenize again
         backend.no_truncation()  # an earlier call of the tokenizer may have switched both on
         backend.no_padding()
         last, rows, whole = tokenizer.sep_token_id, [], []
@@ -76,9 +80,18 @@ class Texts:
         if file:
             file.parent.mkdir(parents=True, exist_ok=True)
             part = file.with_suffix(f".{os.getpid()}.part")
-            save_file({"tokens": made.tokens, "starts": made.starts, "whole": made.whole}, part)
+            save_file({"tokens": made.tokens, "starts": made.starts, "whole": made.whole}, part,
+                      metadata={"sha256": made.digest(key)})
+            part.chmod(file.parent.stat().st_mode & 0o666)  # safetensors makes it readable for its owner alone
             part.replace(file)
         return made
+
+    def digest(self, key: str) -> str:
+        """The sha256 of these token ids, as those of the texts and the tokenizer that `key` stands for."""
+        digest = hashlib.sha256(key.encode())
+        for array in (self.tokens, self.starts, self.whole):
+            digest.update(array.tobytes())
+        return digest.hexdigest()
 
 
 @dataclass(frozen=True)

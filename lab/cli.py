@@ -1,8 +1,11 @@
-"""The command line: lab data | train | ablate | predict | report | compare | pretrain | bench | story.
+"""The command line: lab data | train | ablate | predict | report | compare | verify | pretrain | bench |
+story.
 
 An error that a user can correct is one line, with exit code 2. Only the commands that need torch import it.
 """
 
+import contextlib
+import os
 import shlex
 import sys
 import warnings
@@ -10,12 +13,13 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer.exceptions import TyperException
 
 from lab.errors import LabError
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False,
                   help="minBERT lab: fine-tune minBERT on three tasks, and measure what each technique contributes.")
-data_app = typer.Typer(no_args_is_help=True, help="Look at the data sets.")
+data_app = typer.Typer(no_args_is_help=True, help="Get the data sets, and look at them.")
 app.add_typer(data_app, name="data")
 
 DataOption = Annotated[str | None, typer.Option("--data", metavar="DIR", help="Folder of the six CSV files "
@@ -44,6 +48,30 @@ def data_check(folder: Annotated[str | None, typer.Argument(
     from lab.data import check_report, load_data
 
     print(check_report(load_data(folder)))
+
+
+ToOption = Annotated[str | None, typer.Option("--to", metavar="DIR", help="Folder that the CSV files are written to "
+                                              "(default: LAB_DATA, else data/); nothing is overwritten")]
+
+
+@data_app.command("download")
+def data_download(to: ToOption = None) -> None:
+    """Fetch SST-5, QQP and STS-B from their public hub, after their terms; or check what was fetched before."""
+    from lab.datasets import download
+
+    download(to)
+
+
+@data_app.command("import")
+def data_import(
+    folder: Annotated[str, typer.Argument(metavar="DIR", help="The course's own folder, Kaggle's Quora file, GLUE's "
+                                          "folders QQP and STS-B, or SetFit's SST-5")],
+    to: ToOption = None,
+) -> None:
+    """Bring data files of other layouts into the course's, and say what each was recognised as."""
+    from lab.datasets import import_folder
+
+    import_folder(folder, to)
 
 
 @app.command()
@@ -136,18 +164,30 @@ def _train_one(experiment, data, name, root, resume) -> None:  # noqa: ANN001
 
 
 def _follow(training, show) -> bool:  # noqa: ANN001
-    """Train to the end and show the progress. False: the run was finished already."""
+    """Train to the end and show the progress. False: the run was finished already.
+
+    A signal, or an output that cannot be written any more, stops it at the end of the iteration, with everything saved.
+    """
+    from lab.runs.signals import Stopped, stopping
+
     if training.finished:
         print(f"{training.run.name} is finished already; nothing to do")
         return False
     if training.step:
         print(f"resuming after iteration {training.step}")
+
+    def ask(stop: Stopped) -> None:
+        training.recorder.ask_to_stop(stop)
+        with contextlib.suppress(OSError):  # print() is not safe in a signal's handler
+            os.write(2, f"\nlab: {stop}: stops when this iteration is done and saved; again: at once\n".encode())
+
     try:
-        show(training)
-    except KeyboardInterrupt:
-        print(f"\nstopped after iteration {training.step}; the same command with --resume --run {training.run.name} "
-              "continues this run")
-        raise typer.Exit(130) from None
+        with stopping(ask):
+            show(training)
+    except KeyboardInterrupt as stop:
+        _print(f"\nstopped after iteration {training.step}{f' ({stop})' if str(stop) else ''}; the same command with "
+               f"--resume --run {training.run.name} continues this run", training)
+        raise typer.Exit(getattr(stop, "code", 130)) from None
     return True
 
 
@@ -162,14 +202,22 @@ def _show(training) -> None:  # noqa: ANN001
             of[row["task"]] = row["value"]
             if row["task"] == "all":
                 line = "  ".join(f"{task} {shown(of.get(task))}" for task in TASKS)
-                _print(f"epoch {row['epoch']:>2}, {SPLIT_NAMES[row['split']]}:  {line}  overall {shown(row['value'])}")
+                _print(f"epoch {row['epoch']:>2}, {SPLIT_NAMES[row['split']]}:  {line}  overall {shown(row['value'])}",
+                       training)
 
 
-def _print(line: str) -> None:
-    """Print a line above the progress bar."""
+def _print(line: str, training) -> None:  # noqa: ANN001
+    """Print a line above the progress bar. Where that fails, the training is asked to stop, with exit code 2."""
     from tqdm.auto import tqdm
 
-    tqdm.write(line)
+    from lab.runs.signals import Stopped
+
+    try:
+        tqdm.write(line)
+        sys.stdout.flush()
+    except OSError as error:
+        training.recorder.ask_to_stop(Stopped(f"standard output cannot be written: {error.strerror}", 2))
+        sys.stdout = open(os.devnull, "w")  # Python would try again when it ends
 
 
 @app.command()
@@ -183,7 +231,7 @@ def predict(
     """Predict the sentiment of a sentence of your own, or whether two are paraphrases and how similar they are."""
     from lab.results.ask import best
 
-    run, texts = _run_and_texts(texts, runs)
+    run, texts = _run_and_texts([text.encode("utf-8", "replace").decode() for text in texts], runs)
     asked = best(run, weights=weights, root=runs)
     print(f"{asked.name}: {asked.about}")
     _answer(asked, texts)
@@ -277,7 +325,7 @@ def report(
     """Print Tables 1 and 2 of all finished runs; write them and the figures as HTML, CSV and Markdown."""
     from lab.results import report as page
     from lab.results import tables
-    from lab.runs.folder import runs_root, shown_store
+    from lab.runs.folder import expanded, runs_root, shown_store
     from lab.runs.records import load_runs
 
     store, note = shown_store(runs)
@@ -286,7 +334,7 @@ def report(
         print(f"{note}\n")
     print(tables.as_text(frame))
     if not tables.leaderboard(frame).empty:
-        file = page.write(frame, out or runs_root(runs) / "report.html")
+        file = page.write(frame, expanded(out or runs_root(runs) / "report.html"))
         states = frame.drop_duplicates("run").set_index("run")["state"].sort_index()
         print(f"\nruns: {', '.join(states.index[states == 'done'])}")
         if others := [f"{run} ({state})" for run, state in states[states != "done"].items()]:
@@ -307,6 +355,35 @@ def compare(
     from lab.results.comparison import as_text
 
     print(as_text(first, second, load_data(data), weights, runs))
+
+
+@app.command()
+def verify(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A run's name or folder")],
+    data: DataOption = None,
+    runs: RunsOption = None,
+) -> None:
+    """Train the last stretch of a run again, from the checkpoint before, and say whether the bits are the same."""
+    import json
+
+    from lab.experiment import Experiment
+    from lab.pretrain import Pretraining, pretrain_mlm
+    from lab.runs import schema
+    from lab.runs.folder import Run
+    from lab.runs.replay import replay
+    from lab.train import fit
+
+    found = Run.open(run, runs)
+    settings = found.config
+    schema.check_settings(settings, found.folder / "experiment.json")
+    kind, again = (Pretraining, pretrain_mlm) if "head" in settings else (Experiment, fit)
+    settings = kind.from_json(json.dumps(settings["experiment"]))
+    first, last, differing = replay(found, lambda copy: again(settings, data=data, run=copy, resume=True))
+    if differing:
+        print(f"{found.name}: iterations {first} to {last}, trained again, differ in {len(differing)} of what was "
+              f"compared, first in {differing[0]}")
+        raise typer.Exit(1)
+    print(f"{found.name}: iterations {first} to {last}, trained again, give the same bits: weights and records")
 
 
 @app.command()
@@ -349,7 +426,8 @@ def _show_pretraining(training) -> None:  # noqa: ANN001
         if row["split"] == "held_out" and row["metric"] == "loss":
             loss = row["value"]
         elif row["split"] == "held_out":
-            _print(f"epoch {row['epoch']:>2}, {SPLIT_NAMES['held_out']}:  loss {loss:.4f}  accuracy {row['value']:.4f}")
+            _print(f"epoch {row['epoch']:>2}, {SPLIT_NAMES['held_out']}:  loss {loss:.4f}  accuracy {row['value']:.4f}",
+                   training)
 
 
 @app.command()
@@ -374,13 +452,45 @@ def bench(
 
 
 def main() -> None:
-    """Run the command line. LabError becomes one line and exit code 2."""
-    warnings.showwarning = lambda message, *_: print(f"lab: {message}", file=sys.stderr)
+    """Run the command line. What a user can correct, and errors of the disk, become one line and exit code 2."""
+    _show_any_sign()
+    warnings.showwarning = lambda message, *_: _complain(message)
     try:
-        app()
+        try:
+            code = app(standalone_mode=False)
+        finally:
+            sys.stdout.flush()  # here, where an error can still be told
+    except BrokenPipeError:  # what reads our output has read enough, as in `lab report | head`
+        code = 1
+    except TyperException as error:
+        code = error.exit_code
+        if what := error.format_message():  # empty where the help was printed
+            command = getattr(getattr(error, "ctx", None), "command_path", "lab")
+            _complain(f"{what.removesuffix('.')}; `{command} --help` says what is possible")
     except (LabError, OSError) as error:
-        print(f"lab: {error}", file=sys.stderr)
-        sys.exit(2)
+        code = 2
+        _complain(error)
     except KeyboardInterrupt:
-        print("\nlab: interrupted", file=sys.stderr)
-        sys.exit(130)
+        code = 130
+        _complain("interrupted")
+    try:
+        sys.stdout.flush()
+    except OSError:
+        sys.stdout = open(os.devnull, "w")  # Python would try again when it ends, and complain
+    sys.exit(code or 0)
+
+
+def _show_any_sign() -> None:
+    """See to it that no print() fails: signs that a terminal lacks become `?`, closed streams swallow everything."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # as after `>&-`
+            setattr(sys, name, open(os.devnull, "w"))
+        if hasattr(getattr(sys, name), "reconfigure"):
+            getattr(sys, name).reconfigure(errors="replace")
+
+
+def _complain(message: object) -> None:
+    """Print a message, which may quote anything, in one line and without control characters."""
+    line = "".join(sign if sign.isprintable() else "?" for sign in " ".join(str(message).split()))
+    with contextlib.suppress(OSError):
+        print(f"lab: {line}", file=sys.stderr, flush=True)

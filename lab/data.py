@@ -8,6 +8,8 @@ unusable row with its line number, and refuses a file that is damaged as a whole
 import csv
 import hashlib
 import os
+import re
+import warnings
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -28,6 +30,9 @@ SPLIT_NAMES = {"train": "train", "dev": "dev", "dev_full": "dev at the end",
                "test": "test", "batch": "training batches", "sampled": "sampled batches", "held_out": "held out"}
 NEEDED = tuple((task, split) for task in TASKS for split in ("train", "dev"))  # test files are optional
 MAX_UNUSABLE = 0.01  # a file with a larger share of unusable rows is refused
+NAMED = 10  # unusable rows that the error names
+OTHER_LAYOUTS = "`lab data import DIR` brings in files of other layouts"
+SMALL_SCALE = "no similarity is above 1, but they are read as from 0 to 5; if they are from 0 to 1, multiply them by 5"
 
 
 class Format(NamedTuple):
@@ -69,14 +74,15 @@ class Split:
     sha256: str  # of the file's bytes
     examples: list[Example]
     problems: tuple[str, ...]  # such as "quora-dev.csv:123: no label"
-    labelled: bool  # False for a test file without a label column
+    labelled: bool  # False for a test file without a label column, or without a valid label in it
     unquoted: int  # number of examples from which left-over CSV quotes were removed
+    unlabelled: str = ""  # why a test file with a label column has no labels
 
     def describe(self) -> str:
         """One line: number of rows, labels, longest text, unusable rows, rows with left-over quotes removed."""
         labels = [example.label for example in self.examples]
         if not self.labelled:
-            spread = "no labels"
+            spread = f"no labels ({self.unlabelled})" if self.unlabelled else "no labels"
         elif FORMATS[self.task].whole:
             spread = "labels " + ", ".join(f"{label:.0f}: {n:,}" for label, n in sorted(Counter(labels).items()))
         else:
@@ -85,6 +91,26 @@ class Split:
         quotes = f"; left-over quotes removed in {self.unquoted:,}" if self.unquoted else ""
         return (f"{self.task} {self.name}: {len(labels):,} rows; {spread}; longest text {longest} words; "
                 f"{len(self.problems):,} rows left out{quotes}")
+
+    def remarks(self) -> list[str]:
+        """A line for each thing that looks wrong although every row can be used: ids, the scale of the labels."""
+        counts = Counter(example.id for example in self.examples)
+        repeated = [i for i, n in counts.items() if n > 1]
+        mangled = [i for i in counts if re.fullmatch(r"[0-9]([.,][0-9]+)?[eE][+][0-9]+", i)]
+        lines = []
+        if repeated:
+            lines.append(f"ids in more than one row: {_first(repeated)}; predictions are paired with rows by their "
+                         "place in the file")
+        if mangled:
+            lines.append(f"ids like numbers that a spreadsheet has rounded: {_first(mangled)}; take the ids from the "
+                         "original file")
+        if self.task == "sts" and self.name == "train" and max(example.label for example in self.examples) <= 1:
+            lines.append(SMALL_SCALE)
+        return [f"{self.path.name}: {line}" for line in lines]
+
+
+def _first(ids: list[str]) -> str:
+    return f"{len(ids):,}, such as {', '.join(repr(i[:40]) for i in ids[:3])}"
 
 
 @dataclass(frozen=True)
@@ -120,6 +146,11 @@ def file_name(task: str, split: str) -> str:
     return f"{FORMATS[task].stem}-{split}.csv"
 
 
+def student_name(task: str) -> str:
+    """The name under which the course hands out a task's test file, without labels."""
+    return f"{FORMATS[task].stem}-test-student.csv"
+
+
 def checkout() -> Path:
     """The folder that contains the `lab` package, whatever the working directory is."""
     return Path(__file__).resolve().parents[1]
@@ -153,11 +184,19 @@ def _missing(folder: Path) -> list[str]:
 
 
 def load_data(path: str | Path | None = None) -> Data:
-    """Read every split in the folder that `find_data(path)` finds. LabError: see `find_data` and `read_split`."""
+    """Read every split in the folder that `find_data(path)` finds. LabError: see `find_data` and `read_split`.
+
+    A test split is `-test.csv`, else the course's `-test-student.csv`. Warns if no similarity is above 1.
+    """
     folder = find_data(path)
-    keys = [(task, split) for task in TASKS for split in SPLITS]
-    here = [key for key in keys if key in NEEDED or os.path.exists(folder / file_name(*key))]
-    splits = {key: read_split(folder / file_name(*key), *key) for key in here}
+    files = {(task, split): folder / file_name(task, split) for task in TASKS for split in SPLITS}
+    for task in TASKS:
+        if not os.path.exists(files[task, "test"]):
+            files[task, "test"] = folder / student_name(task)
+    splits = {key: read_split(file, *key) for key, file in files.items() if key in NEEDED or os.path.exists(file)}
+    for remark in splits["sts", "train"].remarks():
+        if remark.endswith(SMALL_SCALE):
+            warnings.warn(remark, stacklevel=2)
     return Data(folder, "sample" if _is_sample(splits) else "files", splits)
 
 
@@ -169,24 +208,37 @@ def _is_sample(splits: dict[tuple[str, str], Split]) -> bool:
 
 
 def read_split(path: Path, task: str, name: str) -> Split:
-    """Read and check one file. Only a test file may lack the label column; its labels are then NaN.
+    """Read and check one file. Only a test file may lack labels, which are then NaN.
 
-    Raises LabError, with the line number, if the file cannot be read or decoded, lacks a column, has no rows, has a
-    broken quote, or if more than 1 % of its rows are unusable.
+    It lacks them if it has no label column, or no valid label in any row, as GLUE's test files. Raises LabError, with
+    line numbers, if the file cannot be read or decoded, is not separated by tabs, lacks a column, has no rows, or if
+    more than 1 % of its rows are unusable.
     """
     content = _read(path)
-    rows = _rows(path, _decode(path, content))
-    header = [column.strip() for column in next(rows)[1]]
+    text = _decode(path, content)
     form = FORMATS[task]
-    labelled = name != "test" or form.label in header
-    columns = ("id", *form.texts, form.label) if labelled else ("id", *form.texts)
+    columns = ("id", *form.texts, form.label)
+    _check_separator(path, text, columns)
+    rows = _rows(text)
+    line, header = next(rows)
+    if isinstance(header, str):
+        raise LabError(f"{path}:{line}: {header}")
+    header = [column.strip() for column in header]
+    labelled, unlabelled = form.label in header, ""
+    if name == "test" and labelled:
+        rows = list(rows)
+        labelled, unlabelled = _has_labels(rows, header, form)
+    if name == "test" and not labelled:
+        columns = columns[:-1]
     where = _positions(path, header, columns)
     examples: list[Example] = []
-    problems: list[str] = []
+    problems: list[tuple[int, str]] = []
     unquoted = 0
-    labels: dict[str | None, float] = {None: float("nan")}  # each spelling is checked once; None: no label column
+    labels: dict[str | None, float] = {None: float("nan")}  # each spelling is checked once; None: no labels
     for line, fields in rows:
         try:
+            if isinstance(fields, str):
+                raise ValueError(fields)
             if len(fields) != len(header):
                 raise ValueError(f"{len(fields)} fields, but the header has {len(header)}")
             row = [fields[i].strip() for i in where]
@@ -197,7 +249,7 @@ def read_split(path: Path, task: str, name: str) -> Split:
             if "" in row:
                 raise ValueError(f"no {columns[row.index('')]}")
         except ValueError as reason:
-            problems.append(f"{path.name}:{line}: {reason}")
+            problems.append((line, str(reason)))
             continue
         if '""' in row[1] or '""' in row[-1]:
             plain = [row[0], *map(_unquote, row[1:])]
@@ -208,10 +260,20 @@ def read_split(path: Path, task: str, name: str) -> Split:
     if not count:
         raise LabError(f"{path}:1: a header but no rows; one row per line is expected below it")
     if len(problems) > MAX_UNUSABLE * count:
-        raise LabError(f"{path}: {len(problems):,} of {count:,} rows are unusable, more than 1 %; the first is "
-                       f"{problems[0]}")
+        raise LabError(f"{path}: {len(problems):,} of {count:,} rows are unusable, more than 1 %: {_named(problems)}")
     sha256 = hashlib.sha256(content).hexdigest()
-    return Split(task, name, path, sha256, examples, tuple(problems), labelled, unquoted)
+    return Split(task, name, path, sha256, examples, tuple(f"{path.name}:{line}: {why}" for line, why in problems),
+                 labelled, unquoted, unlabelled)
+
+
+def _named(problems: list[tuple[int, str]]) -> str:
+    """The first ten unusable rows, those with the same fault together, and how many more there are."""
+    lines: dict[str, list[str]] = {}
+    for line, reason in problems[:NAMED]:
+        lines.setdefault(reason, []).append(str(line))
+    parts = [f"line{'s'[:len(of) - 1]} {', '.join(of)}: {reason}" for reason, of in lines.items()]
+    more = len(problems) - NAMED
+    return "; ".join(parts + [f"and {more:,} more"] * (more > 0))
 
 
 def _read(path: Path) -> bytes:
@@ -238,37 +300,64 @@ def _decode(path: Path, content: bytes) -> str:
     return text
 
 
-def _rows(path: Path, text: str) -> Iterator[tuple[int, list[str]]]:
-    """Yield (line number, fields) for each line that is not blank. LabError: a row does not end on its own line."""
+def _check_separator(path: Path, text: str, columns: tuple[str, ...]) -> None:
+    """LabError: the header is separated by commas or semicolons, or has a single column."""
+    header = text.lstrip("\r\n").split("\n", 1)[0]
+    if "\t" in header:
+        return
+    fault = "the header has a single column"
+    for separator, name in ((",", "commas"), (";", "semicolons")):
+        found = next(csv.reader([header], delimiter=separator))
+        if len(found) > 1:
+            kaggle = {"question1", "question2"} <= set(found)
+            fault = "this is Kaggle's file of Quora Question Pairs, " * kaggle + f"separated by {name}"
+            break
+    raise LabError(f"{path}:1: {fault}, but {', '.join(columns)} are expected, separated by tabs; {OTHER_LAYOUTS}")
+
+
+def _rows(text: str) -> Iterator[tuple[int, list[str] | str]]:
+    """Yield (line number, fields) for each line that is not blank; a text in place of fields says why it has none.
+
+    Each line is a row of its own, so that a quote that is not closed spoils no other row.
+    """
     # Lines end with \n or \r\n, as for grep -n. str.splitlines would also split at U+2028, \x85 and \x0b.
-    reader = csv.reader(text.split("\n"), delimiter="\t", strict=True)
-    line = 1
-    try:
-        for fields in reader:
-            if reader.line_num != line:
-                raise csv.Error("a quote that is closed on a later line")
-            if fields:
-                yield line, fields
-            line += 1
-    except csv.Error as error:
-        if "new-line" in str(error):
-            fault = "a carriage return within the row; lines end with LF or CRLF"
-        elif "larger" in str(error) and reader.line_num == line:
-            fault = f"a field of more than {csv.field_size_limit():,} characters; a sentence is expected"
-        else:
-            fault = 'a broken quote; a quoted field ends on its own line and has each " inside it doubled'
-        raise LabError(f"{path}:{line}: {fault}") from None
+    for number, line in enumerate(text.split("\n"), start=1):
+        try:
+            fields = next(csv.reader([line], delimiter="\t", strict=True))
+        except csv.Error as error:
+            if "new-line" in str(error):
+                fields = "a carriage return within the row; lines end with LF or CRLF"
+            elif "larger" in str(error):
+                fields = f"a field of more than {csv.field_size_limit():,} characters; a sentence is expected"
+            else:
+                fields = 'a broken quote (a field that begins with " ends with one, and each " inside it is doubled)'
+        if fields:
+            yield number, fields
 
 
 def _positions(path: Path, header: list[str], columns: tuple[str, ...]) -> list[int]:
     wrong = [column for column in columns if header.count(column) != 1]
     if not wrong:
         return [header.index(column) for column in columns]
-    fault = f"column {wrong[0]!r} twice" if wrong[0] in header else f"no column {', '.join(map(repr, wrong))}"
-    if len(header) == 1:
-        fault = "tab-separated columns are expected, but the header has a single column"
     found = ", ".join(repr(column[:40]) for column in header[:20])
-    raise LabError(f"{path}:1: {fault}; found {found}; needed {', '.join(columns)}, separated by tabs")
+    fault, remedy = f"column {wrong[0]!r} twice", ""
+    if wrong[0] not in header:
+        fault, remedy = f"no column {', '.join(map(repr, wrong))}", f"; {OTHER_LAYOUTS}"
+    raise LabError(f"{path}:1: {fault}; found {found}; needed {', '.join(columns)}, separated by tabs{remedy}")
+
+
+def _has_labels(rows: list[tuple[int, list[str] | str]], header: list[str], form: Format) -> tuple[bool, str]:
+    """Whether any row of a test file has a valid label; if none has, the reason in words."""
+    place, spelling = header.index(form.label), ""
+    for _, fields in rows:
+        if isinstance(fields, list) and len(fields) == len(header):
+            spelling = fields[place].strip()
+            try:
+                _label(spelling, form)
+                return True, ""
+            except ValueError:
+                continue
+    return False, f"no row has a valid {form.label}; the last is {spelling[:30]!r}"
 
 
 def _label(text: str, form: Format) -> float:
@@ -281,6 +370,8 @@ def _label(text: str, form: Format) -> float:
         value = float("nan")
     if not 0 <= value <= form.highest or (form.whole and value != int(value)):  # NaN fails the first comparison
         raise ValueError(f"{form.label} {text[:30]!r} is not {form.legal}")
+    if not re.fullmatch(r"[0-9]+(\.[0-9]+)?", text):  # float also takes 0_1, -0.0, 1e0 and the digits of all scripts
+        raise ValueError(f"{form.label} {text[:30]!r} is not in plain digits, such as 1 or 1.0")
     return value
 
 
@@ -302,11 +393,15 @@ def no_formula(text: str) -> str:
 
 
 def check_report(data: Data) -> str:
-    """The output of `lab data check`: the folder, one line per file, then one line per unusable row."""
+    """The output of `lab data check`: the folder, one line per file, then remarks and one line per unusable row."""
     lines = data.describe()
     absent = [file_name(task, "test") for task in TASKS if (task, "test") not in data.splits]
     if absent:
         lines.append(f"no {', '.join(absent)} (optional)")
+    for task in TASKS:
+        if os.path.exists(data.folder / file_name(task, "test")) and os.path.exists(data.folder / student_name(task)):
+            lines.append(f"{file_name(task, 'test')} is read; {student_name(task)}, which is there too, is not")
+    lines += [remark for split in data.splits.values() for remark in split.remarks()]
     if data.kind == "sample":
         lines.append("This is the bundled sample: no number from it says anything about the real SST, QQP or STS.")
     return "\n".join(lines + [problem for split in data.splits.values() for problem in split.problems])

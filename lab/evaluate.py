@@ -190,10 +190,11 @@ def write_probabilities(folder: Path, split: str, rows: Mapping[str, Rows],
                              for row, share in zip(rows[task].ids, shares.tolist(), strict=True))
 
 
-def read_predictions(file: Path) -> dict[str, float]:
-    """Read a file of `write_predictions`: id -> prediction."""
-    lines = file.read_text(encoding="utf-8").splitlines()[1:]
-    return {row: float(value) for row, value in (line.rsplit(" , ", 1) for line in lines)}
+def read_predictions(file: Path) -> list[tuple[str, float]]:
+    """Read a file of `write_predictions`: (id, prediction) of each line. Ids may repeat. ValueError: another layout."""
+    lines = file.read_bytes().decode("utf-8").split("\n")[1:]  # splitlines would split an id at U+2028
+    pairs = (line.rsplit(" , ", 1) for line in lines if line.strip())
+    return [(row, float(value)) for row, value in pairs]
 
 
 def shown(value: float | None) -> str:

@@ -47,6 +47,7 @@ def adamw_step_fused(p: Tensors, g: Tensors, m: Tensors, v: Tensors, t: int, gro
     steps = [torch.tensor(float(t), device=p[0].device)] * len(p)
     torch._fused_adamw_(p, g, m, v, [], steps, lr=lr, beta1=b1, beta2=b2, weight_decay=0.0,
                         eps=eps / math.sqrt(1 - b2**t), amsgrad=False, maximize=False)
+    torch.autograd.graph.increment_version(p)  # the kernel does not; a backward through a stale graph is then refused
     if weight_decay:  # after the step
         torch._foreach_mul_(p, 1 - lr * weight_decay)
 

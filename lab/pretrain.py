@@ -37,6 +37,7 @@ from lab.experiment import Settings
 from lab.optim import AdamW
 from lab.runs import checkpoints
 from lab.runs.diagnostics import Window
+from lab.runs.disk import commit
 from lab.runs.folder import PRETRAINED, Run, find_run, name_end, runs_root
 from lab.runs.recorder import Recorder
 from lab.runs.training import Training
@@ -224,6 +225,7 @@ def loop(e: Pretraining, texts: Texts, held_out: int, stream: Stream, tokenizer:
             if number % recorder.iterations == 0:
                 found += score()
             yield from recorder.record(found)
-        save_encoder(model.bert, encoder_of(recorder.run), tokenizer)
+        recorder.heartbeat()
+        commit(encoder_of(recorder.run), lambda part: save_encoder(model.bert, part, tokenizer))
         checkpoints.finish(recorder.run.checkpoints, {recorder.total})
         recorder.done()

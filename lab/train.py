@@ -8,7 +8,7 @@ The recorder (`lab.runs.recorder`) writes the records and resumes a run that was
 """
 
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,17 +17,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lab.batches import SAMPLERS, Batch, Rows, Stream, cross, pack, prepare
+from lab.batches import SAMPLERS, Batch, Rows, Stream, cross, kept_examples, pack, prepare
 from lab.data import TASKS, Data, load_data
 from lab.encoders import load_encoder
 from lab.encoders.device import autocast
+from lab.errors import LabError
 from lab.evaluate import Vectors, floors, logits, scored, used, write_predictions, write_probabilities
 from lab.experiment import Experiment, departs
 from lab.gradients import COMBINERS, combine, gramian
 from lab.optim import AdamW
 from lab.runs import checkpoints
 from lab.runs.diagnostics import Window, is_sampled, sample
-from lab.runs.folder import fill, find_run, name_end, runs_root
+from lab.runs.disk import commit
+from lab.runs.folder import Run, fill, find_run, name_end, runs_root
 from lab.runs.recorder import Recorder
 from lab.runs.training import Training
 from lab.smart import DIVERGENCES, Average, penalties
@@ -43,10 +45,11 @@ def fit(experiment: Experiment, *, data: Data | str | Path | None = None, run: s
     data: `lab.load_data(...)`, or its argument. run: the new run's name in the store `root` (default: made from the
     experiment; a name that is taken gets a number). resume: continue that run from its newest checkpoint; a finished
     run yields nothing. A training of the same run that is still open in this process is closed first. Errors in the
-    settings or the data are raised by this call, as LabError; a loss that becomes NaN raises one from the iteration,
-    and the last good weights are kept.
+    settings or the data are raised by this call, as LabError; a loss that becomes NaN, a full disk and the like raise
+    one from the iteration, and the last good weights are kept.
     """
     e, data = experiment, data if isinstance(data, Data) else load_data(data)
+    check_sizes(e, data)
     place = find_run(run_name(e, data), run, resume, runs_root(root))
     recorder = Recorder(e, data, place, iterations=e.iterations, progress=progress)
     with recorder.preparing():
@@ -296,19 +299,35 @@ def score_everything(e: Experiment, rows: Mapping[tuple[str, str], Rows],
     The predictions are written too.
     """
     last, best, found = recorder.state["step"], recorder.state["best"]["step"], []
-    folder = recorder.run.folder
     for name, step in [("best", best), ("last", last)] if best != last else [("last", last)]:
         fill(recorder.parts.model, checkpoints.load(recorder.run.checkpoints, step)[0], recorder.run)
+        answered = []
         for split in ("dev", "test"):
             scored_as = "dev_full" if split == "dev" else split
             if part := scored_rows(e, rows, scored_as):
                 scores, predictions, answers = score(e, part, scored_as, recorder, vectors, step)
                 found += scores
-                write_predictions(folder / "predictions" / name, split, part, predictions)
-                write_probabilities(folder / "probabilities" / name, split, part, answers)
-    for kind in ("predictions", "probabilities") if best == last else ():
-        shutil.copytree(folder / kind / "last", folder / kind / "best", dirs_exist_ok=True)
+                answered.append((split, part, predictions, answers))
+        keep_answers(recorder.run, name, answered)
+    if best == last:
+        for kind in ("predictions", "probabilities"):
+            commit(recorder.run.folder / kind / "best", partial(shutil.copytree, recorder.run.folder / kind / "last"))
     return found
+
+
+def keep_answers(run: Run, name: str, answered: Sequence[tuple[str, Mapping[str, Rows], Mapping[str, np.ndarray],
+                                                               Mapping[str, Tensor]]]) -> None:
+    """Write the answers of the weights `name`: (split, rows, predictions, logits) of each split."""
+    def predictions(folder: Path) -> None:
+        for split, rows, predicted, _ in answered:
+            write_predictions(folder, split, rows, predicted)
+
+    def probabilities(folder: Path) -> None:
+        for split, rows, _, answers in answered:
+            write_probabilities(folder, split, rows, answers)
+
+    commit(run.folder / "predictions" / name, predictions)
+    commit(run.folder / "probabilities" / name, probabilities)
 
 
 # ---- scales and names ----------------------------------------------------------------------------------------------
@@ -319,6 +338,22 @@ def kept_share(e: Experiment, data: Data) -> float:
     if e.scale in (None, 1):
         return 1.0
     return min(1.0, 8 * e.epoch_1x / max(1, len(data.splits["sts", "train"].examples)))
+
+
+def check_sizes(e: Experiment, data: Data) -> None:
+    """LabError: of a training file, fewer rows are kept than a batch has."""
+    share, sts = kept_share(e, data), data.splits["sts", "train"]
+    for task in TASKS:
+        split = data.splits[task, "train"]
+        if (kept := len(kept_examples(split, share))) >= e.batch_size:
+            continue
+        why, remedy = "", "add rows" if kept < 1 else f"add rows, or lower batch_size to {kept}"
+        if share < 1:
+            why = (f", of which scale {e.scale:g} keeps {share:.2%}, as of every task, so that STS has "
+                   f"{len(kept_examples(sts, share)):,} of {len(sts.examples):,}")
+            remedy += ", or set scale to 1, which keeps all rows"
+        raise LabError(f"{task}: a batch of {e.batch_size} cannot be drawn from {kept} training rows; "
+                       f"{split.path.name} has {len(split.examples):,} usable rows{why}; {remedy}")
 
 
 def least(*limits: int | None) -> int | None:

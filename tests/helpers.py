@@ -68,6 +68,16 @@ def without_dropout(training):
     return training
 
 
+def with_repeated_ids(folder):
+    """Give the dev rows of a data folder ids of which each stands in two rows, 12 rows apart."""
+    for file in folder.glob("*-dev.csv"):
+        header, *rows = [line.split("\t") for line in file.read_text(encoding="utf-8").splitlines()]
+        for number, row in enumerate(rows):
+            row[header.index("id")] = f"row{number % 12}"
+        file.write_text("".join("\t".join(row) + "\n" for row in [header, *rows]), encoding="utf-8")
+    return folder
+
+
 def repeatable(rows):
     """Rows without what is timed, which no two runs have in common."""
     return [{k: v for k, v in r.items() if k != "seconds"} for r in rows

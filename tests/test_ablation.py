@@ -14,8 +14,9 @@ from helpers import stopped, trained
 
 import lab
 from lab import ablation
-from lab.runs.folder import list_runs
+from lab.runs.folder import Run, list_runs, runs_root
 from lab.runs.writer import Writer
+from lab.train import run_name
 
 
 class Recorded(ablation.tqdm):
@@ -140,3 +141,45 @@ def test_no_worker_outlives_its_parent(end, workers, tiny_encoder, tiny_data):
         Writer(run, lambda: None).close()  # nobody holds its lock
     if end == signal.SIGINT:
         assert out.splitlines()[-1] == "stopped; the same command resumes it"
+
+
+OTHER = """
+import sys
+from pathlib import Path
+from lab.runs.folder import Run
+from lab.runs.writer import Writer
+writer = Writer(Run(Path(sys.argv[1])), lambda: None)
+print("mine", flush=True)
+sys.stdin.read()
+writer.close()
+"""
+
+
+def test_a_run_that_another_process_trains_is_waited_for_once_all_others_are_done(tiny, tiny_data, capsys, monkeypatch):
+    busy, free = (dataclasses.replace(tiny, name=name, epochs=1) for name in ("busy", "free"))
+    theirs, ours = (Run(runs_root() / run_name(e, lab.load_data(tiny_data))) for e in (busy, free))
+    other = subprocess.Popen([sys.executable, "-c", OTHER, theirs.folder], stdin=subprocess.PIPE, text=True,
+                             stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)})
+    assert other.stdout.readline() == "mine\n"
+    seen = []
+
+    class Bar(ablation.tqdm):
+        def refresh(self, *arguments, **options):  # every second
+            super().refresh(*arguments, **options)
+            seen.append((theirs.exists, ours.status.get("state")))
+            if ours.status.get("state") == "done":
+                other.stdin.close()  # the other process ends
+
+    monkeypatch.setattr(ablation, "tqdm", Bar)
+    monkeypatch.setattr(ablation, "REFRESH", 0.1)
+    frame = lab.ablate([busy, free], seeds=1, data=tiny_data)
+    assert other.wait() == 0 and (False, "done") in seen
+    assert states() == {"busy": "done", "free": "done"} and set(frame["state"]) == {"done"}
+    said = capsys.readouterr().out
+    assert said.count(f"{theirs.name} is being trained by another process; waiting") == 1 and "failed" not in said
+
+
+def test_a_store_that_cannot_be_written_is_one_error_for_all_runs(tiny, tiny_data, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(lab.LabError, match="file is not a folder; name another run store with --runs"):
+        lab.ablate([tiny], data=tiny_data, root=tmp_path / "file" / "store")

@@ -50,6 +50,12 @@ def test_cache_is_used_and_a_damaged_one_is_made_again(tokenizer, tmp_path):
     file.write_bytes(file.read_bytes()[:100])
     again = Texts.encode(TEXTS, tokenizer, cache=tmp_path)
     assert np.array_equal(first.tokens, again.tokens)
+    content = bytearray(file.read_bytes())
+    place = content.index(first.tokens.tobytes())
+    content[place : place + 8] = bytes(8)  # well formed, and other ids
+    file.write_bytes(content)
+    assert np.array_equal(Texts.encode(TEXTS, tokenizer, cache=tmp_path).tokens, first.tokens)
+    Texts.encode(TEXTS, Refuses(), cache=tmp_path)  # it was made again
     Texts.encode(TEXTS[1:], tokenizer, cache=tmp_path)
     assert len(list(tmp_path.glob("*.safetensors"))) == 2  # other texts, another file
 

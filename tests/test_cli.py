@@ -8,11 +8,14 @@ import subprocess
 import sys
 
 import pytest
+from helpers import records, stored
 
 import lab
 from lab import cli
 from lab.experiment import PROTOCOLS
 from lab.runs.folder import Run
+
+LAB = os.path.join(os.path.dirname(sys.executable), "lab")
 
 
 @pytest.fixture
@@ -142,6 +145,13 @@ BAD = [
     (["predict", "../../etc", "text"], "there is no run"),
     (["compare", "nothing", "else"], "there is no run 'nothing'"),
     (["data", "check", "nowhere"], "nowhere"),
+    (["train", "baseline", "--seed", "x"], "--seed"),
+    (["train", "baseline", "--sead", "1"], "No such option: --sead"),
+    (["train"], "RECIPE"),
+    (["trian"], "Did you mean 'train'"),
+    (["train", "baseline", "--data", "\udcff\x1b[2J\n"], "no such folder"),
+    (["predict", "no\udcff", "text"], "cannot name a run"),
+    (["train", "baseline", "--run", "aux"], "Windows reserves this name"),
     (["train", "baseline", "--set", "batch_size=1000"], "batch of 1000 cannot be drawn"),
     (["train", "baseline", "--set", "lr=1e30", "--set", "epochs=1"], "NaN or infinite"),
 ]
@@ -156,6 +166,44 @@ def test_what_is_wrong_is_one_line_and_exit_code_2(run, tiny_data, tiny_encoder,
     code, _, err = run(*arguments)
     lines = [line for line in re.split(r"[\r\n]+", err) if line.strip() and "it/s" not in line and "it]" not in line]
     assert code == 2 and len(lines) == 1 and lines[0].startswith("lab: ") and message in lines[0], err
+    assert lines[0].isprintable()
+
+
+def test_any_text_is_answered(run):
+    for text in ("caf\udce9", "\x1b[2J\x07 fine"):
+        code, out, _ = run("predict", text)
+        assert code == 0 and "sentiment: " in out and "\x1b" not in out
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+def test_signs_that_a_terminal_lacks_are_replaced(encoding, tmp_path):
+    stored(tmp_path / "runs", records(data="\N{GREEK SMALL LETTER ALPHA}"))
+    environment = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0",
+                   "PYTHONIOENCODING": encoding}
+    for arguments in (["report"], ["--help"], ["train", "\udcff\N{GREEK SMALL LETTER ALPHA}"]):
+        done = subprocess.run([LAB, *arguments], env=environment, capture_output=True)
+        assert done.returncode == (2 if "train" in arguments else 0) and b"Traceback" not in done.stderr, done.stderr
+        assert b"data: ? " in done.stdout or "report" not in arguments
+
+
+def test_a_reader_that_has_read_enough_is_no_error(tmp_path):
+    stored(tmp_path / "runs", records())
+    end, start = os.pipe()
+    os.close(end)
+    done = subprocess.run([LAB, "report"], stdout=start, stderr=subprocess.PIPE, text=True)
+    os.close(start)
+    assert (done.returncode, done.stderr) == (1, "")
+    for stream, code in (("1>&-", 0), ("2>&-", 0), ("1>/dev/full", 2)):  # closed, closed, full
+        done = subprocess.run(f"{LAB} report {stream}", shell=True, stderr=subprocess.PIPE, text=True)
+        assert done.returncode == code and done.stderr.count("\n") == (code == 2), stream
+
+
+def test_a_report_is_written_into_the_home_folder_or_says_why_not(run, tmp_path, monkeypatch):
+    stored(tmp_path / "runs", records())
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert run("report", "--out", "~/mine.html", "--runs", "~/runs")[0] == 0 and (tmp_path / "mine.html").exists()
+    code, _, err = run("report", "--out", "~/mine.html/report.html")
+    assert code == 2 and err.count("\n") == 1 and "name another file with --out" in err
 
 
 def test_help_does_not_wait_for_torch():
@@ -166,8 +214,7 @@ def test_help_does_not_wait_for_torch():
 
 
 def test_the_command_is_installed_and_works_from_any_folder(tmp_path):
-    lab_command = os.path.join(os.path.dirname(sys.executable), "lab")
-    done = subprocess.run([lab_command, "data", "check"], cwd=tmp_path, capture_output=True, text=True)
+    done = subprocess.run([LAB, "data", "check"], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0 and "sample" in done.stdout
-    done = subprocess.run([lab_command, "train", "nothing"], cwd=tmp_path, capture_output=True, text=True)
+    done = subprocess.run([LAB, "train", "nothing"], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 2 and done.stderr.startswith("lab: recipe 'nothing' is not known")

@@ -5,6 +5,7 @@ import hashlib
 import math
 import re
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ HEADERS = {
     "qqp": ["", "id", "sentence1", "sentence2", "is_duplicate"],
     "sts": ["", "id", "sentence1", "sentence2", "similarity"],
 }
+BROKEN = 'a broken quote (a field that begins with " ends with one, and each " inside it is doubled)'
 ROWS = 200  # so that 2 unusable rows are exactly 1 %
 
 
@@ -104,12 +106,47 @@ def test_fingerprint_follows_train_and_dev_contents_alone(six, tmp_path):
     assert load_data(six).fingerprint != first
 
 
-def test_test_files_are_read_if_present_and_student_files_are_not(six):
+def test_test_files_are_read_if_present(six):
     put(six, "sst", a_file("sst", rows=3), split="test")
-    (six / "quora-test-student.csv").write_text("nonsense")
     got = load_data(six)
     assert ("sst", "test") in got.splits and ("qqp", "test") not in got.splits
     assert len(got.splits["sst", "test"].examples) == 3 and got.splits["sst", "test"].labelled
+    assert "no quora-test.csv, sts-test.csv (optional)" in check_report(got)
+
+
+def test_the_test_files_that_the_course_hands_out_are_test_files(six):
+    first = load_data(six).fingerprint
+    for name, task in (("ids-sst", "sst"), ("quora", "qqp"), ("sts", "sts")):
+        lines = [line.rpartition("\t")[0] for line in a_file(task, rows=5)]
+        (six / f"{name}-test-student.csv").write_text("\n".join(lines) + "\n")
+    got = load_data(six)
+    assert [len(got.splits[task, "test"].examples) for task in TASKS] == [5, 5, 5] and got.fingerprint == first
+    assert not any(got.splits[task, "test"].labelled for task in TASKS) and "optional" not in check_report(got)
+    put(six, "sts", a_file("sts", rows=3), split="test")  # the file with labels wins, and the check says so
+    got = load_data(six)
+    assert len(got.splits["sts", "test"].examples) == 3 and got.splits["sts", "test"].labelled
+    assert "sts-test.csv is read; sts-test-student.csv, which is there too, is not" in check_report(got).splitlines()
+    assert "quora-test-student.csv, which" not in check_report(got)
+
+
+@pytest.mark.parametrize("label", ["-1", "", "-1.0", "?"])
+def test_a_test_file_without_a_valid_label_has_no_labels(six, label):
+    put(six, "qqp", [a_file("qqp")[0], *(a_row("qqp", n, is_duplicate=label) for n in range(9))], split="test")
+    got = load_data(six)
+    split = got.splits["qqp", "test"]
+    assert not split.labelled and split.problems == () and len(split.examples) == 9
+    assert all(math.isnan(e.label) for e in split.examples) and split.examples[2].texts[1] == "second text 2"
+    assert f"no labels (no row has a valid is_duplicate; the last is {label!r})" in check_report(got)
+
+
+def test_a_test_file_with_some_labels_is_held_to_them_all(tmp_path):
+    lines = a_file("qqp")
+    lines[3] = a_row("qqp", 2, is_duplicate="-1")
+    got = read(tmp_path, "qqp", lines, "test")
+    assert got.labelled and got.problems == ("quora-test.csv:4: is_duplicate '-1' is not 0 or 1",)
+    lines[1:100] = [a_row("qqp", n, is_duplicate="-1") for n in range(99)]
+    with pytest.raises(LabError, match=r"quora-test\.csv: 99 of 200 rows are unusable, more than 1 %: lines 2, 3, "):
+        read(tmp_path, "qqp", lines, "test")
 
 
 def test_only_a_test_file_may_be_unlabelled(six):
@@ -264,6 +301,28 @@ def test_equal_ids_are_both_kept(tmp_path):
     assert [example.id for example in got.examples] == ["id0", "id0"]
 
 
+def test_ids_that_repeat_or_that_a_spreadsheet_has_rounded_are_named(six):
+    assert not any(split.remarks() for split in load_data(six).splits.values())
+    put(six, "sst", [*a_file("sst"), *(a_row("sst", n) for n in (7, 8, 9, 10, 7))])
+    put(six, "qqp", [*a_file("qqp"), *(a_row("qqp", n, id=i) for n, i in enumerate(("1.23E+47", "4E+5", "5,1e+30")))])
+    put(six, "sts", [*a_file("sts"), *(a_row("sts", n, id=i) for n, i in enumerate(("1e5", "12.5", "5e8d4", "E+5")))])
+    lines = check_report(load_data(six)).splitlines()[-2:]  # ids of hexadecimal digits may have an e among them
+    assert lines == [
+        "ids-sst-train.csv: ids in more than one row: 4, such as 'id7', 'id8', 'id9'; predictions are paired with rows "
+        "by their place in the file",
+        "quora-train.csv: ids like numbers that a spreadsheet has rounded: 3, such as '1.23E+47', '4E+5', '5,1e+30'; "
+        "take the ids from the original file"]
+
+
+def test_similarities_from_0_to_1_are_warned_of(six):
+    put(six, "sts", [a_file("sts")[0], *(a_row("sts", n, similarity=f"{n % 11 / 10}") for n in range(50))])
+    with pytest.warns(UserWarning, match=r"^sts-train\.csv: no similarity is above 1, .* multiply them by 5$") as found:
+        got = load_data(six)
+    assert len(found) == 1 and str(found[0].message) in check_report(got).splitlines()
+    put(six, "sts", [a_file("sts")[0], *(a_row("sts", n, similarity=f"{n % 12 / 10}") for n in range(50))])
+    load_data(six)  # a warning is an error here
+
+
 # -- left-over quotes: (text from the csv reader, expected text)
 
 
@@ -313,6 +372,18 @@ def test_left_over_quotes(tmp_path, text, expected):
     ("sts", {"similarity": "NaN"}, "similarity 'NaN' is not a number from 0 to 5"),
     ("sts", {"similarity": "-inf"}, "similarity '-inf' is not a number from 0 to 5"),
     ("sts", {"similarity": "2,5"}, "similarity '2,5' is not a number from 0 to 5"),
+    ("qqp", {"is_duplicate": "-0.0"}, "is_duplicate '-0.0' is not in plain digits, such as 1 or 1.0"),
+    ("sst", {"sentiment": "-0"}, "sentiment '-0' is not in plain digits, such as 1 or 1.0"),
+    ("sst", {"sentiment": "0_1"}, "sentiment '0_1' is not in plain digits, such as 1 or 1.0"),
+    ("sst", {"sentiment": "+1"}, "sentiment '+1' is not in plain digits, such as 1 or 1.0"),
+    ("sst", {"sentiment": "٣"}, "sentiment '٣' is not in plain digits, such as 1 or 1.0"),
+    ("sst", {"sentiment": "0x1"}, "sentiment '0x1' is not a whole number from 0 to 4"),
+    ("sts", {"similarity": "1e0"}, "similarity '1e0' is not in plain digits, such as 1 or 1.0"),
+    ("qqp", {"sentence1": '"Great" he said'}, BROKEN),
+    ("qqp", {"sentence2": '"We will see'}, BROKEN),
+    ("qqp", {"sentence1": '"closed below', "is_duplicate": '1"'}, "3 fields, but the header has 5"),
+    ("sts", {"sentence1": "b" * 140_000}, "a field of more than 131,072 characters; a sentence is expected"),
+    ("sts", {"sentence1": "b\rc"}, "a carriage return within the row; lines end with LF or CRLF"),
     ("sts", {"similarity": None}, "4 fields, but the header has 5"),
     ("sts", {"sentence1": "a stray\ttab"}, "6 fields, but the header has 5"),
     ("sts", {"sentence1": '"quoted over', "sentence2": 'a tab"'}, "4 fields, but the header has 5"),
@@ -338,8 +409,26 @@ def test_one_percent_is_the_limit(tmp_path):
     lines[77] = a_row("sst", 76, id="")
     with pytest.raises(LabError) as error:
         read(tmp_path, "sst", lines)
-    assert one_line(error) == (f"{tmp_path / 'ids-sst-train.csv'}: 3 of 200 rows are unusable, more than 1 %; "
-                               "the first is ids-sst-train.csv:6: sentiment '9' is not a whole number from 0 to 4")
+    assert one_line(error) == (f"{tmp_path / 'ids-sst-train.csv'}: 3 of 200 rows are unusable, more than 1 %: "
+                               "line 6: sentiment '9' is not a whole number from 0 to 4; line 10: no sentence; "
+                               "line 78: no id")
+
+
+def test_all_broken_lines_are_named_at_once(tmp_path):
+    lines = a_file("qqp")
+    for n in (4, 10, 30):
+        lines[n] = a_row("qqp", n - 1, sentence1=f'"Text {n}" he said')
+    lines[20] = a_row("qqp", 19, sentence2='"opened here')  # no later quote closes it
+    with pytest.raises(LabError) as error:
+        read(tmp_path, "qqp", lines)
+    assert one_line(error) == (f"{tmp_path / 'quora-train.csv'}: 4 of 200 rows are unusable, more than 1 %: "
+                               f"lines 5, 11, 21, 31: {BROKEN}")
+    for n in range(50, 100):
+        lines[n] = a_row("qqp", n - 1, sentence2="")
+    with pytest.raises(LabError) as error:
+        read(tmp_path, "qqp", lines)
+    text = one_line(error)
+    assert text.endswith("; lines 51, 52, 53, 54, 55, 56: no sentence2; and 44 more") and "54 of 200 rows" in text
 
 
 def test_trap_9_try_and_except_around_the_parser_drop_rows_in_silence(tmp_path):
@@ -371,12 +460,25 @@ def at(number, text):
     return change
 
 
+def quoted(separator, *columns):
+    """Damage: a header of these columns, every field in quotes, and another separator."""
+    return lambda content: b"\n".join(
+        separator.join(f'"{field}"' for field in line.split("\t")).encode()
+        for line in ["\t".join(columns), *content.decode().splitlines()[1:]])
+
+
 @pytest.mark.parametrize("damage, line, wrong, right", [
     (at(1, b"\tid\tsentence1\tsentence2\tscore"), 1, "no column 'similarity'", "found '', 'id', 'sentence1'"),
     (at(1, b"\tsentence1\tsentence\tsimilarity\tx"), 1, "no column 'id', 'sentence2'", "needed id, sentence1"),
     (at(1, b"id\tid\tsentence1\tsentence2\tsimilarity"), 1, "column 'id' twice", "needed id, sentence1"),
-    (lambda b: b.replace(b"\t", b","), 1, "header has a single column", "tab-separated columns are expected"),
-    (lambda b: b.replace(b"\t", b";"), 1, "header has a single column", "tab-separated columns are expected"),
+    (lambda b: b.replace(b"\t", b","), 1, "separated by commas, but id, sent", "by tabs; `lab data import DIR` brings"),
+    (lambda b: b.replace(b"\t", b";"), 1, "separated by semicolons, but id", "by tabs; `lab data import DIR` brings"),
+    (lambda b: b.replace(b"\t", b" "), 1, "the header has a single column, but id", "separated by tabs"),
+    (quoted(",", "id", "qid1", "question1", "question2", "is_duplicate"), 1,
+     "this is Kaggle's file of Quora Question Pairs, separated by commas", "`lab data import DIR` brings"),
+    (quoted(";", "id", "sentence1", "sentence2", "similarity"), 1, "1: separated by semicolons", "lab data import"),
+    (at(1, b"id\tqid1\tquestion1\tquestion2\tx"), 1, "no column 'sentence1', 'sentence2'", "lab data import DIR"),
+    (at(1, b'id\t"sentence1\tsentence2\tsimilarity'), 1, "a broken quote", "each \" inside it is doubled"),
     (lambda b: b"", 1, "an empty file", "a header and rows are expected"),
     (lambda b: b"\xef\xbb\xbf\r\n", 1, "an empty file", "a header and rows are expected"),
     (lambda b: b.split(b"\n")[0], 1, "a header but no rows", "one row per line"),
@@ -385,18 +487,10 @@ def at(number, text):
     (lambda b: b.decode().encode("utf-16"), 1, "a NUL byte", "iconv -f utf-16 -t utf-8"),
     (at(9, "1\ta\tcafé\tc\t1.0".encode("latin1")), 9, "byte 0xe9 is not UTF-8", "iconv -f latin1 -t utf-8"),
     (lambda b: b"\xef\xbb\xbf" + at(2, b"1\ta\t\xff\tc\t1.0")(b), 2, "byte 0xff is not UTF-8", "Latin-1"),
-    (at(5, b'1\ta\t"b" or not\tc\t1.0'), 5, "a broken quote", "inside it doubled"),
-    (at(5, b'1\ta\t"never closed\tc\t1.0'), 5, "a broken quote", "ends on its own line"),
-    (lambda b: at(8, b'1\ta"\tb\t"c"\t1.0')(at(6, b'1\ta\t"closed below\tc\t1.0')(b)), 6, "a broken quote", "own line"),
-    (lambda b: at(8, b'1\ta\tb"\tc\t1.0')(at(6, b'1\ta\t"closed below\tc\t1.0')(b)), 6, "a broken quote", "own line"),
-    (lambda b: b.removesuffix(b"\n") + b'\n1\ta\tb\t"c\t1.0', 202, "a broken quote", "own line"),
-    (lambda b: at(5, b'1\ta\t"never closed\tc\t1.0')(b) + b"long line\n" * 20_000, 5, "a broken quote", "own line"),
-    (at(4, b"1\ta\t" + b"b" * 140_000 + b"\tc\t1.0"), 4, "more than 131,072 characters", "a sentence is expected"),
-    (at(4, b"1\ta\tb\rc\td\t1.0"), 4, "a carriage return", "lines end with LF or CRLF"),
     (lambda b: b.replace(b"\n", b"\r"), 1, "a carriage return", "lines end with LF or CRLF"),
-], ids=["renamed", "two-missing", "twice", "commas", "semicolons", "empty", "only-bom", "header-only", "header-crlf",
-        "nul", "utf-16", "latin-1", "latin-1-bom", "quote-in-quote", "quote-open", "quote-closed-below-badly",
-        "quote-closed-below", "quote-open-at-end", "quote-over-the-limit", "huge-field", "lone-cr", "only-cr"])
+], ids=["renamed", "two-missing", "twice", "commas", "semicolons", "spaces", "kaggle", "quoted-semicolons", "glue",
+        "quote-in-header", "empty", "only-bom", "header-only", "header-crlf", "nul", "utf-16", "latin-1", "latin-1-bom",
+        "only-cr"])
 def test_a_damaged_file_is_refused(six, damage, line, wrong, right):
     path = six / "sts-train.csv"
     path.write_bytes(damage(path.read_bytes()))
@@ -404,6 +498,16 @@ def test_a_damaged_file_is_refused(six, damage, line, wrong, right):
         load_data(six)
     text = one_line(error)
     assert text.startswith(f"{path}:{line}: ") and wrong in text and right in text
+
+
+@pytest.mark.parametrize("closed", ['1\tid7\tb"\tc\t1.0', '1\tid7"\tb\t"c"\t1.0', "1\tid7\tb\tc\t1.0"])
+def test_a_quote_that_is_not_closed_costs_its_own_row_alone(tmp_path, closed):
+    lines = a_file("sts")
+    lines[5], lines[7] = '1\tid5\t"closed below\tc\t1.0', closed
+    got = read(tmp_path, "sts", lines)
+    assert got.problems == (f"sts-train.csv:6: {BROKEN}",) and len(got.examples) == ROWS - 1
+    lines[-1] = '1\tid\tb\t"c\t1.0'
+    assert read(tmp_path, "sts", lines).problems[1] == f"sts-train.csv:201: {BROKEN}"
 
 
 def test_a_folder_in_place_of_a_file(six):
@@ -514,3 +618,25 @@ def test_real_problems_are_named(real):
 def test_real_quotations_stay_quoted(real):
     examples = [example for split in ("train", "dev") for example in real.splits["sts", split].examples]
     assert any(text[0] == text[-1] == '"' for example in examples for text in example.texts)
+
+
+# -- the files of the repository have the same bytes on every system
+
+
+def test_a_windows_checkout_has_the_same_bytes(tmp_path):
+    def git(*words):
+        subprocess.run(["git", "-c", "core.autocrlf=true", "-c", "core.eol=crlf", *words], cwd=tmp_path, check=True,
+                       capture_output=True)
+
+    contents = {"data/sample/sts-dev.csv": b"a\tb\n1\t2\n", "data/sample/crlf.csv": b"a\r\n", "data/x.json": b"{\n}\n",
+                "Makefile": b"lab:\n\ttrue\n", "docs/picture.png": b"\x89PNG\r\n\n"}
+    for name, content in contents.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+    shutil.copy(REPO / ".gitattributes", tmp_path)
+    git("init")
+    git("add", ".")
+    for name in contents:
+        (tmp_path / name).unlink()
+    git("checkout", "--", ".")
+    assert {name: (tmp_path / name).read_bytes() for name in contents} == contents

@@ -108,8 +108,16 @@ def test_predictions_are_in_the_courses_layout(model, tiny_data, tmp_path):
     assert lines[0] == "id \t Predicted_Sentiment " and lines[1] == f"{dev['sst'].ids[0]} , {predictions['sst'][0]} "
     assert (tmp_path / "para-dev-output.csv").read_text().startswith("id \t Predicted_Is_Paraphrase \n")
     back = read_predictions(tmp_path / "sts-dev-output.csv")
-    assert list(back) == dev["sts"].ids
-    np.testing.assert_array_equal(np.array(list(back.values()), np.float32), predictions["sts"])
+    assert [row for row, _ in back] == dev["sts"].ids
+    np.testing.assert_array_equal(np.array([value for _, value in back], np.float32), predictions["sts"])
+
+
+def test_predictions_come_back_line_by_line_whatever_the_ids_are(model, tiny_data, tmp_path):
+    rows = prepare(lab.load_data(tiny_data), model[1])["sst", "dev"].take(np.arange(4))
+    rows.ids[:] = ["same", "same", "a , b", "odd\u2028\x0bid"]
+    write_predictions(tmp_path, "test", {"sst": rows}, {"sst": np.array([0, 4, 2, 1])})
+    assert read_predictions(tmp_path / "sst-test-output.csv") == [
+        ("same", 0), ("same", 4), ("a , b", 2), ("odd\u2028\x0bid", 1)]
 
 
 def test_an_id_that_a_spreadsheet_would_run_is_escaped(model, tiny_data, tmp_path):

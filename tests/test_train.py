@@ -18,7 +18,7 @@ from torch.utils._pytree import tree_leaves
 
 import lab
 from lab.batches import pack
-from lab.data import TASKS
+from lab.data import TASKS, file_name, student_name
 from lab.evaluate import evaluate, read_predictions
 from lab.optim import AdamW
 from lab.runs.recorder import rate
@@ -242,11 +242,42 @@ def test_a_test_set_without_labels_has_no_floor(tiny, tiny_data, tmp_path):
     assert ("sts", "test") in training.recorder.data.splits and "test" not in {r["split"] for r in rows}
 
 
+def test_the_test_files_of_the_course_get_predictions_and_no_scores(tiny, tiny_data, tmp_path):
+    shutil.copytree(tiny_data, tmp_path / "data")
+    for task, label in (("sst", None), ("qqp", "-1")):  # without a label column, and with GLUE's label
+        lines = (tmp_path / "data" / file_name(task, "dev")).read_text(encoding="utf-8").splitlines()
+        lines = [line.rpartition("\t")[0] + f"\t{label}" * (label is not None) for line in lines]
+        lines[0] += "\tis_duplicate" * (label is not None)
+        lines[0] = lines[0].replace("\t-1", "")
+        (tmp_path / "data" / student_name(task)).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    training, rows = run(dataclasses.replace(tiny, epochs=1, iterations=1), tmp_path / "data")
+    assert "test" not in {r["split"] for r in rows}
+    for task, file in (("sst", "sst"), ("qqp", "para")):
+        examples = training.recorder.data.splits[task, "test"].examples
+        written = read_predictions(training.run.folder / "predictions" / "last" / f"{file}-test-output.csv")
+        assert [i for i, _ in written] == [e.id for e in examples] and len(written) == 24
+
+
+@pytest.mark.parametrize(("task", "rows", "settings", "says"), [
+    ("qqp", 6, {}, "6 training rows; quora-train.csv has 6 usable rows; add rows, or lower batch_size to 6"),
+    ("sst", 64, {"scale": 1 / 755}, "8 training rows; .* of which scale 0.00132\\w* keeps 12.50%, as of every task, "
+     "so that STS has 8 of 64; add rows, or lower batch_size to 8, or set scale to 1, which keeps all rows"),
+], ids=["few rows", "a small share"])
+def test_too_few_rows_for_a_batch_are_explained(tiny, tiny_data, tmp_path, task, rows, settings, says):
+    shutil.copytree(tiny_data, tmp_path / "data")
+    file = tmp_path / "data" / file_name(task, "train")
+    file.write_text("".join(file.read_text(encoding="utf-8").splitlines(keepends=True)[: rows + 1]), encoding="utf-8")
+    experiment = dataclasses.replace(tiny, **settings, **({"batch_size": 9} if settings else {}))
+    with pytest.raises(lab.LabError, match=f"^{task}: a batch of . cannot be drawn from {says}$"):
+        fit(experiment, data=tmp_path / "data", progress=False)
+    assert not (tmp_path / "runs").exists()
+
+
 def test_the_rows_of_the_end_hold_those_of_every_epoch(tiny, tiny_data):
     experiment = dataclasses.replace(tiny, epochs=1, eval_qqp=8, end_qqp=16)
     training, _ = run(experiment, tiny_data)
     rows, _ = inputs(training)
-    ids = {file: list(read_predictions(training.run.folder / "predictions" / "last" / f"{file}-dev-output.csv"))
+    ids = {file: [i for i, _ in read_predictions(training.run.folder / "predictions/last" / f"{file}-dev-output.csv")]
            for file in ("para", "sst", "sts")}
     assert {file: len(of) for file, of in ids.items()} == {"para": 16, "sst": 24, "sts": 24}
     every_epoch = scored_rows(experiment, rows, "dev")["qqp"].ids

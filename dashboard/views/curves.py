@@ -1,7 +1,7 @@
 """Figures 1-3: any metric during training."""
 
 import streamlit as st
-from choices import chosen, plain
+from choices import chosen, plain, select
 from panels import draw_panels
 
 from lab.figures import training
@@ -14,9 +14,11 @@ st.title("Curves")
 st.write("A line is the mean over a recipe's seeds, the band around it how far seeds spread: a 95 % interval from 3 "
          "seeds on, the range of 2, none for 1. Where bands overlap, the lines' order may be chance.")
 
+if not (recorded := training.recorded(selection.runs)):
+    st.info("Nothing is recorded yet. A run's first rows come after 25 iterations.")
+    st.stop()
 with st.container(horizontal=True, vertical_alignment="bottom"):
-    what = st.selectbox("What", training.recorded(selection.runs), key="what", bind="query-params",
-                        format_func=lambda pair: f"{pair[1]} {pair[0]}", width=180)
+    what = select("What", recorded, recorded[0], "what", format_func=lambda pair: f"{pair[1]} {pair[0]}", width=180)
     x = st.segmented_control("By", ["epoch", "step", "updates", "seconds"], default="epoch", required=True, key="by",
                              bind="query-params")
     smooth = st.select_slider(
@@ -27,9 +29,6 @@ with st.container(horizontal=True, vertical_alignment="bottom"):
              "is not smoothed less. What was recorded stays, faint.")
     log = st.toggle("Log", key="log", bind="query-params", help="A logarithmic y axis")
     each = st.toggle("Seeds", key="seeds", bind="query-params", help="A thin line for each seed")
-if what is None:
-    st.info("Nothing is recorded yet. A run's first rows come after 25 iterations.")
-    st.stop()
 
 panels = training.curve_panels(selection.runs, *what, x=x, smooth=smooth / 100, each_seed=each, log=log)
 st.caption(plain(provenance(selection.runs)))

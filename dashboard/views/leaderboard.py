@@ -2,7 +2,7 @@
 
 import pandas as pd
 import streamlit as st
-from choices import chosen, plain
+from choices import chosen, plain, select
 from panels import draw_panels
 
 from lab.figures.training import leaderboard_panels
@@ -62,8 +62,7 @@ with st.container(horizontal=True, vertical_alignment="bottom"):
     split = st.segmented_control("Table", list(SPLITS), format_func=SPLITS.get, default="dev", required=True,
                                  key="table", bind="query-params") if len(test) else "dev"
     names = line_labels(dev)
-    reference = st.selectbox("Verdicts against", names, names.index("baseline") if "baseline" in names else 0,
-                             key="ref", bind="query-params", width=260)
+    reference = select("Verdicts against", names, "baseline" if "baseline" in names else names[0], "ref", width=260)
     find = st.text_input("Filter", key="find", bind="query-params", placeholder="part of a name", width=200)
 
 verdicts, note = tables.verdicts(final, reference)

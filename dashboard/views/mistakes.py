@@ -8,6 +8,7 @@ from choices import chosen, draw, plain
 from lab.data import TASK_NAMES, TASKS
 from lab.errors import LabError
 from lab.figures import predictions
+from lab.results.comparison import beside
 
 PAGE = 20  # examples at a time
 
@@ -91,8 +92,13 @@ st.subheader("Examples")
 renamed = {"prediction": "answer"}
 table, gold = next(iter(tables.values()))[0].rename(columns=renamed), len(labelled) == len(tables)
 if len(tables) == 2:
-    other = tables[second][0][["id", "prediction", "confidence"]].rename(columns=renamed)
-    table = table.merge(other, on="id", suffixes=("", " 2"))
+    try:
+        other = beside(table, tables[second][0])
+    except LabError as error:
+        notice(error)
+        st.stop()
+    table = table.assign(**{"answer 2": other["prediction"], "confidence 2": other["confidence"]})
+    table = table.dropna(subset="answer 2")
 left, right = st.columns(2)
 shown = left.segmented_control("Show", ["mistakes"] * gold + ["disagreements"] * (len(tables) == 2) + ["all"],
                                default="mistakes" if gold else "all", required=True, key="ms", bind="query-params")

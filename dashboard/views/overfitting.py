@@ -1,7 +1,7 @@
 """Figure 4: train beside dev, and what training beyond the best epoch cost."""
 
 import streamlit as st
-from choices import chosen, plain
+from choices import chosen, plain, select
 from panels import draw_panels
 
 from lab.figures.panels import numbers
@@ -17,7 +17,7 @@ selection = chosen()
 st.title("Overfitting")
 st.write("Where the train line goes on rising and the dev line does not, the model learns its training sentences by "
          "heart. The dashed line is the epoch that was best on dev, overall.")
-name = st.selectbox("Recipe", selection.labels, key="shown", bind="query-params")
+name = select("Recipe", selection.labels, selection.labels[0], "shown")
 panels = overfit_panels(selection.runs, name)
 st.caption(plain(provenance(selection.runs[selection.runs["label"] == name])))
 st.caption("Scored before the first step and after each epoch, on a part of train and of QQP's dev; the leaderboard "

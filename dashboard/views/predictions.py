@@ -7,7 +7,7 @@ from pathlib import Path
 import demo
 import pandas as pd
 import streamlit as st
-from choices import all_runs, chosen, draw, plain
+from choices import all_runs, chosen, draw, keep, plain, select
 
 from lab.errors import LabError
 from lab.figures import attention
@@ -111,8 +111,8 @@ def _texts() -> list[str]:
     with st.container(horizontal=True):
         for name, (first, second, _) in EXAMPLES.items():
             st.button(name, on_click=st.session_state.update, args=({"say": first, "and": second},))
-    if "say" not in st.session_state and not {"say", "and"} & set(st.query_params):
-        st.session_state["say"] = EXAMPLES["Negation"][0]
+    if not {"say", "and"} & set(st.query_params):
+        keep("say", None, EXAMPLES["Negation"][0])
     typed = [st.text_input("Sentence", key="say", bind="query-params"),
              st.text_input("A second one, for paraphrase and similarity", key="and", bind="query-params")]
     typed = [(text or "").encode("utf-8", "replace").decode() for text in typed]
@@ -206,7 +206,7 @@ runs: dict[str, Run | None] = {run.name: run for run in sorted(offered, key=lamb
 if offered and st.session_state.pop("only-ships", False):
     st.session_state["live"] = offered[0].name  # the model that was just trained takes over
 left, middle, right = st.columns(3)
-first = left.selectbox("Run", list(runs), key="live", bind="query-params", help="First the best finished run")
+first = select("Run", list(runs), next(iter(runs)), "live", left, help="First the best finished run")
 second = middle.selectbox("Beside it", [name for name in runs if name != first], index=None, key="beside",
                           bind="query-params", placeholder="no other run")
 weights = right.segmented_control("Weights", ["last", "best"], default="best", required=True, key="saved",
@@ -234,7 +234,7 @@ if found:
     maps = [answer["seen"][0].attention for answer in found.values()]
     layers, heads = min(len(m) for m in maps), min(m.shape[1] for m in maps)
     left, middle, right = st.columns(3)
-    layer = left.selectbox("Layer", range(1, layers + 1), index=layers - 1, key="layer", bind="query-params")
+    layer = select("Layer", range(1, layers + 1), layers, "layer", left)
     head = middle.selectbox("Head", [MEAN, *(f"head {i + 1}" for i in range(heads))], key="head", bind="query-params")
     which = 0
     if max(len(answer["seen"]) for answer in found.values()) > 1:

@@ -74,6 +74,7 @@ def _write(folder: Path, config: BertConfig, tokenizer: "PreTrainedTokenizerBase
                 save_file(tensors, Path(beside, "model.safetensors"), metadata={"format": "pt"})
             Path(beside, "config.json").write_text(json.dumps(entries, indent=2) + "\n", encoding="utf-8")
             for path in Path(beside).iterdir():
+                path.chmod(Path(beside, "config.json").stat().st_mode)  # safetensors: for its owner alone
                 path.replace(folder / path.name)
     except (OSError, SafetensorError) as error:
         raise LabError(f"{folder}: cannot write the encoder ({error})") from None

@@ -79,7 +79,7 @@ def load_mlm_head(name: str | Path, like: Mapping[str, torch.Tensor]) -> dict[st
 def encoder_folder(name: str | Path) -> Path:
     """The folder of an encoder, see `load_encoder` for its name; a hub model is downloaded if necessary."""
     text = str(name)
-    folder = Path(text).expanduser()
+    folder = Path(os.path.expanduser(text))
     if name in ("minilm", "minilm-raw"):
         folder = minilm_folder()
     elif not text or not os.path.isdir(folder):

@@ -7,11 +7,12 @@ be answered only over several seeds: see `compare_recipes` and `bootstrap_recipe
 """
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lab.data import CLASS_NAMES, METRICS, SCORES, TASKS, Data, load_data, no_formula
+from lab.data import CLASS_NAMES, METRICS, SCORES, TASKS, Data, Split, load_data, no_formula
 from lab.errors import LabError
 from lab.runs.folder import Run
 
@@ -56,8 +57,9 @@ def predictions(run: str | Path | Run, task: str, data: Data | None, *, weights:
                 root: str | Path | None = None) -> "pd.DataFrame":
     """The predictions of a finished run on the examples of a task: a row for each example, in the file's order.
 
-    Columns: id, task, label, prediction; then text (sst) or text1, text2. Without data the labels are nan and there are
-    no texts. weights: "last", or "best" on dev. LabError: the run has no such predictions, or was made with other data.
+    Columns: id, task, label, prediction; then text (sst) or text1, text2. The index, "place", is that of the example
+    among those of the split. Without data there is no such index, the labels are nan and there are no texts. weights:
+    "last", or "best" on dev. LabError: the run has no such predictions, or was made with other data.
     """
     import pandas as pd
 
@@ -68,8 +70,7 @@ def predictions(run: str | Path | Run, task: str, data: Data | None, *, weights:
         raise LabError(f"task {task!r}, weights {weights!r}: valid are {', '.join(TASKS)}, and best or last")
     file = run.folder / "predictions" / weights / f"{COURSE_FILES[task][0]}-{split}-output.csv"
     try:
-        if not (found := read_predictions(file)):
-            raise ValueError
+        ids, values = zip(*read_predictions(file), strict=True)  # of an empty file, ValueError
     except OSError:
         raise LabError(f"run {run.name} has no {task} predictions on {split} here ({weights} weights): a run of your "
                        "own has them once it is finished, records that ship with the lab are without; "
@@ -77,9 +78,9 @@ def predictions(run: str | Path | Run, task: str, data: Data | None, *, weights:
     except ValueError:
         raise LabError(f"{file}: not in the layout of predictions, an id and a number in each line") from None
     legal = range(len(CLASS_NAMES[task])) if task in CLASS_NAMES else None
-    if bad := next((v for v in found.values() if not math.isfinite(v) or (legal and v not in legal)), None):
+    if bad := next((v for v in values if not math.isfinite(v) or (legal and v not in legal)), None):
         raise LabError(f"{file}: {bad:g} is no answer to {task}")
-    table = pd.DataFrame({"id": list(found), "task": task, "label": float("nan"), "prediction": list(found.values())})
+    table = pd.DataFrame({"id": ids, "task": task, "label": float("nan"), "prediction": values})
     if data is None:
         return table
     recorded = (run.config.get("data") or {}).get("fingerprint")
@@ -88,19 +89,65 @@ def predictions(run: str | Path | Run, task: str, data: Data | None, *, weights:
                        "name the run's own folder with --data or LAB_DATA")
     if (task, split) not in data.splits:
         raise LabError(f"{data.folder} has no {split} file for {task}")
-    examples = {no_formula(example.id): example for example in data.splits[task, split].examples}
-    if strange := [i for i in table["id"] if i not in examples]:
-        raise LabError(f"{file}: id {strange[0]!r} is none of the {len(examples):,} in {data.folder}")
-    found = [examples[i] for i in table["id"]]
+    source = data.splits[task, split]
+    where = places(ids, source, file)
+    found = [source.examples[i] for i in where]
     names = ["text"] if task == "sst" else ["text1", "text2"]
-    return table.assign(label=[example.label for example in found],
-                        **{name: [example.texts[i] for example in found] for i, name in enumerate(names)})
+    return table.set_index(pd.Index(where, name="place")).assign(
+        label=[example.label for example in found],
+        **{name: [example.texts[i] for example in found] for i, name in enumerate(names)})
+
+
+def places(ids: Sequence[str], source: Split, file: Path) -> list[int]:
+    """The place of each line of a file of predictions among the examples of the split that they answer.
+
+    A run answers all rows or, of that number, always the same, in the order of the data file. So the ids only have to
+    agree line by line, and it does no harm if some repeat. In another order they are found by their ids, if none
+    repeats. LabError: an id is not in the data, or it cannot be told which row is meant.
+    """
+    import numpy as np
+
+    from lab.batches import Rows
+    from lab.train import EVAL_SEED
+
+    there = [no_formula(example.id) for example in source.examples]
+    every = np.arange(len(there))
+    drawn = Rows(source.task, there, every[:, None], every, None).some(len(ids), EVAL_SEED)  # places, in place of texts
+    if drawn.ids == list(ids):
+        return drawn.text[:, 0].tolist()
+    number = {i: place for place, i in enumerate(there)}
+    if strange := [i for i in ids if i not in number]:
+        raise LabError(f"{file}: id {strange[0]!r} is none of the {len(there):,} in {source.path.parent}")
+    for where, kind in ((file, Counter(ids)), (source.path, Counter(there))):
+        if repeated := [i for i, n in kind.items() if n > 1]:
+            raise LabError(f"{file}: its ids do not follow the rows of {source.path}, and {repeated[0]!r} stands more "
+                           f"than once in {where.name}, so it cannot be told which row a prediction is of")
+    return [number[i] for i in ids]
+
+
+def beside(table: "pd.DataFrame", other: "pd.DataFrame") -> "pd.DataFrame":
+    """`other` with the index of `table`: for each of its rows that of the same example, or nan where there is none.
+
+    Both have ids: they are the same line by line, or no id repeats, or both have the index of `predictions`. LabError:
+    none of these.
+    """
+    if list(table["id"]) == list(other["id"]):
+        return other.set_axis(table.index)
+    if table["id"].is_unique and other["id"].is_unique:
+        return other.set_index("id", drop=False).reindex(table["id"]).set_axis(table.index)
+    if table.index.name == other.index.name == "place":
+        found = other.reindex(table.index)
+        if (found["id"].isna() | (found["id"] == table["id"])).all():
+            return found
+    raise LabError("some ids stand for more than one example, and the two files do not have the same ids line by line: "
+                   "it cannot be told which of their lines belong together")
 
 
 def probabilities(run: str | Path | Run, task: str, *, weights: str = "last", split: str = "dev",
                   root: str | Path | None = None) -> "pd.DataFrame":
-    """The probabilities of the classes (sst, qqp) that a run has written with its predictions: columns id, p0, p1, ...
+    """The probabilities of the classes (sst, qqp) that a run has written with its predictions, line by line.
 
+    Columns: id, p0, p1, ...
     LabError: there are none, as in runs of earlier versions, or the file is damaged.
     """
     import numpy as np
@@ -122,13 +169,14 @@ def probabilities(run: str | Path | Run, task: str, *, weights: str = "last", sp
     if shares is None or not (np.isfinite(shares).all() and (shares >= 0).all()
                               and np.allclose(shares.sum(1), 1, atol=1e-3)):
         raise LabError(f"{file}: not in the layout of probabilities, an id and a share for each class in each line")
-    return found[list(columns)].drop_duplicates("id")
+    return found[list(columns)]
 
 
 def compute_probabilities(run: str | Path | Run, task: str, data: Data, *, weights: str = "last",
                           rows: int | None = None, root: str | Path | None = None) -> "pd.DataFrame":
     """The same, computed from the run's checkpoint: on all of dev, or on `rows` examples spread over it.
 
+    The index is that of `predictions`.
     LabError: the run has no weights, or see `predict`.
     """
     import pandas as pd
@@ -136,12 +184,14 @@ def compute_probabilities(run: str | Path | Run, task: str, data: Data, *, weigh
     from lab.evaluate import predict
 
     examples = data.splits[task, "dev"].examples
-    examples = examples[::max(1, len(examples) // (rows or len(examples)))][:rows]
+    where = range(0, len(examples), max(1, len(examples) // (rows or len(examples))))[:rows]
+    examples = [examples[i] for i in where]
     found = predict(Run.open(run, root), task, [e.texts[0] if task == "sst" else e.texts for e in examples],
                     weights=weights)
     if task == "qqp":
         found = pd.DataFrame({"p0": 1 - found["probability"], "p1": found["probability"]})
-    return pd.DataFrame({"id": [no_formula(e.id) for e in examples]}).join(found.filter(regex=r"^p\d$"))
+    found = pd.DataFrame({"id": [no_formula(e.id) for e in examples]}).join(found.filter(regex=r"^p\d$"))
+    return found.set_index(pd.Index(where, name="place"))
 
 
 def paired_predictions(a: str | Path | Run, b: str | Path | Run, task: str, data: Data | None, *,
@@ -151,7 +201,8 @@ def paired_predictions(a: str | Path | Run, b: str | Path | Run, task: str, data
     Arguments and errors as in `predictions`.
     """
     first, second = (predictions(run, task, data, weights=weights, split=split, root=root) for run in (a, b))
-    both = first.merge(second[["id", "prediction"]], on="id", suffixes=("_a", "_b"), validate="one_to_one")
+    both = first.rename(columns={"prediction": "prediction_a"}).assign(
+        prediction_b=beside(first, second)["prediction"]).dropna(subset="prediction_b")
     if both.empty:
         raise LabError(f"the runs have no {task} example in common")
     return both[["id", "task", "label", "prediction_a", "prediction_b", *(c for c in both if c.startswith("text"))]]
@@ -230,7 +281,7 @@ def bootstrap_recipes(pairs: Sequence[tuple], data: Data, *, weights: str = "las
 
     rows = []
     for task in TASKS:
-        tables = [paired_predictions(a, b, task, data, weights=weights, root=root).set_index("id") for a, b in pairs]
+        tables = [paired_predictions(a, b, task, data, weights=weights, root=root) for a, b in pairs]
         shared = pd.concat([table["label"] for table in tables], axis=1, join="inner").iloc[:, 0]
         labels = shared.to_numpy()
         sides = [np.stack([table.loc[shared.index, f"prediction_{side}"] for table in tables]) for side in "ab"]

@@ -4,6 +4,7 @@ All texts from records are escaped, in tables here and in figures by `lab.figure
 page from loading anything.
 """
 
+import contextlib
 import html
 import os
 from pathlib import Path
@@ -102,11 +103,17 @@ def write(runs: pd.DataFrame, file: Path) -> Path:
         f"<ul>{''.join(contents)}</ul></nav><noscript><p>The figures need JavaScript; the tables do not.</p></noscript>"
         f"{''.join(sections)}"
         f"<script>{get_plotlyjs()}</script><script>{SCRIPT}</script></body></html>")
-    file.parent.mkdir(parents=True, exist_ok=True)
-    for suffix, text in ((".csv", tables.as_csv(runs)), (".md", tables.as_markdown(runs)), (file.suffix, page)):
-        part = file.with_suffix(f".{os.getpid()}.part")
-        part.write_text(text, encoding="utf-8", newline="")
-        part.replace(file.with_suffix(suffix))
+    part = file.with_suffix(f".{os.getpid()}.part")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        for suffix, text in ((".csv", tables.as_csv(runs)), (".md", tables.as_markdown(runs)), (file.suffix, page)):
+            part.write_text(text, encoding="utf-8", newline="")
+            part.replace(file.with_suffix(suffix))
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            part.unlink()
+        raise LabError(f"{file}: the report cannot be written there ({error.strerror}); name another file with --out"
+                       ) from None
     return file
 
 

@@ -1,8 +1,8 @@
 """Checkpoints that survive a crash: one folder per step, written atomically and verified when it is read.
 
     checkpoints/<step>/model.safetensors      weights of encoder and heads
-                       training.safetensors   what `Parts.tensors` gathers; dropped when the run is done
-                       state.json             the recorder's state, and the sha256 of each file
+                       training.safetensors   what `Parts.tensors` gathers; a finished run keeps one, for `lab verify`
+                       state.json             the recorder's state, the sha256 of each file, and one of all that
 
 There is no pickle: tensors are safetensors, the rest is JSON.
 """
@@ -13,7 +13,7 @@ import os
 import re
 import shutil
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from lab.encoders.device import Randomness
 from lab.errors import LabError
 from lab.optim import AdamW
 from lab.runs.diagnostics import Window
+from lab.runs.disk import commit, naming, sync
 
 STEP, PART = re.compile(r"\d{8,}"), re.compile(r"\.\d{8,}\.part")  # the names of a checkpoint, and of one being written
 
@@ -97,33 +98,44 @@ def _is_checkpoint(path: Path) -> bool:
 
 
 def load(folder: Path, step: int, for_training: bool = False) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """A checkpoint's tensors, under "file/name", and its state. LabError: it is damaged.
+    """A checkpoint's tensors, under "file/name", and the recorder's state. LabError: it is damaged.
 
     for_training: what only training needs must be there too; `finish` has dropped it from a run that is done.
     """
     here, tensors = folder / f"{step:08d}", {}
     try:
-        state = json.loads((here / "state.json").read_text(encoding="utf-8"))
-        for name, digest in state["files"].items():
+        state = json.loads(_regular(here / "state.json").read_text(encoding="utf-8"))
+        digest = state.pop("digest", None)
+        # Earlier versions of the lab wrote no digest; their weights are still good to be used, and not to go on from.
+        if digest != digest_of(state) and (digest is not None or for_training):
+            raise LabError(f"checkpoint {here / 'state.json'} has changed since it was written, or has no digest")
+        if state["step"] != step:
+            raise LabError(f"checkpoint {here} is in fact of iteration {state['step']}")
+        for name, digest in state.pop("files").items():
             file = here / f"{name}.safetensors"
             if name == "training" and not for_training and not file.exists():
                 continue
-            if _sha256(file) != digest:
+            if _sha256(_regular(file)) != digest:
                 raise LabError(f"checkpoint {file} has changed since it was written")
             tensors |= {f"{name}/{key}": value for key, value in load_file(file).items()}
-    except (OSError, ValueError, KeyError, AttributeError, TypeError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError, AttributeError, TypeError, RecursionError, SafetensorError) as error:
         raise LabError(f"checkpoint {here} cannot be read ({error})") from None
     return tensors, state
 
 
-def load_newest(folder: Path, last: int = 0) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-    """The newest checkpoint that is whole; a warning names every damaged one passed over. None: there is none.
+def load_newest(folder: Path, last: int = 0,
+                fits: Callable[[dict[str, Any]], None] = lambda state: None) -> tuple[dict[str, Tensor],
+                                                                                     dict[str, Any]] | None:
+    """The newest checkpoint that is whole; a warning names every other one passed over. None: there is none.
 
-    last: the step after which nothing is left to train; an earlier checkpoint must hold all that training needs.
+    last: the step after which nothing is left to train; an earlier checkpoint must hold all that training needs. fits:
+    raises a LabError for a state to which the rest of the run does not fit.
     """
     for step in reversed(steps(folder)):
         try:
-            return load(folder, step, for_training=step < last)
+            found = load(folder, step, for_training=step < last)
+            fits(found[1])
+            return found
         except LabError as error:
             warnings.warn(f"{error}; going back to the checkpoint before it", stacklevel=2)
     return None
@@ -131,50 +143,72 @@ def load_newest(folder: Path, last: int = 0) -> tuple[dict[str, Tensor], dict[st
 
 def save(folder: Path, step: int, files: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any],
          keep: Iterable[int]) -> None:
-    """Write a checkpoint to a temporary folder, fsync and rename it; then delete all but the newest two and `keep`."""
+    """Write a checkpoint, whole or not at all; then delete all but the newest two and `keep`."""
     final = folder / f"{step:08d}"
-    part = final.with_name(f".{final.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
-    digests = {}
-    for name, tensors in files.items():
-        try:
+    if _is_checkpoint(final):
+        _remove(final)  # a damaged one that this run went back before
+    elif os.path.lexists(final):
+        raise LabError(f"{final} is in a checkpoint's place, and no run has written it; move it away")
+
+    def write(part: Path) -> None:
+        part.mkdir()
+        digests = {}
+        for name, tensors in files.items():
             save_file(dict(tensors), part / f"{name}.safetensors")
-        except SafetensorError as error:  # as where the disk is full
-            raise LabError(f"checkpoint {final} cannot be written ({error})") from None
-        digests[name] = _sha256(part / f"{name}.safetensors")
-    (part / "state.json").write_text(json.dumps({**state, "files": digests}), encoding="utf-8")
-    for path in [*part.iterdir(), part]:
-        _fsync(path)
-    if final.exists():
-        shutil.rmtree(final)  # a damaged one that this run went back before
-    part.rename(final)
-    _fsync(folder)
-    keep = {*keep, *[s for s in steps(folder) if s <= step][-2:]}
-    for other in folder.iterdir():
-        if PART.fullmatch(other.name) or (_is_checkpoint(other) and int(other.name) not in keep):
-            shutil.rmtree(other, ignore_errors=True)
+            # safetensors makes files that their owner alone can read; others may who may read the folder
+            (part / f"{name}.safetensors").chmod(part.stat().st_mode & 0o666)
+            digests[name] = _sha256(part / f"{name}.safetensors")
+        entries = {**state, "files": digests}
+        (part / "state.json").write_text(json.dumps({**entries, "digest": digest_of(entries)}), encoding="utf-8")
+
+    commit(final, write)
+    _delete_all_but(folder, {*keep, *[s for s in steps(folder) if s <= step][-2:]})
 
 
 def finish(folder: Path, keep: Iterable[int]) -> None:
-    """When a run is done: keep the weights of these steps, and nothing that only training needs."""
+    """When a run is done: keep the weights of these steps, and the whole checkpoint before the last one.
+
+    From that one `lab verify` trains the last stretch again; nothing else of what only training needs is kept.
+    """
+    before = [step for step in steps(folder) if step < max(keep)][-1:]
+    _delete_all_but(folder, {*keep, *before})
     for step in steps(folder):
-        if step in keep:
+        if step not in before:
             (folder / f"{step:08d}" / "training.safetensors").unlink(missing_ok=True)
-        else:
-            shutil.rmtree(folder / f"{step:08d}")
+            sync(folder / f"{step:08d}")
+
+
+def digest_of(entries: Mapping[str, Any]) -> str:
+    """The sha256 of entries as JSON, whatever their order."""
+    return hashlib.sha256(json.dumps(entries, sort_keys=True).encode()).hexdigest()
+
+
+def _delete_all_but(folder: Path, keep: set[int]) -> None:
+    """Delete the other checkpoints, and what a killed process has left of one that it wrote or deleted."""
+    for other in folder.iterdir():
+        if PART.fullmatch(other.name):
+            shutil.rmtree(other, ignore_errors=True)
+        elif _is_checkpoint(other) and int(other.name) not in keep:
+            _remove(other)
+    sync(folder)
+
+
+def _remove(checkpoint: Path) -> None:
+    """Remove a checkpoint. It loses its name first, so that none is ever there in half."""
+    part = checkpoint.with_name(f".{checkpoint.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    with naming(checkpoint):
+        checkpoint.rename(part)
+    shutil.rmtree(part, ignore_errors=True)
+
+
+def _regular(file: Path) -> Path:
+    """The file, if it is one. OSError otherwise; to open a named pipe would wait for ever."""
+    if not file.is_file():
+        raise OSError(f"{file.name} is missing, or is not a file")
+    return file
 
 
 def _sha256(file: Path) -> str:
     with open(file, "rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _fsync(path: Path) -> None:
-    if os.name == "nt" and path.is_dir():
-        return  # Windows cannot open a folder, and needs no such call
-    handle = os.open(path, os.O_RDONLY if os.name != "nt" else os.O_RDWR)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -2,7 +2,7 @@
 
     experiment.json   what was run: settings, versions, threads, data fingerprint, git revision; written once
     metrics.jsonl     what was measured: one JSON row a line, appended by the one writer
-    status.json       running, done, failed or stopped, and a heartbeat; replaced as a whole
+    status.json       running, done, failed or stopped and why, and a heartbeat; replaced as a whole
     checkpoints/<step>/   weights, optimizer and random state, see `lab.runs.checkpoints`
     predictions/      in the course's CSV layout
     probabilities/    the probabilities of the classes behind these predictions
@@ -30,12 +30,35 @@ if TYPE_CHECKING:
     from lab.experiment import Settings
 
 STALE_AFTER = 120  # seconds without a heartbeat after which a "running" run counts as stopped
+AHEAD = 3600  # seconds by which a heartbeat may lie in the future: clocks differ; more, and a clock was set back
+RESERVED = re.compile(r"(con|prn|aux|nul|(com|lpt)[0-9])(\..*)?", re.IGNORECASE)  # names on Windows
 PRETRAINED = "pretrained"  # the folder of a store in which `lab pretrain` keeps its runs
 
 
 def runs_root(root: str | Path | None = None) -> Path:
     """The run store: `root`, else LAB_RUNS, else the folder runs/ of the checkout."""
-    return Path(root or os.environ.get("LAB_RUNS") or checkout() / "runs")
+    return expanded(root or os.environ.get("LAB_RUNS") or checkout() / "runs")
+
+
+def expanded(path: str | Path) -> Path:
+    """A path with `~` as the home folder. LabError: nothing says where that is."""
+    path = Path(os.path.expanduser(path))
+    if path.parts[:1] == ("~",):
+        raise LabError(f"{path}: where the home folder is cannot be found out (HOME is not set); write it in full")
+    return path
+
+
+def check_writable(store: Path) -> None:
+    """LabError: no run can be written in a store, which need not exist yet."""
+    there = next(folder for folder in (store, *store.absolute().parents) if os.path.lexists(folder))
+    if not os.path.isdir(there):
+        why = f"{there} is not a folder"
+    elif not os.access(there, os.W_OK | os.X_OK):
+        why = f"you may not write in {there}"
+    else:
+        return
+    raise LabError(f"{store}: no run can be kept there, since {why}; name another run store with --runs (root=) or "
+                   "LAB_RUNS")
 
 
 def shipped_root() -> Path:
@@ -61,9 +84,14 @@ def shown_store(root: str | Path | None = None) -> tuple[Path, str | None]:
 
 
 def checked_name(name: str) -> str:
-    """The name of a run, if it is safe as a folder's: letters, digits, `.`, `_`, `-`, at most 100. LabError if not."""
+    """The name of a run, if it is safe as a folder's: letters, digits, `.`, `_`, `-`, at most 100. LabError if not.
+
+    What Windows reserves, such as CON, NUL or aux.txt, is refused everywhere, since stores are copied.
+    """
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name) or name.endswith("."):
         raise LabError(f"{name!r} cannot name a run; use letters, digits, '.', '_' and '-', at most 100 of them")
+    if RESERVED.fullmatch(name):
+        raise LabError(f"{name!r} cannot name a run: Windows reserves this name; use another")
     if name.lower() == PRETRAINED:
         raise LabError(f"{name!r} cannot name a run: `lab pretrain` keeps its runs in the folder of that name")
     return name
@@ -93,7 +121,7 @@ class Run:
         """A run by its name in the store (see `shown_store`), or by its folder. LabError: there is none."""
         if isinstance(run, Run):
             return run
-        given = Path(run)
+        given = expanded(run)
         folder = given if given.is_absolute() or len(given.parts) > 1 else shown_store(root)[0] / checked_name(str(run))
         if not cls(folder).exists:
             there = ", ".join(r.name for r in runs_in(runs_root(root))) or "none yet; `lab train baseline` makes one"
@@ -111,19 +139,20 @@ class Run:
 
     @property
     def status(self) -> dict[str, Any]:
-        """status.json. Its "state" is running, done, failed or stopped; running without a heartbeat is stopped."""
+        """status.json. Its "state" is running, done, failed or stopped; running without a recent heartbeat is stopped.
+        """
         status = read_json(self.folder / "status.json")
         beat = status.get("heartbeat")
-        alive = isinstance(beat, int | float) and beat >= time.time() - STALE_AFTER
+        alive = isinstance(beat, int | float) and -STALE_AFTER <= beat - time.time() <= AHEAD
         if status.get("state") in ("starting", "running"):
             status["state"] = "running" if alive else "stopped"
         return status
 
     def rows(self) -> list[dict[str, Any]]:
         """The metric rows written so far. A line that is still being written is left for the next call."""
-        rows = []
+        rows, file = [], self.folder / "metrics.jsonl"
         try:
-            text = (self.folder / "metrics.jsonl").read_text(encoding="utf-8", errors="replace")
+            text = file.read_text(encoding="utf-8", errors="replace") if file.is_file() else ""
         except OSError:
             return rows
         for line in text.split("\n")[:-1]:
@@ -224,7 +253,7 @@ def find_run(name: str, run: str | Path | None, resume: bool, root: Path) -> Run
 
     LabError: a run of the given name is there and is not to be resumed, or is to be resumed and is not there.
     """
-    given = Path(run) if run is not None else None
+    given = expanded(run) if run is not None else None
     if given is not None and (given.is_absolute() or len(given.parts) > 1) and ".." not in given.parts:
         root, name = given.parent, given.name
     elif run is not None:
@@ -237,6 +266,7 @@ def find_run(name: str, run: str | Path | None, resume: bool, root: Path) -> Run
                            "--run (run=) gives one. Leave out --resume (resume=True) to begin it, or use `lab ablate`, "
                            "which begins what is missing")
         return found
+    check_writable(root)
     if not found.exists:
         return found
     if run is not None:
@@ -247,7 +277,7 @@ def find_run(name: str, run: str | Path | None, resume: bool, root: Path) -> Run
 def read_json(path: Path) -> dict[str, Any]:
     """The JSON object in a file; empty where there is none, or none that can be read."""
     try:
-        entries = json.loads(path.read_text(encoding="utf-8"))
+        entries = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}  # a named pipe would block
     except (OSError, ValueError, RecursionError):
         return {}
     return entries if isinstance(entries, dict) else {}

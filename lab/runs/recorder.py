@@ -1,14 +1,16 @@
 """The recorder writes the record of a training loop, and lets a run resume after a crash.
 
 It locks the run's folder, shows progress and a heartbeat, turns windows of measurements into rows, saves checkpoints,
-resumes from the newest one, and never saves NaN or infinite values. It does not depend on what is trained; the loops
-in `lab.train` and `lab.pretrain` call it.
+resumes from the newest one, stops when it is asked to, and never saves NaN or infinite values. It does not depend on
+what is trained; the loops in `lab.train` and `lab.pretrain` call it.
 """
 
 import contextlib
 import json
 import math
 import os
+import platform
+import re
 import threading
 import time
 import warnings
@@ -26,8 +28,9 @@ from lab.errors import LabError
 from lab.evaluate import shown
 from lab.experiment import Settings
 from lab.runs import checkpoints, schema
+from lab.runs.disk import commit
 from lab.runs.folder import Run, fill
-from lab.runs.writer import Writer
+from lab.runs.writer import Writer, check_rows
 
 HEARTBEAT = 5  # seconds
 WINDOW = 25  # iterations whose means make one row of each training measurement
@@ -39,6 +42,18 @@ def rate(settings: Settings, step: int, total: int) -> float:
     if step <= settings.warmup:
         return settings.lr * step / settings.warmup
     return settings.lr * ((total + 1 - step) / (total - settings.warmup) if settings.schedule == "linear" else 1.0)
+
+
+def machine() -> dict[str, Any]:
+    """What the last bits of a training depend on besides its settings and data."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
+            names = re.findall(r"^model name\s*: (.*)", file.read(), re.MULTILINE)
+    except OSError:  # not Linux
+        names = []
+    processor = names[0] if names else platform.processor() or platform.machine()
+    return {"threads": torch.get_num_threads(), "torch": str(torch.__version__),
+            "processor": f"{processor} ({torch.backends.cpu.get_cpu_capability()})"}
 
 
 class Recorder:
@@ -55,16 +70,21 @@ class Recorder:
         self.device = pick_device(settings.device)
         self.randomness = Randomness(settings.seed, self.device)
         self.state: dict[str, Any] = {"step": 0, "seconds": 0.0, "scoring": 0.0, "window_tokens": 0,
-                                      "window_seconds": 0.0}
+                                      "window_seconds": 0.0, "machine": machine()}
+        self.saved: int | None = None  # the step of the newest checkpoint
+        self.asked: tuple[KeyboardInterrupt, int] | None = None  # see `ask_to_stop`
         self.ready = self.finished = self.closed = self.taken_over = False
         self.window, self.next_heartbeat, self.bar = WINDOW, 0.0, None
         self.iterating = threading.Lock()  # held while the loop makes ready or works
         self.iterating.acquire()  # until `preparing` ends
-        self.writer = Writer(run, self._take_over)
+        try:
+            self.writer = Writer(run, self._take_over)
+        except OSError as error:
+            raise LabError(f"run {run.name}: {error}") from None
         try:
             self.recorded, self.newest = self._found(sentences)
-        except BaseException:
-            self.close()
+        except BaseException as error:
+            self._close_after(error)
             raise
 
     # ---- the life of a record ----------------------------------------------------------------------------------
@@ -75,8 +95,8 @@ class Recorder:
         try:
             with self.randomness:
                 yield
-        except BaseException:
-            self.close()
+        except BaseException as error:
+            self._close_after(error)
             raise
         finally:
             self.iterating.release()
@@ -94,9 +114,14 @@ class Recorder:
             return
         self.writer.cut_rows(newest[1]["metrics_bytes"] if newest else 0)
         if not newest:
+            bad = [name for name, of in parts.model.named_parameters() if not of.isfinite().all()]
+            if bad:
+                raise LabError(f"encoder {self.settings.encoder}: its weights {bad[0]} are not all finite, so nothing "
+                               "can be trained from it")
             self.save()
         if not self.recorded:  # experiment.json comes last: with it, the folder is a run
-            save_description(parts.model.bert.config, self.run.folder / "encoder", tokenizer)
+            commit(self.run.folder / "encoder",
+                   lambda part: save_description(parts.model.bert.config, part, tokenizer))
             data = {"label": self.data.label, "kind": self.data.kind, "fingerprint": self.data.fingerprint}
             self.writer.write_config({"experiment": json.loads(self.settings.to_json()), **config,
                                       "device": self.device.type, "data": {**data, **about_data}})
@@ -106,22 +131,23 @@ class Recorder:
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
         """While the loop runs: a progress bar, a heartbeat, and at the end status.json says how the training ended."""
-        self.bar = tqdm(total=self.total, initial=self.state["step"], desc=self.run.name, unit="it",
-                        disable=not self.progress, dynamic_ncols=True)
+        try:
+            self.bar = tqdm(total=self.total, initial=self.state["step"], desc=self.run.name, unit="it",
+                            disable=not self.progress, dynamic_ncols=True)
+        except OSError:  # standard error is closed, or on a full disk
+            self.bar = tqdm(disable=True)
         try:
             yield
         except BaseException as error:
-            stopped = isinstance(error, GeneratorExit | KeyboardInterrupt)
-            self.close("stopped" if stopped else "failed", str(error) or type(error).__name__)
+            self._close_after(error)
             raise
         finally:
-            self.bar.close()
+            self.show("close")
             self.close()
 
     def done(self, **more: object) -> None:
         """All is trained and recorded: say so in status.json."""
-        self.writer.sync()
-        self.writer.write_status("done", step=self.total, total=self.total, **more,
+        self.writer.write_status("done", step=self.total, total=self.total, **more, **self.writer.sync(),
                                  seconds=round(self.state["seconds"], 1), scoring=round(self.state["scoring"], 1))
         self.finished = True
 
@@ -129,9 +155,11 @@ class Recorder:
         """Write to status.json how an unfinished training ended, and release the run. Further calls do nothing."""
         if self.writer.process != os.getpid():  # a forked process has a copy of this recorder, and not the run
             return
-        if self.ready and not self.finished and not self.closed:
-            with contextlib.suppress(OSError):  # as where the disk is full; without a heartbeat it counts as stopped
+        with contextlib.suppress(OSError):  # as where the disk is full; without a heartbeat it counts as stopped
+            if self.ready and not self.finished and not self.closed:
                 self.writer.write_status(state, step=self.state["step"], total=self.total, why=why)
+            elif self.writer.begun and not self.closed and (before := self.run.status).get("state") == "running":
+                self.writer.write_status("stopped", step=before.get("step"), total=self.total, why="it was killed")
         self.closed = True
         self.writer.close()
 
@@ -143,10 +171,42 @@ class Recorder:
         self.close(why="another training of this run began, or Python ended")
         self.iterating.release()
 
+    def ask_to_stop(self, stop: KeyboardInterrupt, step: int = 0) -> None:
+        """Have the loop raise `stop` as soon as the present iteration, or a later one, `step`, is done and saved."""
+        self.asked = stop, step
+
+    def _stops_here(self) -> bool:
+        return self.asked is not None and self.state["step"] >= self.asked[1]
+
+    def _stop_if_saved(self) -> None:
+        if self._stops_here() and self.saved == self.state["step"]:
+            raise self.asked[0]
+
+    def _close_after(self, error: BaseException) -> None:
+        """Close with the status that an error means. LabError: it is one of the machine, here in one line."""
+        stopped, line = isinstance(error, GeneratorExit | KeyboardInterrupt), self._in_one_line(error)
+        self.close("stopped" if stopped else "failed", str(line or error) or type(error).__name__)
+        if line:
+            raise line from None
+
+    def _in_one_line(self, error: BaseException) -> LabError | None:
+        """An error of the machine, such as a full disk, as a LabError that says how to go on. None: another error."""
+        if isinstance(error, OSError):
+            why = str(error)
+        elif isinstance(error, MemoryError) or (isinstance(error, RuntimeError)
+                                                and re.search("allocate memory|out of memory", str(error))):
+            why = f"not enough memory ({(str(error) or 'MemoryError').splitlines()[0][:200]})"
+        else:
+            return None
+        good = checkpoints.steps(self.run.checkpoints) if self.writer.begun else []
+        return LabError(f"run {self.run.name}: {why}"
+                        + (f"; --resume (resume=True) goes on from iteration {good[-1]}" if good else ""))
+
     # ---- one iteration after another ---------------------------------------------------------------------------
 
     def advance(self) -> int:
         """Begin the next iteration: its number, from 1. It sets the learning rate."""
+        self._stop_if_saved()
         self.state["step"] += 1
         for group in self.parts.optimizer.param_groups:
             group["lr"] = rate(self.settings, self.state["step"], self.total)
@@ -160,13 +220,21 @@ class Recorder:
         spent = time.perf_counter() - began
         self.state["seconds"] += spent
         self.state["window_seconds"] += spent
-        self.bar.update()
+        self.show("update")
+
+    def show(self, method: str, *arguments: object) -> None:
+        """Call a method of the progress bar. Where it cannot be written any more, training goes on without it."""
+        try:
+            getattr(self.bar, method)(*arguments)
+        except OSError:
+            self.bar.disable = True
 
     @contextlib.contextmanager
     def scoring(self) -> Iterator[None]:
         """While the model is scored: the seconds count as training time, and apart as time for scoring."""
+        self._stop_if_saved()
         began = time.perf_counter()
-        self.bar.set_postfix_str("scoring")
+        self.show("set_postfix_str", "scoring")
         yield
         for clock in ("seconds", "scoring"):
             self.state[clock] += time.perf_counter() - began
@@ -202,7 +270,7 @@ class Recorder:
         A row is written before it is yielded, and a checkpoint stores the size of metrics.jsonl.
         """
         step = self.state["step"]
-        saves = step and (step % self.iterations == 0 or step % CHECKPOINT_EVERY == 0)
+        saves = step and (step % self.iterations == 0 or step % CHECKPOINT_EVERY == 0 or self._stops_here())
         if saves:
             self._check_finite()
         self.writer.append(rows)
@@ -210,11 +278,12 @@ class Recorder:
             self.save()
         if rows and step and step % self.iterations == 0:
             last = rows[-1] | {"value": shown(rows[-1]["value"])}
-            self.bar.set_postfix_str("epoch {epoch}, {split} {metric} {value}".format_map(last))
+            self.show("set_postfix_str", "epoch {epoch}, {split} {metric} {value}".format_map(last))
         return rows
 
     def heartbeat(self) -> None:
-        """Say in status.json that the run is alive, every few seconds at most."""
+        """Say in status.json that the run is alive, every few seconds at most; stop here if nothing would be lost."""
+        self._stop_if_saved()
         if time.monotonic() > self.next_heartbeat:
             self.next_heartbeat = time.monotonic() + HEARTBEAT
             self.writer.write_status("running", step=self.state["step"], total=self.total)
@@ -243,7 +312,8 @@ class Recorder:
         best = self.state.get("best")
         checkpoints.save(self.run.checkpoints, self.state["step"],
                          {"model": self.parts.model.state_dict(), "training": self.parts.tensors()},
-                         {**self.state, "metrics_bytes": self.writer.sync()}, keep=[best["step"]] if best else [])
+                         {**self.state, **self.writer.sync()}, keep=[best["step"]] if best else [])
+        self.saved = self.state["step"]
 
     def _found(self, sentences: Mapping[str, Any] | None) -> tuple[dict[str, Any] | None, tuple | None]:
         """What there is to resume: experiment.json and the newest checkpoint (tensors, state), or None for either.
@@ -269,22 +339,35 @@ class Recorder:
         if about.get("sentences") != sentences:
             raise LabError(f"run {run.name} was begun with other sentences (a new test file?); start a new run")
         self.finished = run.status.get("state") == "done"
-        if not self.finished and recorded.get("threads") != torch.get_num_threads():
-            warnings.warn(f"run {run.name} was begun with {recorded.get('threads')} threads and is resumed with "
-                          f"{torch.get_num_threads()}: its weights will not be bit-identical to those of an "
-                          "undisturbed run", stacklevel=4)
-        newest = checkpoints.load_newest(run.checkpoints, self.total)
+        newest = checkpoints.load_newest(run.checkpoints, self.total, *([] if self.finished else [self._fits]))
         if not newest and run.rows():
             raise LabError(f"run {run.name} has no checkpoint that can be read; its records are left as they are, "
                            "so start a new run")
+        before, now = newest[1].get("machine", {}) if newest else {}, self.state["machine"]
+        if not self.finished and (other := [key for key in now if key in before and before[key] != now[key]]):
+            warnings.warn(f"run {run.name} was begun with {_listed(before, other)} and is resumed with "
+                          f"{_listed(now, other)}: its weights will not be bit-identical to those of an undisturbed "
+                          "run", stacklevel=4)
         return recorded, newest
+
+    def _fits(self, state: dict[str, Any]) -> None:
+        """LabError: the records or the best weights are not what they were when this state was saved."""
+        best = state.get("best")  # its checkpoint is not there any more if a later one was better, as it will be again
+        if best and best["step"] != state["step"] and best["step"] in checkpoints.steps(self.run.checkpoints):
+            checkpoints.load(self.run.checkpoints, best["step"])
+        if {"metrics_bytes", "metrics_sha256"} <= state.keys():  # else `_restore` names what is missing
+            check_rows(self.run, state)
 
     def _restore(self, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
         """Go back to a checkpoint: the inverse of `save`."""
         fill(self.parts.model, tensors, self.run)
-        if missing := sorted((self.state.keys() | {"metrics_bytes"}) - state.keys()):
+        expected = self.state.keys() | {"metrics_bytes", "metrics_sha256"}
+        if missing := sorted(expected - state.keys()):
             raise self._other_version(f"its checkpoint has no {missing[0]!r}")
+        if unknown := sorted(state.keys() - expected):
+            raise self._other_version(f"its checkpoint has the unknown key {unknown[0]!r}")
         self.state |= {key: state[key] for key in self.state}
+        self.saved = self.state["step"]
         try:
             self.parts.restore(tensors)
         except KeyError as error:
@@ -293,3 +376,7 @@ class Recorder:
     def _other_version(self, why: str) -> LabError:
         return LabError(f"run {self.run.name} was begun with another version of the lab ({why}); resume it with that "
                         "version, or start a new run")
+
+
+def _listed(values: Mapping[str, Any], keys: list[str]) -> str:
+    return ", ".join(f"{values[key]} threads" if key == "threads" else f"{key} {values[key]}" for key in keys)

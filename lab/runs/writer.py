@@ -2,6 +2,7 @@
 
 import atexit
 import contextlib
+import hashlib
 import json
 import os
 import shutil
@@ -15,13 +16,14 @@ from filelock import FileLock, Timeout
 
 from lab.data import checkout
 from lab.errors import LabError
+from lab.runs.disk import commit, make_folder, naming
 from lab.runs.folder import Run, read_json
 from lab.runs.schema import SCHEMA
 
 # What a start writes before experiment.json, in the order in which a failed one removes it. status.json says "starting"
 # from first to last, so what a start that was killed has left behind is known for what it is.
-STARTED = ("checkpoints", "encoder", "metrics.jsonl", ".experiment.json.part", ".status.json.part", "status.json",
-           ".lock")
+STARTED = ("checkpoints", "encoder", ".encoder.part", "metrics.jsonl", ".experiment.json.part", ".status.json.part",
+           "status.json", ".lock")
 BEFORE_STATUS = (".status.json.part", ".lock")  # what a start can leave before status.json
 # The runs that are written: (process, folder) -> what ends the writer. A forked process does not write its parent's.
 _writers: dict[tuple[int, Path], Callable[[], None]] = {}
@@ -34,6 +36,10 @@ def _end_all() -> None:
         if process == os.getpid():
             with contextlib.suppress(Exception):
                 end()
+
+
+class Taken(LabError):
+    """Another process writes this run."""
 
 
 class Writer:
@@ -58,13 +64,14 @@ class Writer:
             raise LabError(f"{run.folder} is not the folder of a run: it holds {strange[0]!r}; name another run")
         self.created = not there
         self.kept = set() if leftover else set(names) - {BEFORE_STATUS[0]}  # what is not of this start
-        run.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(run.folder)
         self.rows: BinaryIO | None = None
+        self.size, self.digest = 0, hashlib.sha256()  # of metrics.jsonl: its bytes as they were written
         self.lock = FileLock(run.folder / ".lock", thread_local=False)  # the thread that closes it may be another one
         try:
             self.lock.acquire(timeout=0)
         except Timeout:
-            raise LabError(f"run {run.name} is being trained already, by another process; wait until it ends, or use "
+            raise Taken(f"run {run.name} is being trained already, by another process; wait until it ends, or use "
                            "another name") from None
         try:
             self.begun = run.exists  # another process may have begun it, and ended, before we had the lock
@@ -78,7 +85,8 @@ class Writer:
     def close(self) -> None:
         """Release the run. If it has not begun, its folder is left as it was. It is safe to call this repeatedly."""
         if self.rows:
-            self.rows.close()
+            with contextlib.suppress(OSError):  # where the disk is full: the error was raised when the row was written
+                self.rows.close()
             self.rows = None
         if not self.lock.is_locked:
             return
@@ -99,38 +107,63 @@ class Writer:
         self.begun = True
 
     def write_status(self, state: str, **entries: object) -> None:
-        """Replace status.json."""
-        self._replace("status.json", {"state": state, "heartbeat": time.time(), **entries})
+        """Replace status.json. On a full disk, how a training has ended is written over the last status."""
+        entries = {"state": state, "heartbeat": time.time(), **entries}
+        try:
+            self._replace("status.json", entries)
+        except OSError:
+            if state in ("starting", "running"):
+                raise
+            with open(self.run.folder / "status.json", "r+b") as file:
+                file.write(json.dumps(entries).encode())
+                file.truncate()
 
     def append(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Append rows to metrics.jsonl, in whole lines."""
-        if self.rows is None:
-            self.rows = open(self.run.folder / "metrics.jsonl", "ab")
-        self.rows.write("".join(json.dumps(row, allow_nan=False) + "\n" for row in rows).encode())
-        self.rows.flush()
+        file = self.run.folder / "metrics.jsonl"
+        lines = "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows).encode()
+        with naming(file):
+            if self.rows is None:
+                self.rows = open(file, "ab")
+            self.rows.write(lines)
+            self.rows.flush()
+        self.size += len(lines)
+        self.digest.update(lines)
 
     def cut_rows(self, size: int) -> None:
         """Forget what was recorded after a checkpoint: keep the first `size` bytes of metrics.jsonl."""
-        file = self.run.folder / "metrics.jsonl"
-        file.touch()
-        if file.stat().st_size < size:
-            raise LabError(f"{file} is shorter than when the checkpoint was written; the run cannot be resumed")
-        os.truncate(file, size)
+        content = written(self.run)[:size]
+        with open(self.run.folder / "metrics.jsonl", "ab") as file:
+            file.truncate(size)
+        self.size, self.digest = len(content), hashlib.sha256(content)
 
-    def sync(self) -> int:
-        """Flush the appended rows to the disk. Returns the size of metrics.jsonl in bytes, for `cut_rows`."""
+    def sync(self) -> dict[str, Any]:
+        """Flush the appended rows to the disk. The size of metrics.jsonl in bytes, and its sha256, to be kept."""
         if self.rows:
-            os.fsync(self.rows.fileno())
-        file = self.run.folder / "metrics.jsonl"
-        return file.stat().st_size if file.exists() else 0
+            with naming(self.run.folder / "metrics.jsonl"):
+                os.fsync(self.rows.fileno())
+        return {"metrics_bytes": self.size, "metrics_sha256": self.digest.hexdigest()}
 
     def _replace(self, name: str, entries: Mapping[str, Any]) -> None:
-        part = self.run.folder / f".{name}.part"
-        with open(part, "w", encoding="utf-8") as file:
-            json.dump(entries, file, indent=1)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(self.run.folder / name)
+        text = json.dumps(entries, indent=1)
+        commit(self.run.folder / name, lambda part: part.write_text(text, encoding="utf-8"))
+
+
+def written(run: Run) -> bytes:
+    """The content of metrics.jsonl. LabError: something else is in its place; a named pipe would block us."""
+    file = run.folder / "metrics.jsonl"
+    if os.path.lexists(file) and not file.is_file():
+        raise LabError(f"{file} is not a file; move it away")
+    return file.read_bytes() if file.exists() else b""
+
+
+def check_rows(run: Run, entries: Mapping[str, Any]) -> None:
+    """LabError: metrics.jsonl does not begin with the bytes for which `Writer.sync` gave these entries."""
+    content = written(run)[: entries["metrics_bytes"]]
+    if len(content) < entries["metrics_bytes"]:
+        raise LabError(f"{run.folder / 'metrics.jsonl'} is shorter than it was when it was saved")
+    if hashlib.sha256(content).hexdigest() != entries["metrics_sha256"]:
+        raise LabError(f"{run.folder / 'metrics.jsonl'} has changed since it was saved")
 
 
 def _provenance() -> dict[str, Any]:

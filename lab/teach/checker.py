@@ -3,6 +3,7 @@
     teach.check("pcgrad", mine)             # which cases are correct, and what is wrong with the first that is not
 """
 
+import copy
 import html
 import inspect
 from collections.abc import Callable, Sequence
@@ -16,6 +17,8 @@ from lab.teach.source import Text, source_of
 from lab.teach.wrong_answers import WRONG_ANSWERS
 
 TOLERANCE = 1e-4  # relative and absolute
+LARGEST = 1000  # numbers of an answer that are looked at; no right answer has a tenth of that
+LONGEST = 1000  # characters of a value in a message
 
 
 class Checked(Text):
@@ -30,8 +33,8 @@ class Checked(Text):
 def check(name: str, mine: Callable) -> Checked:
     """Call a learner's function on all cases of an exercise; report which are correct, and why the first other is not.
 
-    A common wrong answer gets its own feedback. An exception in the function is reported, not raised. LabError: no such
-    exercise.
+    A common wrong answer gets its own feedback. Whatever the function raises is reported, not raised, also sys.exit();
+    only Ctrl-C interrupts. Whatever it returns is answered with a sentence. LabError: no such exercise.
     """
     exercise = _exercise(name)
     lines, why, answers = [], "", []
@@ -59,13 +62,13 @@ def solution(name: str) -> Text:
 
 
 def _exercise(name: str) -> Any:
-    if name not in EXERCISES:
+    if not isinstance(name, str) or name not in EXERCISES:
         raise nearest(name, EXERCISES, "exercise")
     return EXERCISES[name]
 
 
 def _copies(given: Sequence[Any]) -> list[Any]:
-    return [of.clone() if isinstance(of, torch.Tensor) else list(of) if isinstance(of, list) else of for of in given]
+    return copy.deepcopy(list(given))
 
 
 def _called(mine: Callable, given: Sequence[Any]) -> tuple[Any, str]:
@@ -73,23 +76,40 @@ def _called(mine: Callable, given: Sequence[Any]) -> tuple[Any, str]:
     mutable = _copies(given)
     try:
         answer = mine(*mutable)
-    except Exception as error:  # a learner's function may raise anything
-        return error, f"it raises {type(error).__name__}: {error}"
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a learner's function may raise anything
+        return error, f"it raises {type(error).__name__}: {_short(error)}"
     for number, (before, after) in enumerate(zip(given, mutable, strict=True), 1):
-        same = torch.equal(before, after) if isinstance(before, torch.Tensor) else before == after
+        try:
+            same = torch.equal(before, after) if isinstance(before, torch.Tensor) else before == after
+        except Exception:  # what it has put there cannot be compared
+            same = False
         if not same:
             return answer, f"it changes its argument number {number} in place: work on a copy, the caller needs it"
     return answer, ""
 
 
 def _parts(answer: Any) -> list[torch.Tensor] | None:
-    """An answer as float64 tensors, with an empty tensor for None. Returns None if the answer is not numeric."""
+    """An answer as float64 tensors, with an empty tensor for None. Returns None if the answer is not real numbers."""
     try:
-        return [torch.empty(0, dtype=torch.float64) if part is None
-                else torch.as_tensor(part, dtype=torch.float64).detach()
+        return [torch.empty(0, dtype=torch.float64) if part is None else _numbers(part)
                 for part in (answer if isinstance(answer, tuple) else (answer,))]
-    except (TypeError, ValueError, RuntimeError):
+    except Exception:  # an answer can be any object, and refuse in any way
         return None
+
+
+def _numbers(part: Any) -> torch.Tensor:
+    part = part.detach() if isinstance(part, torch.Tensor) else torch.as_tensor(part, dtype=torch.float64)
+    if not _is_plain(part) or part.is_complex():
+        raise TypeError("not real numbers that can be looked at")
+    return part.to(torch.float64)
+
+
+def _is_plain(tensor: torch.Tensor) -> bool:
+    """Whether its numbers can be looked at: it is not sparse, nested, quantized, without data, or huge."""
+    return (tensor.layout == torch.strided and tensor.device.type != "meta" and not tensor.is_quantized
+            and not tensor.is_nested and tensor.numel() <= LARGEST)
 
 
 def _differs(answer: Any, right: Any) -> str:
@@ -110,8 +130,8 @@ def _differs(answer: Any, right: Any) -> str:
 def _same_answers(wrong: Callable, exercise: Any, answers: list[Any]) -> bool:
     """Whether all answers and exceptions equal those of this wrong answer."""
     theirs = [_called(wrong, given)[0] for given in exercise.cases.values()]
-    return not any(repr(a) != repr(b) if isinstance(a, Exception) or isinstance(b, Exception) else _differs(a, b)
-                   for a, b in zip(answers, theirs, strict=True))
+    return not any((type(a), _short(a)) != (type(b), _short(b)) if isinstance(a, BaseException)
+                   or isinstance(b, BaseException) else _differs(a, b) for a, b in zip(answers, theirs, strict=True))
 
 
 def _arguments(right: Callable, given: Sequence[Any]) -> str:
@@ -121,11 +141,21 @@ def _arguments(right: Callable, given: Sequence[Any]) -> str:
 
 
 def _short(of: Any) -> str:
-    """Format numbers, tuples and tensors for the message, with four significant digits."""
-    if isinstance(of, tuple):
-        return "(" + ", ".join(map(_short, of)) + ")"
+    """Format any object for the message, numbers with four significant digits; what cannot be shown is described."""
+    try:
+        text = _formatted(of)
+    except Exception:  # RecursionError too, of a list that contains itself
+        text = f"an object of type {type(of).__name__} that cannot be shown"
+    text = text if len(text) <= LONGEST else text[:LONGEST] + "..."
+    return "".join(sign if sign.isprintable() or sign == "\n" else "\N{REPLACEMENT CHARACTER}" for sign in text)
+
+
+def _formatted(of: Any) -> str:
     if isinstance(of, torch.Tensor):
+        if not _is_plain(of):
+            return f"a tensor of {of.dtype}, layout {of.layout} and device {of.device}, with {of.numel():,} numbers"
         of = of.detach().tolist()
-    if isinstance(of, list):
-        return "[" + ", ".join(map(_short, of)) + "]"
-    return f"{of:.4g}" if isinstance(of, float) else str(of)[:200]
+    if isinstance(of, tuple | list):
+        ends = "()" if isinstance(of, tuple) else "[]"
+        return ", ".join(map(_formatted, of[:LARGEST])).join(ends)
+    return f"{of:.4g}" if isinstance(of, float) else str(of)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import streamlit as st
-from helpers import records, stored
+from helpers import records, stored, with_repeated_ids
 from streamlit.testing.v1 import AppTest
 
 import lab
@@ -80,6 +80,13 @@ def data(tiny_data, tmp_path, monkeypatch):
     file.write_text("\n".join([header, "\t".join(fields.values()), *rest]) + "\n", encoding="utf-8")
     monkeypatch.setenv("LAB_DATA", str(folder))
     return lab.load_data(folder)
+
+
+@pytest.fixture
+def repeated(data):
+    """The same folder and the same `data`, but in its dev files each id stands in two rows."""
+    data.splits.update(lab.load_data(with_repeated_ids(data.folder)).splits)
+    return data
 
 
 @pytest.fixture

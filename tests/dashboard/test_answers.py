@@ -33,6 +33,15 @@ def test_predictions_have_the_probability_of_the_answer(answers, add_predictions
     assert answers.examples(Run(folder), "sts", "last", data)[1] == ""  # no classes
 
 
+def test_rows_with_the_same_id_keep_their_own_label_and_probability(answers, add_predictions, repeated):
+    table, why = answers.examples(Run(add_predictions(wrong=6, sure=.6)), "sst", "last", repeated)
+    examples = repeated.splits["sst", "dev"].examples
+    assert why == "" and list(table["label"]) == [e.label for e in examples] and table["id"].nunique() == 12
+    assert list(table["text"]) == [e.texts[0] for e in examples]
+    assert list(table["confidence"]) == pytest.approx([.6 + i / 1000 for i in range(24)])
+    assert list(table["label"] == table["prediction"]) == [False] * 6 + [True] * 18
+
+
 def test_the_data_of_a_run_are_found_by_their_fingerprint(answers, add_predictions, data, tmp_path, monkeypatch):
     run = Run(add_predictions())
     assert answers.data_of(run)[0].fingerprint == data.fingerprint

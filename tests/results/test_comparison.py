@@ -1,17 +1,20 @@
 """Two runs side by side: predictions joined with labels, paired tests, the settings that differ."""
 
 import json
+import shutil
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
-from helpers import records, trained
+from helpers import records, trained, with_repeated_ids
 
 import lab
 from lab.evaluate import COURSE_FILES, pearson
 from lab.results.comparison import (
     all_settings,
     as_text,
+    beside,
     bootstrap_recipes,
     compare_recipes,
     compute_probabilities,
@@ -196,6 +199,55 @@ def test_a_finished_run_keeps_its_probabilities_and_its_checkpoint_gives_the_sam
         again = compute_probabilities(run, task, data, weights="best", rows=rows).set_index("id")
         assert len(again) == (rows or len(kept))
         np.testing.assert_allclose(again, kept.set_index("id").loc[again.index], atol=1e-4)
+
+
+def test_rows_with_the_same_id_have_one_score_everywhere(tiny, tiny_data, tmp_path):
+    data = lab.load_data(with_repeated_ids(shutil.copytree(tiny_data, tmp_path / "data")))
+    made = [trained(replace(tiny, epochs=1, iterations=2, end_qqp=rows), data, run=f"of{rows}") for rows in (17, None)]
+    for run, rows in made:
+        recorded = {r["task"]: r["value"] for r in rows if r["split"] == "dev_full" and r["step"] and r["metric"] in
+                    ("accuracy", "pearson")}
+        for task, score in recorded.items():
+            table = predictions(run, task, data)
+            ours = pearson(table["prediction"], table["label"]) if task == "sts" else float(
+                (table["prediction"] == table["label"]).mean())
+            assert ours == pytest.approx(score, abs=1e-6), task
+            assert list(table["id"]) == [data.splits[task, "dev"].examples[i].id for i in table.index]
+            if task != "sts":
+                shares = beside(table, probabilities(run, task)).drop(columns="id")
+                assert list(shares.to_numpy().argmax(1)) == list(table["prediction"])
+                again = beside(table, compute_probabilities(run, task, data, rows=24)).drop(columns="id")
+                np.testing.assert_allclose(again, shares, atol=1e-4)
+        same = lab.compare_runs(run, run, data=data).set_index(["task", "test"])["a"]
+        assert {task: same[task, "paired bootstrap"] for task in recorded} == pytest.approx(recorded, abs=1e-6)
+    (small, _), (whole, _) = made
+    both = lab.paired_predictions(small, whole, "qqp", data)
+    assert len(both) == 17 and both["id"].duplicated().any()
+    every = predictions(whole, "qqp", data)
+    assert list(both["prediction_b"]) == list(every.loc[both.index, "prediction"])
+    assert list(both["text1"]) == [data.splits["qqp", "dev"].examples[i].texts[0] for i in both.index]
+    boot = bootstrap_recipes([(small, whole)], data).set_index("task")
+    assert boot.loc["qqp", "difference"] == pytest.approx((both["prediction_a"] == both["label"]).mean()
+                                                          - (both["prediction_b"] == both["label"]).mean())
+    with pytest.raises(lab.LabError, match="it cannot be told which of their lines belong together"):
+        lab.paired_predictions(small, whole, "qqp", None)
+    assert len(lab.paired_predictions(whole, whole, "qqp", None)) == 24
+
+
+def test_predictions_whose_ids_repeat_out_of_order_are_refused(made, tiny_data, tmp_path):
+    found = answers(made, 0, 0)
+    file = tmp_path / "runs" / made("a", found, turned=True) / "predictions" / "last" / "sst-dev-output.csv"
+    assert (predictions("a", "sst", made.data)["prediction"] == labels(made, "sst")[::-1]).all()  # by ids of their own
+    lines = file.read_text().splitlines()
+    file.write_text("\n".join([*lines, lines[-1]]) + "\n")
+    with pytest.raises(lab.LabError, match=r"stands more than once in sst-dev-output\.csv, so it cannot be told"):
+        predictions("a", "sst", made.data)
+    data = lab.load_data(with_repeated_ids(shutil.copytree(tiny_data, tmp_path / "data")))
+    file.write_text("\n".join([lines[0], *(f"row{n % 12} , 1" for n in range(24))][:8]) + "\n")  # a run draws others
+    config = file.parents[2] / "experiment.json"
+    config.write_text(config.read_text().replace(made.data.fingerprint, data.fingerprint))
+    with pytest.raises(lab.LabError, match=r"do not follow the rows of .*ids-sst-dev\.csv, and 'row0' stands more"):
+        predictions("a", "sst", data)
 
 
 def test_recipes_are_compared_over_the_seeds_that_both_have():

@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import os
+import re
 
 import pytest
 from helpers import first_quick, repeatable, stopped, trained, weights_at
@@ -11,16 +13,34 @@ from lab.runs import checkpoints
 from lab.train import fit
 
 
-@pytest.mark.parametrize("damage", first_quick("flip", "truncate", "state", "gone", "no state", "no training"))
+@pytest.mark.parametrize("damage", first_quick("flip", "truncate", "state", "gone", "no state", "no training",
+                                               "step", "no digest", "pipe", "rows", "short rows"))
 def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(tiny, tiny_data, damage):
     whole, _ = trained(tiny, tiny_data, run="whole")
     training = stopped(tiny, tiny_data, "hurt", after_epoch=2)
     newest = training.run.checkpoints / "00000008"
-    file = newest / {"state": "state.json", "flip": "training.safetensors"}.get(damage, "model.safetensors")
-    lost = {"gone": file, "no state": newest / "state.json", "no training": newest / "training.safetensors"}
-    if damage in lost:
-        lost[damage].unlink()
+    file = newest / {"flip": "training.safetensors"}.get(damage, "model.safetensors")
+    state, rows = newest / "state.json", training.run.folder / "metrics.jsonl"
+    if damage in ("gone", "pipe"):
+        file.unlink()
+        if damage == "pipe":
+            os.mkfifo(file)  # whoever opens it waits for ever
+    elif damage == "no state":
+        state.unlink()
+    elif damage == "no training":
+        (newest / "training.safetensors").unlink()
+    elif damage == "no digest":
+        state.write_text(re.sub(r', "digest": "\w+"', "", state.read_text()))
+    elif damage == "step":  # one bit: iteration 0
+        state.write_text(state.read_text().replace('"step": 8', '"step": 0', 1))
+    elif damage == "rows":  # one bit, in what the checkpoint before does not cover
+        content = bytearray(rows.read_bytes())
+        content[json.loads(state.read_text())["metrics_bytes"] - 5] ^= 1
+        rows.write_bytes(content)
+    elif damage == "short rows":
+        os.truncate(rows, json.loads(state.read_text())["metrics_bytes"] - 1)
     else:
+        file = state if damage == "state" else file
         content = bytearray(file.read_bytes())
         content[-3] ^= 1
         file.write_bytes(content if damage == "flip" else content[: len(content) // 2])
@@ -34,6 +54,48 @@ def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(tiny, tiny_dat
     assert all(ours[k].equal(theirs[k]) for k in theirs)
 
 
+def test_a_fall_back_to_before_the_best_was_beaten_goes_on_to_the_same_bits(tiny, tiny_data, monkeypatch):
+    """The checkpoint of the earlier best is gone by then; the training finds the later one again."""
+    monkeypatch.setattr("lab.runs.recorder.CHECKPOINT_EVERY", 3)
+    best = iter([0.1, 0.2, 0.2, 0.15, 0.1, 0.2])  # of the epochs, and of the second and third once more
+    real = lab.train.scored
+
+    def scores(model, rows, answers):
+        found, predictions = real(model, rows, answers)
+        if "all" in found and training.step and len(rows["sst"]) == 24:
+            found["all"]["overall"] = next(best)
+        return found, predictions
+
+    training = fit(tiny, data=tiny_data, run="one", progress=False)
+    monkeypatch.setattr("lab.train.scored", scores)
+    for row in training:
+        if row["step"] == 8 and row["split"] == "dev" and row["task"] == "all":
+            break
+    training.close()
+    assert checkpoints.steps(training.run.checkpoints) == [6, 8]
+    (training.run.checkpoints / "00000008" / "model.safetensors").unlink()
+    with pytest.warns(UserWarning, match="going back"):
+        training = fit(tiny, data=tiny_data, run="one", resume=True, progress=False)
+    assert training.step == 6
+    while next(training)["step"] < 12:
+        pass
+    assert training.recorder.state["best"] == {"step": 8, "overall": 0.2}
+
+
+def test_damage_to_the_best_weights_is_said_before_the_training_goes_on(tiny, tiny_data):
+    training = stopped(tiny, tiny_data, "one", after_epoch=2)
+    here = training.run.checkpoints
+    state = json.loads((here / "00000008" / "state.json").read_text())
+    del state["digest"]
+    state["best"] = {"step": 4, "overall": 0.5}
+    (here / "00000008" / "state.json").write_text(json.dumps(state | {"digest": checkpoints.digest_of(state)}))
+    content = bytearray((here / "00000004" / "model.safetensors").read_bytes())
+    content[-1] ^= 1
+    (here / "00000004" / "model.safetensors").write_bytes(content)
+    with pytest.warns(UserWarning, match=r"00000004.*has changed"), pytest.raises(lab.LabError, match="no checkpoint"):
+        fit(tiny, data=tiny_data, run="one", resume=True, progress=False)
+
+
 def test_checkpoints_kept_are_the_newest_two_and_the_best(tiny, tiny_data, monkeypatch):
     monkeypatch.setattr("lab.runs.recorder.CHECKPOINT_EVERY", 1)
     training = fit(dataclasses.replace(tiny, epochs=2), data=tiny_data, progress=False)
@@ -43,8 +105,9 @@ def test_checkpoints_kept_are_the_newest_two_and_the_best(tiny, tiny_data, monke
     kept = checkpoints.steps(training.run.checkpoints)
     assert kept == sorted({7, 8, training.recorder.state["best"]["step"]})
     list(training)
-    assert set(checkpoints.steps(training.run.checkpoints)) == {8, training.recorder.state["best"]["step"]}
-    assert not list(training.run.checkpoints.rglob("training.safetensors"))  # what only training needs is dropped
+    assert set(checkpoints.steps(training.run.checkpoints)) == {7, 8, training.recorder.state["best"]["step"]}
+    (kept,) = training.run.checkpoints.rglob("training.safetensors")  # the rest of what only training needs is dropped
+    assert kept.parent.name == "00000007"
 
 
 def test_a_checkpoint_of_another_shape_is_named(tiny, tiny_data, tiny_encoder):
@@ -59,7 +122,9 @@ def test_a_checkpoint_that_lacks_something_is_of_another_version(tiny, tiny_data
     training = stopped(tiny, tiny_data, "one")
     file = training.run.checkpoints / "00000004" / "state.json"
     state = json.loads(file.read_text())
-    del state["scoring"]
-    file.write_text(json.dumps(state))
-    with pytest.raises(lab.LabError, match=r"another version of the lab \(its checkpoint has no 'scoring'\)"):
-        fit(tiny, data=tiny_data, run="one", resume=True, progress=False)
+    del state["digest"]
+    less = {key: value for key, value in state.items() if key != "scoring"}
+    for other, why in ((less, "has no 'scoring'"), (state | {"nonsense": 1}, "has the unknown key 'nonsense'")):
+        file.write_text(json.dumps(other | {"digest": checkpoints.digest_of(other)}))
+        with pytest.raises(lab.LabError, match=rf"another version of the lab \(its checkpoint {why}\)"):
+            fit(tiny, data=tiny_data, run="one", resume=True, progress=False)

@@ -1,18 +1,22 @@
 """The run store: names that are safe, runs by name or folder, records that are read while they are written."""
 
 import dataclasses
+import os
+import pwd
+import stat
+import time
 from types import SimpleNamespace
 
 import pytest
-from helpers import trained
+from helpers import records, stored, trained
 
 import lab
-from lab.runs.folder import Run, checked_name
+from lab.runs.folder import Run, checked_name, find_run, list_runs, runs_root
 from lab.train import fit
 
 
 @pytest.mark.parametrize("name", ["../x", "a/../../x", "", ".", "..", ".hidden", "a b", "x\0", "a" * 101,
-                                  "x\n", "con:1"])
+                                  "x\n", "con:1", "CON", "nul", "aux.txt", "Com1.a.b", "lpt9", "x."])
 def test_a_name_cannot_leave_the_store(name, tiny, tiny_data):
     with pytest.raises(lab.LabError):
         checked_name(name)
@@ -53,3 +57,51 @@ def test_names_do_not_change_when_a_setting_is_added(tiny, tiny_data):
 
 
 SMART_ON_THE_SAMPLE = "smart-smoke-sample-s11711-3441db"  # as it was named before SMART had a reduction
+
+
+def test_a_tilde_is_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    run = stored(tmp_path / "store", records())
+    assert runs_root("~/store") == tmp_path / "store" and Run.open("~/store/baseline-1").folder == run
+    assert find_run("x", "~/store/new", False, tmp_path).folder == tmp_path / "store" / "new"
+    monkeypatch.setenv("LAB_RUNS", "~/store")
+    assert [of.name for of in list_runs()] == ["baseline-1"]
+
+    def unknown(_):
+        raise KeyError("getpwuid(): uid not found")
+
+    monkeypatch.delenv("HOME")  # as in a container with a user of its own
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    with pytest.raises(lab.LabError, match=r"^~/store: where the home folder is .*HOME is not set"):
+        runs_root()
+
+
+def test_a_store_that_cannot_be_written_is_named_with_what_to_do(tiny, tiny_data, tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda path, mode: str(path) != str(tmp_path / "theirs"))
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "file").write_text("")
+    for place, why in (("theirs", "you may not write in"), ("theirs/new/store", "you may not write in"),
+                       ("file", "is not a folder"), ("file/store", "is not a folder")):
+        with pytest.raises(lab.LabError, match=f"{place}: .*{why}.*; name another run store with --runs") as error:
+            fit(tiny, data=tiny_data, root=tmp_path / place)
+        assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(("ago", "state"), [(0, "running"), (-1800, "running"), (1000, "stopped"), (-86400, "stopped"),
+                                            (float("nan"), "stopped"), (-1e300, "stopped")])
+def test_a_run_whose_heartbeat_is_far_from_now_is_not_running(ago, state, tmp_path):
+    """Also where a clock was set back, so that it lies in the future: it would seem to be running for ever."""
+    folder = stored(tmp_path / "runs", records(), {"state": "running", "heartbeat": time.time() - ago})
+    assert Run(folder).status["state"] == state
+
+
+def test_all_files_of_a_store_are_as_readable_as_the_mode_for_new_files_says(tiny, tiny_data, tmp_path):
+    before = os.umask(0o027)
+    try:
+        run, _ = trained(dataclasses.replace(tiny, epochs=1), tiny_data)
+        lab.Bert.save_pretrained(run.model()[0].bert, tmp_path / "encoder")
+    finally:
+        os.umask(before)
+    files = [file for folder in ("runs", "encoder") for file in (tmp_path / folder).rglob("*") if file.is_file()]
+    assert {file.suffix for file in files} >= {".safetensors", ".json", ".csv", ".jsonl"}
+    assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o640}

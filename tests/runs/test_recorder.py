@@ -4,14 +4,17 @@ import dataclasses
 import gc
 import json
 import math
+import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 import torch
-from helpers import first_quick, repeatable, same_weights, stopped, trained, weights_at
+from helpers import first_quick, repeatable, rewrite_tensors, same_weights, stopped, trained, weights_at
+from safetensors import SafetensorError
 
 import lab
 from lab.runs import checkpoints
@@ -214,11 +217,120 @@ def test_resuming_what_is_not_there_says_so_and_begins_nothing(tiny, tiny_data, 
     assert not (tmp_path / "runs").exists()
 
 
-def test_other_threads_are_said_where_they_matter(tiny, tiny_data, monkeypatch):
+def test_another_machine_is_said_where_it_matters(tiny, tiny_data, monkeypatch):
     tiny = dataclasses.replace(tiny, epochs=2, iterations=1)
     stopped(tiny, tiny_data, "one")
     monkeypatch.setattr(torch, "get_num_threads", lambda: 7)
-    with pytest.warns(UserWarning, match="begun with 1 threads and is resumed with 7"):
+    monkeypatch.setattr(torch, "__version__", "2.99.0")
+    with pytest.warns(UserWarning, match=r"begun with 1 threads, torch 2\S+ and is resumed with 7 threads, torch 2"):
         training = fit(tiny, data=tiny_data, run="one", resume=True, progress=False)
     list(training)
     fit(tiny, data=tiny_data, run="one", resume=True, progress=False)  # a finished one: a warning would be an error
+
+
+# What a full disk, a limit and full memory raise, and where: in safetensors, in Python, in torch.
+MACHINE = {"disk": ("lab.runs.checkpoints.save_file", SafetensorError("I/O error: No space left on device")),
+           "limit": ("lab.runs.checkpoints.save_file", OSError(27, "File too large")),
+           "memory": ("lab.train.losses", RuntimeError("[enforce fail at alloc_cpu.cpp:127] err == 0. "
+                                                       "DefaultCPUAllocator: can't allocate memory: you tried ...")),
+           "python": ("lab.train.losses", MemoryError())}
+
+
+def failing(monkeypatch, where, error, after=0):
+    """Have a function raise an error, after so many calls that go well."""
+    module, name = where.rsplit(".", 1)
+    real, calls = getattr(sys.modules[module], name), []
+
+    def fails(*arguments, **options):
+        calls.append(1)
+        if len(calls) > after:
+            raise error
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(where, fails)
+
+
+@pytest.mark.parametrize("kind", first_quick("disk", "limit", "memory", "python"))
+def test_an_error_of_the_machine_is_one_line_and_the_run_goes_on_when_it_is_mended(kind, tiny, tiny_data, monkeypatch):
+    where, error = MACHINE[kind]
+    e = dataclasses.replace(tiny, epochs=2, updates=("sum",), samples=0)
+    with monkeypatch.context() as context:
+        failing(context, where, error, after=4)  # calls: two a checkpoint, one an iteration
+        with pytest.raises(lab.LabError, match=r"^run one: .*; --resume .* goes on from iteration 4$") as caught:
+            trained(e, tiny_data, run="one")
+    run = lab.runs.Run.open("one")
+    status = run.status
+    assert status["state"] == "failed" and status["why"] == str(caught.value)
+    assert ("checkpoints/00000008" if where.endswith("save_file") else "not enough memory") in str(caught.value)
+    whole, rows = trained(e, tiny_data, run="whole")
+    run, _ = trained(e, tiny_data, run="one", resume=True)
+    assert repeatable(run.rows()) == repeatable(rows) and same_checkpoint(run, whole, 8)
+
+
+@pytest.mark.parametrize("kind", first_quick("disk", "limit"))
+def test_an_error_of_the_machine_in_the_first_checkpoint_leaves_nothing(kind, tiny, tiny_data, monkeypatch, tmp_path):
+    failing(monkeypatch, *MACHINE[kind])
+    with pytest.raises(lab.LabError, match=r"^run one: .*checkpoints/00000000") as caught:
+        fit(tiny, data=tiny_data, run="one", progress=False)
+    assert "resume" not in str(caught.value) and not (tmp_path / "runs" / "one").exists()
+
+
+def test_a_full_disk_does_not_leave_a_run_that_says_running(tiny, tiny_data, monkeypatch):
+    """The status cannot be replaced, but its bytes are there already."""
+    training = fit(tiny, data=tiny_data, run="one", progress=False)
+    next(training)
+
+    def full(target, write):
+        raise OSError(28, "No space left on device", str(target))
+
+    monkeypatch.setattr("lab.runs.checkpoints.commit", full)
+    monkeypatch.setattr("lab.runs.writer.commit", full)
+    with pytest.raises(lab.LabError, match=r"No space left on device: .*00000004"):
+        list(training)
+    assert json.loads((training.run.folder / "status.json").read_text())["state"] == "failed"
+
+
+def test_a_killed_run_that_cannot_go_on_does_not_say_running(tiny, tiny_data):
+    training = stopped(tiny, tiny_data, "one")
+    file = training.run.folder / "status.json"
+    file.write_text(json.dumps({"state": "running", "heartbeat": time.time(), "step": 7}))  # as kill -9 leaves it
+    with pytest.raises(lab.LabError, match="other settings"):
+        fit(dataclasses.replace(tiny, lr=2e-3), data=tiny_data, run="one", resume=True)
+    status = training.run.status
+    assert (status["state"], status["step"], status["why"]) == ("stopped", 7, "it was killed")
+
+
+@pytest.mark.parametrize("kind", ["pipe", "folder", "file"])
+def test_what_stands_in_a_checkpoints_place_is_named_and_kept(kind, tiny, tiny_data):
+    training = fit(tiny, data=tiny_data, run="one", progress=False)
+    place = training.run.checkpoints / "00000004"
+    {"pipe": os.mkfifo, "folder": Path.mkdir, "file": Path.touch}[kind](place)
+    with pytest.raises(lab.LabError, match=r"00000004 is in a checkpoint's place, and no run has written it"):
+        list(training)
+    assert training.run.status["state"] == "failed" and os.path.lexists(place)
+    place.rmdir() if kind == "folder" else place.unlink()
+    assert trained(tiny, tiny_data, run="one", resume=True)[0].status["state"] == "done"
+
+
+@pytest.mark.parametrize("name", ["metrics.jsonl", "status.json"])
+def test_a_pipe_in_a_files_place_is_not_waited_for(name, tiny, tiny_data):
+    training = stopped(tiny, tiny_data, "one")
+    (training.run.folder / name).unlink()
+    os.mkfifo(training.run.folder / name)
+    if name == "status.json":
+        assert trained(tiny, tiny_data, run="one", resume=True)[0].status["state"] == "done"
+        return
+    with pytest.warns(UserWarning, match="not a file"), pytest.raises(lab.LabError, match=r"no checkpoint|not a file"):
+        fit(tiny, data=tiny_data, run="one", resume=True, progress=False)
+
+
+def test_an_encoder_that_is_not_finite_is_named_and_nothing_is_begun(tiny, tiny_data, tiny_encoder, tmp_path):
+    shutil.copytree(tiny_encoder, tmp_path / "encoder")
+
+    def poison(tensors):
+        tensors["encoder.layer.1.output.dense.bias"][3] = math.nan
+
+    rewrite_tensors(tmp_path / "encoder", poison)
+    with pytest.raises(lab.LabError, match=r"its weights bert\.layers\.1\.down\.bias are not all finite"):
+        fit(dataclasses.replace(tiny, encoder=str(tmp_path / "encoder")), data=tiny_data, run="one", progress=False)
+    assert not (tmp_path / "runs" / "one").exists()

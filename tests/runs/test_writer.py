@@ -13,7 +13,7 @@ from helpers import trained
 
 import lab
 from lab.runs.folder import Run
-from lab.runs.writer import Writer
+from lab.runs.writer import Writer, check_rows
 from lab.train import fit
 
 
@@ -51,7 +51,7 @@ def test_the_record_says_what_the_run_was_made_from(tiny, tiny_data):
     assert lab.Experiment.from_json(json.dumps(config["experiment"])) == tiny
     assert config["data"]["fingerprint"] == lab.load_data(tiny_data).fingerprint
     assert config["data"]["sizes"]["sst train"] == {"rows": 64, "used": 64, "left out": 0}
-    assert config["threads"] == torch.get_num_threads() and config["schema"] == 3
+    assert config["threads"] == torch.get_num_threads() and config["schema"] == lab.runs.schema.SCHEMA
     assert config["versions"]["torch"] == torch.__version__  # and not what the package's metadata say
     assert not [f for f in run.folder.rglob("*") if f.suffix in (".pt", ".pkl", ".bin", ".pth")]
 
@@ -93,12 +93,16 @@ def test_rows_after_a_checkpoint_are_forgotten_and_a_shorter_file_is_an_error(tm
     run = Run(tmp_path / "one")
     writer = Writer(run, lambda: None)
     writer.append([{"step": 1}])
-    size = writer.sync()
+    saved = writer.sync()
     writer.append([{"step": 2}])
-    writer.cut_rows(size)
-    assert run.rows() == [{"step": 1}]
-    with pytest.raises(lab.LabError, match="shorter than when the checkpoint was written"):
-        writer.cut_rows(size + 1)
+    check_rows(run, saved)
+    writer.cut_rows(saved["metrics_bytes"])
+    assert run.rows() == [{"step": 1}] and writer.sync() == saved
+    with pytest.raises(lab.LabError, match="shorter than it was when it was saved"):
+        check_rows(run, saved | {"metrics_bytes": saved["metrics_bytes"] + 1})
+    (run.folder / "metrics.jsonl").write_bytes(b'{"step": 3}\n')
+    with pytest.raises(lab.LabError, match=r"metrics\.jsonl has changed since it was saved"):
+        check_rows(run, saved)
     writer.close()
     writer.close()
     assert not run.folder.exists()  # it never began
@@ -136,7 +140,7 @@ def test_a_start_that_fails_for_a_full_disk_can_be_tried_again(tiny, tiny_data, 
 
     with monkeypatch.context() as context:
         context.setattr(Writer, "_replace", full)
-        with pytest.raises(OSError, match="No space"):
+        with pytest.raises(lab.LabError, match=r"run one: .*No space"):
             fit(tiny, data=tiny_data, run="one", progress=False)
     assert not (tmp_path / "runs" / "one").exists()
     training = fit(tiny, data=tiny_data, run="one", progress=False)

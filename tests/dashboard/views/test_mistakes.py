@@ -52,6 +52,15 @@ def test_sts_has_a_scatter_plot_for_each_run(open_page, add_predictions):
     assert (shown["gold"] - shown[["answer", "answer 2"]].mean(axis=1)).abs().max() > .5
 
 
+def test_rows_with_the_same_id_are_examples_of_their_own(open_page, add_predictions, repeated):
+    add_predictions(wrong=6, sure=.6)
+    add_predictions("gse", wrong=9, sure=.6)
+    at = open_page("mistakes", mr="baseline-1", m2="gse-1", ms="disagreements")
+    shown, examples_ = examples(at), repeated.splits["sst", "dev"].examples
+    assert set(shown["text"]) == {e.texts[0] for e in examples_[6:9]} and len(shown) == 3
+    assert "24 examples" in "".join(titles(at)) and len(examples(open_page("mistakes", mr="gse-1"))) == 9
+
+
 def test_without_the_runs_data_there_are_ids_alone(open_page, add_predictions, tmp_path, monkeypatch):
     add_predictions(wrong=6)
     add_predictions("gse", wrong=9)

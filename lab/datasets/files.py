@@ -1,0 +1,130 @@
+"""Write rows in the course's layout (`lab.data.FORMATS`), each of them checked, without overwriting anything."""
+
+import csv
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from lab.data import FORMATS, MAX_UNUSABLE, NAMED, Format, checkout
+from lab.errors import LabError
+
+
+class Row(NamedTuple):
+    """One row as another layout has it; `fault` says why it could not be read at all."""
+
+    place: str  # such as "line 12", for messages
+    id: object
+    texts: tuple[object, ...]
+    label: object
+    fault: str = ""
+
+
+def target_folder(to: str | Path | None) -> Path:
+    """The folder that files are written to: `to`, else LAB_DATA, else the checkout's data/."""
+    own = checkout() / "data"
+    named = to or os.environ.get("LAB_DATA")
+    if not named and not own.is_dir():
+        raise LabError("this lab is installed without its data/ folder; say where the files go with --to DIR")
+    return Path(os.path.expanduser(named or own)).absolute()
+
+
+def refuse_existing(folder: Path, names: Iterable[str]) -> None:
+    """LabError: the folder has one of these files already."""
+    there = [name for name in names if os.path.lexists(folder / name)]
+    if there:
+        raise LabError(f"{folder} has {', '.join(there)} already, and nothing is overwritten; move what is there away, "
+                       "or name another folder with --to DIR")
+
+
+def move_in(temporary: Path, folder: Path, names: Iterable[str]) -> None:
+    """Move whole files from a temporary folder inside `folder` to their places."""
+    refuse_existing(folder, names)
+    for name in names:
+        os.rename(temporary / name, folder / name)
+
+
+def sha256_of(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_jsonl(path: Path) -> Iterator[tuple[str, dict[str, object]]]:
+    """Yield (place, object) for each line of JSON. ValueError: a line is not a JSON object in UTF-8."""
+    with open(path, encoding="utf-8") as file:
+        for number, line in enumerate(file, start=1):
+            if line.strip():
+                found = json.loads(line)
+                if not isinstance(found, dict):
+                    raise ValueError(f"line {number} is not a JSON object")
+                yield f"line {number}", found
+
+
+def write_rows(path: Path, task: str, rows: Iterable[Row], labelled: bool = True) -> tuple[int, list[str]]:
+    """Write the usable rows; return their number and a message for each of the others.
+
+    Tabs and line ends within a text become a space, because the layout has one line for each row.
+    """
+    form, count, problems = FORMATS[task], 0, []
+    with open(path, "x", encoding="utf-8", newline="") as file:
+        table = csv.writer(file, delimiter="\t", lineterminator="\n")
+        table.writerow(["", "id", *form.texts, *[form.label] * labelled])
+        for row in rows:
+            try:
+                fields = _fields(row, form, labelled)
+            except ValueError as reason:
+                problems.append(f"{row.place}: {reason}")
+                continue
+            table.writerow([count, *fields])
+            count += 1
+        file.flush()
+        os.fsync(file.fileno())
+    return count, problems
+
+
+def named(problems: list[str]) -> str:
+    """The number of unusable rows and the first ten of them; empty if there is none."""
+    if not problems:
+        return ""
+    more = len(problems) - NAMED
+    return f"; {len(problems):,} left out: " + "; ".join(problems[:NAMED] + [f"and {more:,} more"] * (more > 0))
+
+
+def check_share(where: object, count: int, problems: list[str]) -> None:
+    """LabError: no row can be used, or more than 1 % cannot, as for the course's own files."""
+    if not count or len(problems) > MAX_UNUSABLE * (count + len(problems)):
+        raise LabError(f"{where}: {len(problems):,} of {count + len(problems):,} rows cannot be used, so the layout is "
+                       f"probably another than it seems{named(problems)}")
+
+
+def _fields(row: Row, form: Format, labelled: bool) -> list[str]:
+    """The id, the texts and the label as they are written. ValueError: why the row cannot be used."""
+    if row.fault:
+        raise ValueError(row.fault)
+    given = ["" if value is None else str(value) for value in (row.id, *row.texts)]
+    fields = [re.sub(r"[\t\r\n\0]+", " ", text).strip() for text in given]
+    for name, text in zip(("id", *form.texts), fields, strict=True):
+        if not text:
+            raise ValueError(f"no {name}")
+        if len(text) > csv.field_size_limit():
+            raise ValueError(f"{name} has {len(text):,} characters; a sentence is expected")
+    return [*fields, _label(row.label, form)] if labelled else fields
+
+
+def _label(value: object, form: Format) -> str:
+    """A label in plain digits: as it is written, or six decimals of a number, which may come from float32."""
+    text = "" if value is None else str(value).strip()
+    if not text:
+        raise ValueError("no label")
+    try:
+        number = float(text)
+    except ValueError:
+        number = float("nan")
+    if not 0 <= number <= form.highest or (form.whole and number != int(number)):
+        raise ValueError(f"{form.label} {text[:30]!r} is not {form.legal}")
+    if isinstance(value, str) and re.fullmatch(r"[0-9]+(\.[0-9]+)?", text):
+        return text
+    return f"{abs(number):.6f}".rstrip("0").rstrip(".")  # abs: no -0

@@ -1,0 +1,208 @@
+"""Bring a folder into the course's layout: the course's own, Kaggle's Quora file, GLUE's folders, SetFit's SST-5.
+
+A file is recognised by its columns, and its split by its name. Nothing is guessed from the rows, but for SetFit's
+SST-5, whose columns are also those of other sets: the names of its five classes must be there.
+"""
+
+import csv
+import hashlib
+import io
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from lab.data import FORMATS, NEEDED, TASKS, file_name, read_split, student_name
+from lab.datasets.files import Row, check_share, move_in, named, read_jsonl, refuse_existing, target_folder, write_rows
+from lab.errors import LabError
+
+SEPARATORS = {"\t": "tabs", ",": "commas", ";": "semicolons"}
+SUFFIXES = (".csv", ".tsv", ".jsonl", ".zip")
+FIVE = {"very negative", "negative", "neutral", "positive", "very positive"}  # SetFit's label_text
+DEV_SHARE = 10  # of Quora's own file, one question pair in ten, by a hash of its id
+
+
+class Layout(NamedTuple):
+    """How one source names its columns. `quoted`: whether " quotes in its tab-separated files."""
+
+    name: str
+    task: str
+    id: str
+    texts: tuple[str, ...]
+    label: str
+    quoted: bool = False
+
+
+COURSE = tuple(Layout("the course's", task, "id", form.texts, form.label, True) for task, form in FORMATS.items())
+OTHERS = (Layout("Quora's", "qqp", "id", ("question1", "question2"), "is_duplicate"),
+          Layout("GLUE's", "sts", "index", ("sentence1", "sentence2"), "score"))
+SETFIT = Layout("SetFit's", "sst", "", ("text",), "label")
+
+
+class Found(NamedTuple):
+    """A file that was recognised, and the file that it becomes."""
+
+    path: Path
+    layout: Layout
+    separator: str  # "" for .jsonl
+    split: str
+    name: str
+    labelled: bool = True
+
+
+def import_folder(folder: str | Path, to: str | Path | None = None, say: Callable[[str], None] = print) -> None:
+    """Write what is recognised in `folder` and its subfolders into `to` (default: LAB_DATA, else data/).
+
+    LabError: nothing is recognised, two files would become the same, a file of that name exists, or more than 1 % of
+    the rows of a file cannot be used. Nothing is written then.
+    """
+    source, target = Path(os.path.expanduser(folder)), target_folder(to)
+    if not source.is_dir():
+        raise LabError(f"{source}: {'a file, not a folder' if source.exists() else 'no such folder'}")
+    found, unknown = [], []
+    for path in sorted(path for pattern in ("*", "*/*") for path in source.glob(pattern)):
+        if path.suffix.lower() in SUFFIXES and path.is_file() and not path.name.startswith("."):
+            try:
+                found.append(recognise(path))
+            except ValueError as reason:
+                unknown.append(f"{path.relative_to(source)}: {reason}")
+    if not found:
+        raise LabError(f"{source}: no file is recognised; {'; '.join(unknown) or 'it holds no .csv, .tsv or .jsonl'}")
+    halved = [file for file in found if file.layout.name == "Quora's" and file.split == "train"
+              and not any(other.name == file_name("qqp", "dev") for other in found)]
+    names = [file.name for file in found] + [file_name("qqp", "dev")] * len(halved)
+    for name in names:
+        if names.count(name) > 1:
+            both = " and ".join(str(file.path.relative_to(source)) for file in found if file.name == name)
+            raise LabError(f"{source}: {both or 'two files'} would both become {name}; leave one of them in the folder")
+    refuse_existing(target, names)
+    target.mkdir(parents=True, exist_ok=True)
+    lines = []
+    with tempfile.TemporaryDirectory(dir=target, prefix=".import-") as temporary:
+        for file in found:
+            lines += [f"{file.path.relative_to(source)}: {line}"
+                      for line in _convert(file, Path(temporary), file in halved)]
+        move_in(Path(temporary), target, names)
+    for line in [*lines, *(f"{line}; not taken" for line in unknown)]:
+        say(line)
+    missing = [file_name(*key) for key in NEEDED if not os.path.lexists(target / file_name(*key))]
+    also = f"; a data folder also needs {', '.join(missing)}" if missing else ""
+    say(f"{target}: {len(names)} {'file' if len(names) == 1 else 'files'} written{also}")
+
+
+def recognise(path: Path) -> Found:
+    """What a file is. ValueError: it is nothing that is known, with its columns."""
+    if path.suffix.lower() == ".zip":
+        raise ValueError("an archive; unpack it first")
+    if "cfimdb" in path.name.lower():
+        raise ValueError("CFIMDB, which the lab does not use")
+    separator, columns = _header(path)
+    of = {"dev" if word.startswith("val") else word
+          for word in re.findall(r"(?<![a-z])(train|dev|validation|valid|val|test)(?![a-z])", path.stem.lower())}
+    for layout in (*COURSE, *OTHERS):
+        if separator and {layout.id, *layout.texts, layout.label} <= set(columns):
+            split = _split(of or {"train"} if layout.name == "Quora's" else of)
+            return Found(path, layout, separator, split, file_name(layout.task, split))
+    if not separator and {"text", "label", "label_text"} <= set(columns):
+        classes = {str(row.get("label_text")) for _, row in read_jsonl(path)}
+        if classes <= FIVE and classes - {"negative", "neutral", "positive"}:
+            split = _split(of)
+            return Found(path, SETFIT, "", split, file_name("sst", split))
+    for task, layout in zip(TASKS, COURSE, strict=True):
+        name, own = f"{path.stem}.csv", (student_name(task), file_name(task, "test"))
+        if separator and {"id", *layout.texts} <= set(columns) and name in own:
+            return Found(path, layout, separator, "test", name, labelled=False)
+    if of == {"test"} and any(set(layout.texts) <= set(columns) for layout in (*COURSE, *OTHERS)):
+        raise ValueError("a test file without labels, which the lab could not score")
+    found = ", ".join(repr(column[:40]) for column in columns[:20])
+    raise ValueError(f"not recognised; its columns are {found or 'none'}")
+
+
+def _split(words: set[str]) -> str:
+    if len(words) != 1:
+        said = " and ".join(sorted(words)) or "none"
+        raise ValueError(f"its name says {said} of train, dev and test; one is expected")
+    return next(iter(words))
+
+
+def _header(path: Path) -> tuple[str, list[str]]:
+    """The separator, "" for .jsonl, and the columns. ValueError: the file is not UTF-8 text."""
+    try:
+        if path.suffix.lower() == ".jsonl":
+            return "", list(next(read_jsonl(path), ("", {}))[1])
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            line = file.readline().rstrip("\r\n")
+    except UnicodeDecodeError:
+        raise ValueError("not UTF-8 text; convert it, as with iconv -f latin1 -t utf-8") from None
+    separator = max(SEPARATORS, key=line.count)
+    return separator, [column.strip() for column in next(csv.reader([line], delimiter=separator), [])]
+
+
+def _convert(file: Found, folder: Path, halved: bool) -> list[str]:
+    """Write a recognised file into `folder`; return a line for each file that it becomes."""
+    layout = file.layout
+    about = f"{layout.name} {layout.task.upper()}"
+    if layout in COURSE and file.separator == "\t":
+        split = read_split(file.path, layout.task, file.split)
+        shutil.copyfile(file.path, folder / file.name)
+        problems = [problem.partition(":")[2] for problem in split.problems]
+        kept = named([f"line {problem}" for problem in problems]).replace("left out", "that cannot be used", 1)
+        return [f"{about}, copied as {file.name}: {len(split.examples):,} rows{kept}"]
+    about += f", separated by {SEPARATORS[file.separator]}" if file.separator else ""
+    rows = [*(_lines(file) if file.separator else _objects(file))]
+    parts = {file.name: rows}
+    if halved:
+        about += "; no dev file, so by a hash of the ids one pair in ten is dev"
+        parts = {file.name: [row for row in rows if not _in_dev(row)],
+                 file_name("qqp", "dev"): [row for row in rows if _in_dev(row)]}
+    lines = []
+    for name, part in parts.items():
+        count, problems = write_rows(folder / name, layout.task, part, file.labelled)
+        check_share(file.path, count, problems)
+        lines.append(f"{about}: {name}, {count:,} rows{named(problems)}")
+    return lines
+
+
+def _in_dev(row: Row) -> bool:
+    return int(hashlib.sha256(str(row.id).encode()).hexdigest(), 16) % DEV_SHARE == 0
+
+
+def _objects(file: Found) -> Iterator[Row]:
+    for number, (place, found) in enumerate(read_jsonl(file.path)):
+        yield Row(place, f"{file.split}-{number}", tuple(found.get(name) for name in file.layout.texts),
+                  found.get(file.layout.label))
+
+
+def _lines(file: Found) -> Iterator[Row]:
+    """The rows of a file with separators. Of those with tabs only the course's has quotes; others may span lines."""
+    try:
+        text = file.path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise LabError(f"{file.path}: not UTF-8 text; convert it, as with iconv -f latin1 -t utf-8") from None
+    if file.separator == "\t":
+        table = ((number, line.rstrip("\r").split("\t")) for number, line in enumerate(text.split("\n"), start=1))
+    else:
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=file.separator)
+        table = ((reader.line_num, fields) for fields in reader)
+    layout, header = file.layout, None
+    try:
+        for number, fields in table:
+            if not any(fields):
+                continue
+            if header is None:
+                header = [column.strip() for column in fields]
+                continue
+            place = f"line {number}"
+            if len(fields) != len(header):
+                yield Row(place, "", (), "", f"{len(fields)} fields, but the header has {len(header)}")
+                continue
+            row = dict(zip(header, fields, strict=True))
+            label = row.get(layout.label, "").strip()
+            label = label.replace(",", ".") if file.separator == ";" else label  # 2,5 of a German spreadsheet
+            yield Row(place, row[layout.id], tuple(row[name] for name in layout.texts), label)
+    except csv.Error as error:
+        raise LabError(f"{file.path}: not readable as CSV near line {reader.line_num} ({error}); a quote there is "
+                       "probably not closed") from None

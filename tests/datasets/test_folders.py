@@ -1,0 +1,165 @@
+"""lab/datasets/folders.py: other layouts into the course's; what is not recognised or cannot be used is named."""
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+
+from lab.data import file_name, load_data, read_split
+from lab.datasets import import_folder
+from lab.errors import LabError
+
+SAMPLE = Path(__file__).resolve().parents[2] / "data" / "sample"
+QUORA = ["id", "qid1", "qid2", "question1", "question2", "is_duplicate"]
+STSB = ["index", "genre", "filename", "year", "old_index", "source1", "source2", "sentence1", "sentence2", "score"]
+
+
+def put(path, header, rows, separator=None):
+    """A file with CSV quotes, or with tabs and no quotes, as GLUE's."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if separator:
+        with open(path, "w", encoding="utf-8", newline="") as file:
+            csv.writer(file, delimiter=separator).writerows([header, *rows])
+    else:
+        path.write_text("".join("\t".join(map(str, row)) + "\n" for row in [header, *rows]), encoding="utf-8")
+
+
+def quora(rows):
+    return [[i, 2 * i, 2 * i + 1, f"How, \"in short\", is {i}?", f"Why {i}?", i % 2] for i in range(rows)]
+
+
+def imported(source, target):
+    """The lines that an import says."""
+    said = []
+    import_folder(source, target, said.append)
+    assert not [path.name for path in target.iterdir() if path.name.startswith(".")]
+    return said
+
+
+def examples(folder, task, split):
+    found = read_split(folder / file_name(task, split), task, split)
+    assert not found.problems
+    return found.examples
+
+
+def test_the_courses_own_folder_is_copied_byte_for_byte(tmp_path):
+    source = tmp_path / "course"
+    for file in SAMPLE.glob("*.csv"):
+        put(source / file.name, *(lambda rows: (rows[0], rows[1:]))(
+            [line.split("\t") for line in file.read_text().splitlines()[:301]]))
+    dev = (source / "quora-dev.csv").read_text().splitlines()
+    (source / "quora-dev.csv").write_text("\n".join([*dev, "9\tx\tA?\tB?\t"]) + "\n")
+    put(source / "sts-test-student.csv", ["", "id", "sentence1", "sentence2"], [[0, "t0", "One.", "Two."]])
+    put(source / "ids-cfimdb-train.csv", ["", "id", "sentence", "sentiment"], [[0, "t0", "One.", "1"]])
+    said = imported(source, tmp_path / "to")
+    for file in (tmp_path / "to").iterdir():
+        assert file.read_bytes() == (source / file.name).read_bytes()
+    assert "sts-test-student.csv: the course's STS, copied as sts-test-student.csv: 1 rows" in said
+    assert ("quora-dev.csv: the course's QQP, copied as quora-dev.csv: 300 rows; 1 that cannot be used: line 302: no "
+            "label") in said
+    assert "ids-cfimdb-train.csv: CFIMDB, which the lab does not use; not taken" in said
+    assert said[-1] == f"{tmp_path / 'to'}: 7 files written"
+    assert ("sts", "test") in load_data(tmp_path / "to").splits
+
+
+@pytest.mark.parametrize("separator", [",", ";"])
+def test_files_of_the_course_with_other_separators(separator, tmp_path):
+    for file in SAMPLE.glob("*.csv"):
+        rows = list(csv.reader(file.read_text(encoding="utf-8").splitlines(), delimiter="\t"))
+        if separator == ";" and file.name.startswith("sts"):  # a German spreadsheet
+            rows = [rows[0], *([*row[:-1], row[-1].replace(".", ",")] for row in rows[1:])]
+        put(tmp_path / "from" / file.name, rows[0], rows[1:], separator)
+    bom = tmp_path / "from" / "sts-dev.csv"
+    bom.write_bytes(b"\xef\xbb\xbf" + bom.read_bytes())
+    said = imported(tmp_path / "from", tmp_path / "to")
+    ours, theirs = load_data(tmp_path / "to").splits, load_data(SAMPLE).splits
+    assert all(ours[key].examples == theirs[key].examples and not ours[key].problems for key in theirs)
+    name = {",": "commas", ";": "semicolons"}[separator]
+    assert f"sts-train.csv: the course's STS, separated by {name}: sts-train.csv, 400 rows" in said
+
+
+def test_kaggles_file_is_split_by_a_hash_of_the_ids(tmp_path):
+    rows = quora(500)
+    rows[7][3] = "How is\nthis, \"in two lines\"?"
+    rows[8][4] = ""
+    put(tmp_path / "kaggle" / "train.csv", QUORA, rows, ",")
+    file = tmp_path / "kaggle" / "train.csv"
+    file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())  # a BOM
+    put(tmp_path / "kaggle" / "test.csv", ["test_id", "question1", "question2"], [[0, "a", "b"]], ",")
+    said = imported(tmp_path / "kaggle", tmp_path / "to")
+    train, dev = examples(tmp_path / "to", "qqp", "train"), examples(tmp_path / "to", "qqp", "dev")
+    assert len(train) + len(dev) == 499 and 25 < len(dev) < 75
+    assert {row.id for row in train} | {row.id for row in dev} == {str(i) for i in range(500) if i != 8}
+    assert {row.id: row for row in [*train, *dev]}["7"] == ("7", ('How is this, "in two lines"?', "Why 7?"), 1.0)
+    start = "train.csv: Quora's QQP, separated by commas; no dev file, so by a hash of the ids one pair in ten is dev: "
+    assert f"{start}quora-dev.csv, {len(dev)} rows" in "\n".join(said)
+    assert "1 left out: line 11: no sentence2" in "\n".join(said)  # one row before it has two lines
+    assert "test.csv: a test file without labels, which the lab could not score; not taken" in said
+    assert "a data folder also needs ids-sst-train.csv, ids-sst-dev.csv, sts-train.csv, sts-dev.csv" in said[-1]
+    put(tmp_path / "again" / "train.csv", QUORA, rows[::-1], ",")
+    imported(tmp_path / "again", tmp_path / "second")
+    assert {row.id for row in examples(tmp_path / "second", "qqp", "dev")} == {row.id for row in dev}
+
+
+def test_glues_folders_and_setfits_sentiment(tmp_path):
+    put(tmp_path / "glue" / "QQP" / "train.tsv", QUORA, [*quora(200), ["a row", "that broke"]])
+    put(tmp_path / "glue" / "QQP" / "dev.tsv", QUORA, quora(5))
+    put(tmp_path / "glue" / "QQP" / "test.tsv", ["id", "question1", "question2"], [[0, "a", "b"]])
+    rows = [[i, "main", "x", "2012", "0", "s", "s", f"\"A man {i}.", "He.", f"{i}.000"] for i in range(6)]
+    put(tmp_path / "glue" / "STS-B" / "train.tsv", STSB, rows)
+    put(tmp_path / "glue" / "STS-B" / "dev.tsv", STSB, rows[:2])
+    put(tmp_path / "glue" / "SST-2" / "train.tsv", ["sentence", "label"], [["fine", 1]])
+    for name in ("train", "dev"):
+        classes = ["very negative", "negative", "neutral", "positive", "very positive"]
+        (tmp_path / "glue" / f"{name}.jsonl").write_text("".join(
+            json.dumps({"text": f"{name} {c}", "label": c, "label_text": classes[c]}) + "\n" for c in range(5)))
+    said = imported(tmp_path / "glue", tmp_path / "to")
+    assert len(examples(tmp_path / "to", "qqp", "train")) == 200 and len(examples(tmp_path / "to", "qqp", "dev")) == 5
+    assert examples(tmp_path / "to", "qqp", "dev")[3] == ("3", ('How, "in short", is 3?', "Why 3?"), 1.0)
+    assert examples(tmp_path / "to", "sts", "train")[4] == ("4", ('"A man 4.', "He."), 4.0)
+    assert examples(tmp_path / "to", "sst", "dev")[2] == ("dev-2", ("dev 2",), 2.0)
+    assert ("QQP/train.tsv: Quora's QQP, separated by tabs: quora-train.csv, 200 rows; 1 left out: line 202: 2 fields, "
+            "but the header has 6") in said
+    assert "SST-2/train.tsv: not recognised; its columns are 'sentence', 'label'; not taken" in said
+    assert "QQP/test.tsv: a test file without labels, which the lab could not score; not taken" in said
+    assert said[-1] == f"{tmp_path / 'to'}: 6 files written"
+
+
+def test_sentiment_of_two_classes_is_not_taken_for_five(tmp_path):
+    (tmp_path / "train.jsonl").write_text('{"text": "x", "label": 1, "label_text": "positive"}\n')
+    with pytest.raises(LabError, match=r"no file is recognised; train\.jsonl: not recognised; its columns are 'text'"):
+        import_folder(tmp_path, tmp_path / "to")
+
+
+@pytest.mark.parametrize(("name", "content", "message"), [
+    ("train.csv", "a,b\n1,2\n", r"no file is recognised; train\.csv: not recognised; its columns are 'a', 'b'"),
+    ("train.csv.zip", "PK", r"train\.csv\.zip: an archive; unpack it first"),
+    ("train.csv", "id,sentence,sentiment\n1,caf\xe9,2\n", r"train\.csv: not UTF-8 text; convert it, as with iconv"),
+    ("sst.csv", "id,sentence,sentiment\n1,fine,2\n", r"sst\.csv: its name says none of train, dev and test"),
+    ("dev_test.csv", "id,sentence,sentiment\n1,fine,2\n", r"dev_test\.csv: its name says dev and test of train"),
+    ("dev.csv", "id,sentence,sentiment\n1,fine,2\n2,\"fi\"ne,7\n", r"dev\.csv: 1 of 2 rows cannot be used.*line 3: "
+                                                                 r"sentiment '7' is not a whole number from 0 to 4"),
+    ("dev.csv", "id,sentence,sentiment\n1,\"" + "x" * 140000, r"dev\.csv: not readable as CSV near line 2 \(field la"),
+    ("x.md", "", r"it holds no \.csv, \.tsv or \.jsonl"),
+])
+def test_what_cannot_be_taken_is_said_in_one_line_and_nothing_is_written(name, content, message, tmp_path):
+    (tmp_path / name).write_bytes(content.encode("latin1"))
+    with pytest.raises(LabError, match=message) as error:
+        import_folder(tmp_path, tmp_path / "to")
+    assert "\n" not in str(error.value) and not list((tmp_path / "to").glob("*"))
+
+
+def test_two_files_of_one_name_and_files_that_exist(tmp_path):
+    put(tmp_path / "from" / "quora-train.csv", QUORA, quora(50), ",")
+    put(tmp_path / "from" / "QQP" / "train.tsv", QUORA, quora(50))
+    with pytest.raises(LabError, match=r"QQP/train\.tsv and quora-train\.csv would both become quora-train\.csv"):
+        import_folder(tmp_path / "from", tmp_path / "to")
+    (tmp_path / "from" / "quora-train.csv").unlink()
+    (tmp_path / "to").mkdir()
+    (tmp_path / "to" / "quora-dev.csv").write_text("mine")
+    with pytest.raises(LabError, match=r"has quora-dev\.csv already, and nothing is overwritten"):
+        import_folder(tmp_path / "from", tmp_path / "to")
+    assert [path.name for path in (tmp_path / "to").iterdir()] == ["quora-dev.csv"]
+    with pytest.raises(LabError, match=r"no such folder$"):
+        import_folder(tmp_path / "none", tmp_path / "to")

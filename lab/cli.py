@@ -130,12 +130,13 @@ def ablate(
 def _experiments(recipes, data, encoder, protocol, settings, seed) -> tuple:  # noqa: ANN001
     """The experiments that a command line names, and the data they are for."""
     from lab.data import load_data
-    from lab.experiment import PROTOCOLS, QUICK, RECIPES, TABLE1, default_protocol, nearest
+    from lab.experiment import CONTROLS, KNOWN, PROTOCOLS, QUICK, TABLE1, default_protocol, nearest
 
-    recipes = [name for given in recipes for name in {"table1": TABLE1, "quick": QUICK}.get(given, [given])]
+    groups = {"table1": TABLE1, "quick": QUICK, "controls": CONTROLS}
+    recipes = [name for given in recipes for name in groups.get(given, [given])]
     for recipe in recipes:
-        if recipe not in RECIPES:
-            raise nearest(recipe, RECIPES, "recipe")
+        if recipe not in KNOWN:
+            raise nearest(recipe, KNOWN, "recipe")
     loaded = load_data(data)
     protocol = protocol or default_protocol(loaded.kind == "sample")
     if protocol not in PROTOCOLS:
@@ -144,7 +145,7 @@ def _experiments(recipes, data, encoder, protocol, settings, seed) -> tuple:  # 
                                      if value is not None)]
     scale = [s for s in settings if s.partition("=")[0].strip() == "scale"]  # the protocol reads it, so it comes first
     others = [s for s in settings if s not in scale]
-    return [PROTOCOLS[protocol](RECIPES[name].with_settings(scale)).with_settings(others) for name in recipes], loaded
+    return [PROTOCOLS[protocol](KNOWN[name].with_settings(scale)).with_settings(others) for name in recipes], loaded
 
 
 def _train_one(experiment, data, name, root, resume) -> None:  # noqa: ANN001

@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Self
 
 from lab.batches import SAMPLERS
+from lab.data import TASKS
 from lab.errors import LabError
 from lab.gradients import COMBINERS
 from lab.smart import Smart, within
@@ -97,6 +98,8 @@ class Experiment(Settings):
     pair: str = "siamese"  # each sentence of a pair is encoded alone; or "cross": both in one input (QQP, STS)
     sts_head: str = "linear"  # how two sentence vectors become a similarity
     qqp_head: str = "linear"  # and the logit of a paraphrase
+    tasks: tuple[str, ...] = TASKS  # those that are trained; all are scored
+    task_weights: tuple[float, ...] | None = None  # factor of the loss of sst, qqp and sts, in this order; None: 1
     updates: tuple[str, ...] = ("separate",)  # the optimizer steps of one iteration, in order
     smart: Smart | None = None  # SMART and Bregman terms; with --set: smart.weight=5, smart.bregman=1, smart=none
     sampling: str = "parallel"  # which tasks the three batches of an iteration are drawn from
@@ -122,6 +125,12 @@ class Experiment(Settings):
         super().__post_init__()
         if not self.updates:
             raise LabError("updates is empty: name at least one step an iteration, such as ('sum',)")
+        if len(set(self.tasks)) != len(self.tasks) or not self.tasks:
+            raise LabError(f"tasks must name one task or more, each once (valid: {', '.join(TASKS)})")
+        object.__setattr__(self, "tasks", tuple(task for task in TASKS if task in self.tasks))  # one order
+        if self.task_weights is not None and (len(self.task_weights) != len(TASKS)
+                                              or not all(0 <= weight < 1e30 for weight in self.task_weights)):
+            raise LabError(f"task_weights must be {len(TASKS)} numbers of 0 or more, of {', '.join(TASKS)}")
         for field in ("qqp_head", "sts_head") if self.pair == "cross" else ():
             if getattr(self, field) not in FROM_ONE:
                 raise LabError(f"{field} {getattr(self, field)!r} compares two vectors, and pair 'cross' makes one of "
@@ -129,6 +138,10 @@ class Experiment(Settings):
         if self.trains == "heads" and (self.smart or set(self.updates) - {"separate", "sum"}):
             raise LabError("trains 'heads' leaves the encoder as it is, and smart and the combiners of gradients act "
                            "on the encoder (valid with it: updates separate or sum, smart none)")
+
+    def task_weight(self, task: str) -> float:
+        """The factor of a task's loss."""
+        return 1.0 if self.task_weights is None else self.task_weights[TASKS.index(task)]
 
     @property
     def epoch_1x(self) -> int:
@@ -162,6 +175,8 @@ def _checked(field: str, value: Any, kind: Any) -> Any:
         return str(value).lower() == "true"
     if typing.get_origin(kind) is tuple:
         parts = [p.strip(" '\"()[]") for p in value.split(",")] if isinstance(value, str) else value
+        if kind.__args__[0] is float and isinstance(parts, list | tuple):
+            return tuple(_checked(field, p, float) for p in parts if p != "")
         if isinstance(parts, list | tuple) and all(isinstance(p, str) for p in parts):
             return tuple(p for p in parts if p)
     elif kind is str:
@@ -191,6 +206,7 @@ CHOICES: dict[str, Iterable[str]] = {
     "trains": ("all", "heads"),
     "sts_head": STS_HEADS,
     "qqp_head": QQP_HEADS,
+    "tasks": TASKS,
     "updates": ChainMap(COMBINERS, {"separate": None}),  # what is added to COMBINERS is valid at once
     "sampling": SAMPLERS,
     "schedule": ("constant", "linear"),
@@ -229,18 +245,31 @@ _BEYOND = (
 TABLE1 = tuple(row.name for row in _ROWS)  # the paper's thirteen
 RECIPES: dict[str, Experiment] = {row.name: row for row in (*_ROWS, *_BEYOND)}
 
+_MULTITASK, _SMART = RECIPES["multitask"], RECIPES["smart"]
+# What a row of Table 1 is to be held against: the same but for one thing. They are trained as recipes are.
+CONTROLS: dict[str, Experiment] = {row.name: row for row in (
+    replace(_MULTITASK, name="sum_sum", updates=("sum", "sum")),  # for gse: as many steps, without surgery
+    replace(_MULTITASK, name="mean", updates=("mean",)),  # for gradient_surgery, whose update is a mean
+    *(replace(_MULTITASK, name=f"{task}_alone", tasks=(task,)) for task in TASKS),  # does multitask help at all?
+    replace(_SMART, name="smart_ball", smart=Smart(reading="ball")),  # the other reading of SMART's epsilon
+    replace(_SMART, name="smart_no_dropout", smart=Smart(dropout=False)),
+    replace(_SMART, name="smart_no_noise", smart=Smart(sigma=0.0, steps=0)),  # what dropout alone penalizes
+    replace(_MULTITASK, name="fairgrad", updates=("fairgrad",)),
+)}
+KNOWN: ChainMap[str, Experiment] = ChainMap(RECIPES, CONTROLS)  # all that has a name
+
 QUICK = ("baseline", "multitask", "gse", "cosine_2d1_mean", "smart")  # one of each idea
 
 # The axes that make a row. A protocol or a user may choose the rest (encoder, lr, seed, scale ...).
-AXES = ("trains", "pooling", "pair", "sts_head", "qqp_head", "updates", "smart", "sampling", "iterations", "epochs",
-        "batch_size", "weight_decay", "warmup", "schedule", "dropout")
+AXES = ("trains", "pooling", "pair", "sts_head", "qqp_head", "tasks", "task_weights", "updates", "smart", "sampling",
+        "iterations", "epochs", "batch_size", "weight_decay", "warmup", "schedule", "dropout")
 
 
 def departs(experiment: Experiment) -> list[str]:
     """The axes in which an experiment differs from the recipe of its name at its protocol."""
-    if experiment.name not in RECIPES:
+    if experiment.name not in KNOWN:
         return ["name"]
-    recipe = PROTOCOLS[experiment.protocol](replace(RECIPES[experiment.name], scale=experiment.scale))
+    recipe = PROTOCOLS[experiment.protocol](replace(KNOWN[experiment.name], scale=experiment.scale))
     return [axis for axis in AXES if getattr(experiment, axis) != getattr(recipe, axis)]
 
 
@@ -260,7 +289,7 @@ def laptop(experiment: Experiment) -> Experiment:
     other sets keep the same share of theirs, so that each set is seen as often as in the paper.
     """
     return _scaled(experiment, LAPTOP_SCALES.get(experiment.name, 1 / 16), protocol="laptop", encoder="minilm",
-                   lr=1e-4, warmup=24, eval_train=200, eval_qqp=1000, end_qqp=4000)
+                   lr=1e-4, warmup=24, eval_train=200, eval_qqp=1000, end_qqp=4000, samples=4)
 
 
 def sample(experiment: Experiment) -> Experiment:

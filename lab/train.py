@@ -8,7 +8,7 @@ The recorder (`lab.runs.recorder`) writes the records and resumes a run that was
 """
 
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from lab.batches import SAMPLERS, Batch, Rows, Stream, cross, kept_examples, pack, prepare
-from lab.data import TASKS, Data, load_data
+from lab.data import METRICS, TASKS, Data, load_data
 from lab.encoders import load_encoder
 from lab.encoders.device import autocast
 from lab.errors import LabError
@@ -103,7 +103,7 @@ def loop(e: Experiment, rows: Mapping[tuple[str, str], Rows], alone: Mapping[tup
                 window.note("loss", task, loss.detach())
         else:
             found = losses(e, model, slow, batch, window, parts.generators["noise"])
-        return sum(loss * (len(batches[task]) // e.batch_size) for task, loss in found.items())
+        return sum(loss * (e.task_weight(task) * (len(batches[task]) // e.batch_size)) for task, loss in found.items())
 
     def step() -> None:
         optimizer.step()
@@ -121,7 +121,8 @@ def loop(e: Experiment, rows: Mapping[tuple[str, str], Rows], alone: Mapping[tup
             number = recorder.advance()
             drawn = draw(e, rows, streams, state["drawn"], number)
             if encoder and is_sampled(e, number):
-                sample(e, number, model, drawn, parts.windows["sampled"], partial(losses, e, model, slow))
+                sample(e, number, model, drawn, {task: rows[task, "train"] for task in drawn},
+                       parts.windows["sampled"], partial(losses, e, model, slow))
 
             # The iteration's updates, in order: forward, backward, combine, step
             with recorder.timed():
@@ -183,7 +184,7 @@ def draw(e: Experiment, rows: Mapping[tuple[str, str], Rows], streams: Mapping[s
 
     drawn: the batches that each task's stream has given so far. They and the step determine the rows.
     """
-    sizes = {task: len(rows[task, "train"]) for task in TASKS}
+    sizes = {task: len(rows[task, "train"]) for task in e.tasks}
     generator = np.random.default_rng([e.seed, len(TASKS), step])
     batches: dict[str, list[np.ndarray]] = {}
     for task in SAMPLERS[e.sampling](sizes, -(-step // e.iterations), e.epochs, generator):
@@ -285,11 +286,19 @@ def score_epoch(e: Experiment, rows: Mapping[tuple[str, str], Rows], recorder: R
              for row in score(e, scored_rows(e, rows, split), split, recorder, vectors)[0]]
     if not recorder.state["step"]:  # a model without training is not the best of a training
         return found
-    overall, best = found[-1]["value"], recorder.state["best"]
+    overall, best = of_trained(e, found), recorder.state["best"]
     # A null score (from a constant STS prediction) never beats a score. If all are null, the latest epoch is the best.
     if best is None or best["overall"] is None or (overall is not None and overall > best["overall"]):
         recorder.state["best"] = {"step": recorder.state["step"], "overall": overall}
     return found
+
+
+def of_trained(e: Experiment, rows: Iterable[Mapping[str, Any]]) -> float | None:
+    """The overall score on dev of the tasks that are trained; None if a score is null."""
+    dev = [row for row in rows if row["split"] == "dev"]
+    of = {row["task"]: row["value"] for row in dev if row["metric"] == METRICS.get(row["task"])}
+    parts = [of[task] if task != "sts" or of[task] is None else (of[task] + 1) / 2 for task in e.tasks]
+    return None if None in parts else sum(parts) / len(parts)
 
 
 def score_everything(e: Experiment, rows: Mapping[tuple[str, str], Rows],

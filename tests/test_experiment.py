@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import lab
-from lab.experiment import LAPTOP_SCALES, TABLE1, Experiment, default_protocol, departs
+from lab.experiment import CONTROLS, LAPTOP_SCALES, TABLE1, Experiment, default_protocol, departs
 from lab.smart import Smart
 from lab.tasks import QQP_HEADS
 from lab.train import kept_share, run_name
@@ -90,6 +90,13 @@ def test_smoke_scores_at_most_200_rows():
     ("trains=head", "trains 'head' is not known; did you mean 'heads'"),
     ("end_qqp=1", "end_qqp must be between 2"),
     ("pair=cros", "pair 'cros' is not known; did you mean 'cross'"),
+    ("tasks=sst,qpp", "tasks 'qpp' is not known; did you mean 'qqp'"),
+    ("tasks=", "tasks must name one task or more"),
+    ("tasks=sst,sst", "tasks must name one task or more, each once"),
+    ("task_weights=1,2", "task_weights must be 3 numbers of 0 or more, of sst, qqp, sts"),
+    ("task_weights=1,-1,1", "task_weights must be 3 numbers of 0 or more"),
+    ("task_weights=1,nan,1", "task_weights must be 3 numbers of 0 or more"),
+    ("task_weights=1,much,1", "task_weights must be a number, not 'much'"),
 ])
 def test_a_wrong_setting_is_named(setting, message):
     with pytest.raises(lab.LabError, match="^[^\n]*" + re.escape(message)):
@@ -109,6 +116,27 @@ def test_settings_are_read_as_their_fields_are():
         3e-5, ("sum", "sum"), None, 3, "max")
 
 
+def test_tasks_have_one_order_and_weights_are_numbers():
+    changed = Experiment().with_settings(["tasks=sts,sst", "task_weights=1, .5, 2"])
+    assert changed.tasks == ("sst", "sts") and changed.task_weights == (1.0, 0.5, 2.0)
+    assert Experiment.from_json(changed.to_json()) == changed
+    assert [changed.task_weight(task) for task in ("sst", "qqp", "sts")] == [1.0, 0.5, 2.0]
+    assert changed.with_settings(["task_weights=none"]).task_weight("qqp") == 1.0
+
+
+def test_controls_differ_from_their_rows_in_one_thing_and_are_trained_as_recipes_are():
+    of = {"sum_sum": "gse", "mean": "gradient_surgery", "smart_ball": "smart", "smart_no_dropout": "smart",
+          "smart_no_noise": "smart"}
+    assert not CONTROLS.keys() & lab.RECIPES.keys()
+    for name, control in CONTROLS.items():
+        row = lab.RECIPES[of.get(name, "multitask")]
+        fields = [field.name for field in dataclasses.fields(control)]
+        differ = [field for field in fields if getattr(control, field) != getattr(row, field)]
+        assert differ[0] == "name" and len(differ) == 2, name
+        for protocol in lab.PROTOCOLS.values():
+            assert departs(protocol(control)) == []
+
+
 def test_a_cross_pair_has_one_vector_for_its_heads():
     assert Experiment().with_settings(["pair=cross"]).pair == "cross"
     for head in lab.STS_HEADS.keys() - {"linear"}:
@@ -124,7 +152,7 @@ def test_a_cross_pair_has_one_vector_for_its_heads():
 
 def test_a_record_from_before_pair_is_siamese_and_its_run_is_found():
     gse = lab.PROTOCOLS["laptop"](lab.RECIPES["gse"])
-    gse = dataclasses.replace(gse, eval_train=300, warmup=0, end_qqp=None)  # the protocol of then
+    gse = dataclasses.replace(gse, eval_train=300, warmup=0, end_qqp=None, samples=20)  # the protocol of then
     old = {key: value for key, value in json.loads(gse.to_json()).items() if key != "pair"}
     assert Experiment.from_json(json.dumps(old)) == gse
     data = SimpleNamespace(fingerprint="b59f4013d8a2", kind="files")

@@ -18,7 +18,7 @@ from torch.utils._pytree import tree_leaves
 
 import lab
 from lab.batches import pack
-from lab.data import TASKS, file_name, student_name
+from lab.data import SCORES, TASKS, file_name, student_name
 from lab.evaluate import evaluate, read_predictions
 from lab.optim import AdamW
 from lab.runs.recorder import rate
@@ -86,6 +86,39 @@ def test_a_task_drawn_twice_counts_with_the_losses_of_both_batches(tiny, tiny_da
     assert twice
     for (name, ours), theirs in zip(training.model.named_parameters(), model.parameters(), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=5e-5, msg=name)
+
+
+@pytest.mark.parametrize("updates", first_quick(("sum",), ("separate",), ("pcgrad",)))
+def test_a_task_that_is_not_trained_keeps_its_head_and_draws_nothing(updates, tiny, tiny_data):
+    e = dataclasses.replace(tiny, tasks=("sst", "sts"), updates=updates)
+    training = fit(e, data=tiny_data, progress=False)
+    before = {name: p.detach().clone() for name, p in training.model.named_parameters()}
+    rows = list(training)
+    moved = {name for name, p in training.model.named_parameters() if not torch.equal(p, before[name])}
+    assert any(name.startswith("heads.sst") for name in moved)
+    assert any(name.startswith("bert") for name in moved) and not any(name.startswith("heads.qqp") for name in moved)
+    assert training.recorder.state["drawn"] == {"sst": 12, "qqp": 0, "sts": 12}
+    dev = {(r["epoch"], r["task"]): r["value"] for r in rows if r["split"] == "dev" and r["metric"] in SCORES.values()}
+    scores = {epoch: (dev[epoch, "sst"] + (dev[epoch, "sts"] + 1) / 2) / 2 for epoch in (1, 2, 3)}
+    best = training.recorder.state["best"]  # the epoch that is best on what is trained
+    assert best["overall"] == pytest.approx(max(scores.values())) and scores[best["step"] / 4] == max(scores.values())
+
+
+def test_task_weights_are_factors_of_the_losses(tiny, tiny_data):
+    """A task of weight 0 moves nothing of its own; weights of 2 double the gradient."""
+    e = dataclasses.replace(tiny, updates=("sum",), epochs=1, iterations=2, samples=0)
+
+    def norms(of):
+        rows = run(dataclasses.replace(e, task_weights=of), tiny_data)[1]
+        return next(r["value"] for r in rows if (r["metric"], r["task"], r["step"]) == ("grad_norm", "all", 2))
+
+    plain = run(e, tiny_data)[0]
+    assert same(weights(plain), weights(run(dataclasses.replace(e, task_weights=(1, 1, 1)), tiny_data)[0]))
+    training = fit(dataclasses.replace(e, task_weights=(1, 0, 1)), data=tiny_data, progress=False)
+    head = {name: p.detach().clone() for name, p in training.model.heads["qqp"].named_parameters()}
+    list(training)
+    assert all(torch.equal(p, head[name]) for name, p in training.model.heads["qqp"].named_parameters())
+    assert norms((2, 2, 2)) == pytest.approx(2 * norms(None), rel=0.05)
 
 
 @pytest.mark.parametrize("update", first_quick("pcgrad", *(u for u in lab.COMBINERS if u not in ("sum", "pcgrad"))))

@@ -3,11 +3,15 @@
 A recipe that combines task gradients measures their cosines and conflicts at every iteration. The others have only one
 gradient, and SMART's penalty alone does not say how much of it dropout causes. Both are therefore sampled at some
 iterations, with random numbers of their own, so that sampling never changes a run.
+
+A cosine near 0 and conflict in half of the iterations may say nothing about two tasks: two random directions have them
+too. Every sample therefore has a null beside it: the cosine that is left when the labels of one of the two tasks are
+those of other rows, and the cosine between two batches of one task, which shows how far noise alone pulls them apart.
 """
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -18,7 +22,7 @@ from lab.batches import Batch, Rows, pack
 from lab.data import TASKS
 from lab.encoders.device import Randomness, autocast
 from lab.experiment import Experiment
-from lab.gradients import COMBINERS, gramian
+from lab.gradients import COMBINERS, Gradient, gramian
 from lab.smart import Smart, penalties
 from lab.tasks import MultitaskModel
 
@@ -30,7 +34,8 @@ class Window:
     """The sums of what is measured between two rows of the record: kept on the device, and read once a window."""
 
     columns = ([("loss", t) for t in TASKS] + [("grad_norm", t) for t in (*TASKS, "all")]
-               + [(metric, pair) for metric in ("cosine", "conflict") for pair in PAIRS]
+               + [(m, pair) for m in ("cosine", "conflict", "cosine_shuffled", "cosine_gap") for pair in PAIRS]
+               + [("cosine_within", t) for t in TASKS]
                + [("update_cosine", "all"), ("update_length", "all")]
                + [(m, t) for m in ("penalty", "penalty_dropout", "penalty_noise", "bregman") for t in TASKS]
                + [("noise_norm", "all")])
@@ -72,32 +77,53 @@ class Window:
                 yield metric, task, total / count
 
 
-def sample(e: Experiment, step: int, model: MultitaskModel, rows: Mapping[str, Rows], window: Window,
-           losses: Callable[[Batch, Window, torch.Generator], dict[str, Tensor]]) -> None:
+def sample(e: Experiment, step: int, model: MultitaskModel, rows: Mapping[str, Rows], all_rows: Mapping[str, Rows],
+           window: Window, losses: Callable[[Batch, Window, torch.Generator], dict[str, Tensor]]) -> None:
     """Before the updates of a sampled iteration, measure on its rows what the recipe itself does not show.
 
-    That is: the task gradients of a recipe that combines none, and the parts of SMART's penalty. `losses` gives each
-    task's loss on a batch. The random numbers are the sample's own and no gradient is left, so that a run ends with
-    the same bits whether it is sampled or not.
+    That is: the task gradients of a recipe that combines none, the null of their cosines, and the parts of SMART's
+    penalty. `losses` gives each task's loss on a batch. all_rows: the training rows from which other batches are drawn.
+    The random numbers are the sample's own and no gradient is left, so that a run ends with the same bits whether it is
+    sampled or not.
     """
     model.train()
     device = window.values.device
     seed = int(np.random.SeedSequence([e.seed, SAMPLE, step]).generate_state(1)[0])
-    if not any(update in COMBINERS and update != "sum" for update in e.updates):  # no task gradients of its own
-        gradients, unused, noise = [], Window(device), torch.Generator().manual_seed(seed)
-        with Randomness(seed, device):
-            for task, part in rows.items():
-                model.zero_grad()
-                # under `sum` a task that is drawn twice counts with both batches' losses
-                batches = len(part) // e.batch_size if "sum" in e.updates else 1
-                (losses(pack({task: part}, device), unused, noise)[task] * batches).backward()
-                gradients.append([p.grad for p in model.bert.parameters()])
+    unused = Window(device)
+
+    def gradient(task: str, part: Rows, seed: int) -> list[Tensor]:
         model.zero_grad()
-        G = gramian(gradients)
-        del gradients
+        # under `sum` a task that is drawn twice counts with both batches' losses
+        factor = e.task_weight(task) * (len(part) // e.batch_size if "sum" in e.updates else 1)
+        with Randomness(seed, device):
+            (losses(pack({task: part}, device), unused, torch.Generator().manual_seed(seed))[task] * factor).backward()
+        return [p.grad for p in model.bert.parameters()]
+
+    places = {task: i for i, task in enumerate(TASKS)}
+    gradients = {task: gradient(task, part, seed + places[task]) for task, part in rows.items()}
+    if not any(update in COMBINERS and update != "sum" for update in e.updates):  # no task gradients of its own
+        G = gramian(list(gradients.values()))
         window.note_conflicts(G, list(rows))
         for task, norm in zip(rows, G.diagonal().sqrt(), strict=True):
             window.note("grad_norm", task, norm)
+    null: dict[str, list[Tensor]] = {}
+    generator = np.random.default_rng([e.seed, SAMPLE, step])
+    for task, part in rows.items():
+        drawn = generator.integers(len(all_rows[task]), size=len(part))
+        other = all_rows[task].take(drawn)
+        window.note("cosine_within", task, cosine(gradients[task], gradient(task, other, seed + 10 + places[task])))
+        # the labels of other rows; sentences, dropout and noise are those of the gradient itself
+        mislabelled = gradient(task, replace(part, labels=other.labels), seed + places[task])
+        for rest in rows.keys() - {task}:
+            null.setdefault("-".join(sorted((task, rest), key=TASKS.index)), []).append(
+                cosine(mislabelled, gradients[rest]))
+    model.zero_grad()
+    for pair, cosines in null.items():
+        a, b = pair.split("-")
+        shuffled = sum(cosines) / len(cosines)
+        window.note("cosine_shuffled", pair, shuffled)
+        window.note("cosine_gap", pair, cosine(gradients[a], gradients[b]) - shuffled)
+    del gradients
     if e.smart and e.smart.weight:
         with autocast(e.precision, device):
             parts = penalty_parts(model, e.smart, pack(rows, device), seed)
@@ -105,6 +131,15 @@ def sample(e: Experiment, step: int, model: MultitaskModel, rows: Mapping[str, R
             window.note("penalty", task, whole)
             window.note("penalty_dropout", task, of_dropout)
             window.note("penalty_noise", task, whole - of_dropout)
+
+
+def cosine(a: Sequence[Gradient], b: Sequence[Gradient]) -> Tensor:
+    """The cosine of two gradients over all their parameters as one vector; 0 if one of them is 0."""
+    def dot(a: Sequence[Gradient], b: Sequence[Gradient]) -> Tensor:
+        there = [(x.flatten(), y.flatten()) for x, y in zip(a, b, strict=True) if x is not None and y is not None]
+        return torch.stack([torch.dot(x, y) for x, y in there]).double().sum()
+
+    return dot(a, b) / (dot(a, a) * dot(b, b)).sqrt().clamp(min=1e-150)
 
 
 def is_sampled(experiment: Experiment, step: int) -> bool:

@@ -7,20 +7,22 @@ a setting raises SCHEMA and adds an upgrade, which gives older records the value
     1   "format" 1. Settings came and went within it, so what such a record lacks is read as "not recorded".
     2   "schema" 2. All settings of this version, and no others; SMART has the reduction of its ascent's loss.
     3   Trained parts, QQP's head and its rows at the end are settings; "minilm" has a pooler that works.
-    4   The schedule of the learning rate is a setting.
+    4   The schedule of the learning rate, the tasks that are trained and their weights are settings.
 """
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from lab.data import TASKS
 from lab.errors import LabError
 
 SCHEMA = 4
 # experiment.json: of fine-tuning, which has "departs", and of masked-language modelling, which has "head".
 CONFIG = {"schema", "experiment", "device", "data", "versions", "threads", "revision", "started"}
-SETTINGS = {"name", "protocol", "encoder", "trains", "pooling", "pair", "sts_head", "qqp_head", "updates", "smart",
-            "sampling", "iterations", "epochs", "batch_size", "lr", "weight_decay", "warmup", "schedule", "dropout",
-            "precision", "device", "scale", "eval_train", "eval_qqp", "end_qqp", "eval_rows", "samples", "seed"}
+SETTINGS = {"name", "protocol", "encoder", "trains", "pooling", "pair", "sts_head", "qqp_head", "tasks", "task_weights",
+            "updates", "smart", "sampling", "iterations", "epochs", "batch_size", "lr", "weight_decay", "warmup",
+            "schedule", "dropout", "precision", "device", "scale", "eval_train", "eval_qqp", "end_qqp", "eval_rows",
+            "samples", "seed"}
 SMART = {"weight", "step_size", "epsilon", "sigma", "steps", "reading", "dropout", "bregman", "reduction"}
 DATA = {"label", "kind", "fingerprint", "cut"}  # and "sizes", or of masked-language modelling "sentences"
 PRETRAINING = {"encoder", "epochs", "batch_size", "lr", "weight_decay", "warmup", "schedule", "mask", "held_out",
@@ -113,8 +115,11 @@ def _from_2(entries: dict[str, Any]) -> dict[str, Any]:
 
 
 def _from_3(entries: dict[str, Any]) -> dict[str, Any]:
-    """Older runs kept the learning rate after the warm-up."""
-    return entries | {"schema": 4, "experiment": entries["experiment"] | {"schedule": "constant"}}
+    """Older runs kept the learning rate after the warm-up, and trained all tasks with weight 1."""
+    settings = entries["experiment"] | {"schedule": "constant"}
+    if "head" not in entries:
+        settings |= {"tasks": list(TASKS), "task_weights": None}
+    return entries | {"schema": 4, "experiment": settings}
 
 
 # schema -> its upgrade to the one after it

@@ -1,8 +1,10 @@
 """Samples say what is true of the model, twenty times an epoch, and leave no trace in the run."""
 
 import dataclasses
+import functools
 import itertools
 
+import numpy as np
 import pytest
 import torch
 from helpers import batch_of, first_quick, inputs, repeatable, resumed, same_weights, trained, without_dropout
@@ -10,8 +12,8 @@ from helpers import batch_of, first_quick, inputs, repeatable, resumed, same_wei
 import lab
 from lab.batches import pack
 from lab.data import TASKS
-from lab.runs.diagnostics import Window, is_sampled, penalty_parts
-from lab.train import draw, fit
+from lab.runs.diagnostics import Window, is_sampled, penalty_parts, sample
+from lab.train import draw, fit, losses
 
 
 def told(rows, split):
@@ -72,11 +74,51 @@ def test_the_sampled_norm_of_a_task_drawn_twice_is_that_of_its_own_loss(tiny, ti
     assert told(list(other), "sampled")[task, "grad_norm"] == pytest.approx(float(norm), rel=1e-4)
 
 
-def test_a_recipe_with_task_gradients_is_not_sampled(tiny, tiny_data):
+def test_a_recipe_with_task_gradients_samples_their_null_alone(tiny, tiny_data):
+    null = {"cosine_within", "cosine_shuffled", "cosine_gap"}
     _, rows = trained(dataclasses.replace(tiny, updates=("pcgrad", "sum"), epochs=1), tiny_data)
-    assert not told(rows, "sampled") and ("sst-qqp", "cosine") in told(rows, "batch")
+    assert {metric for _, metric in told(rows, "sampled")} == null and ("sst-qqp", "cosine") in told(rows, "batch")
     _, rows = trained(dataclasses.replace(tiny, updates=("pcgrad",), smart=lab.Smart(), epochs=1), tiny_data)
-    assert {metric for _, metric in told(rows, "sampled")} == {"penalty", "penalty_dropout", "penalty_noise"}
+    assert {metric for _, metric in told(rows, "sampled")} == null | {"penalty", "penalty_dropout", "penalty_noise"}
+
+
+def test_labels_that_are_the_same_for_all_leave_no_gap(tiny, tiny_data):
+    """Shuffled labels keep sentences, dropout and noise: what differs between the two cosines is the labels alone."""
+    rows, all_rows, window = {}, {}, Window(torch.device("cpu"))
+    e = dataclasses.replace(tiny, updates=("sum",), smart=lab.Smart(weight=0.1))
+    training = fit(e, data=tiny_data, progress=False)
+    for task, part in batch_of(training).items():
+        rows[task] = dataclasses.replace(part, labels=np.ones(len(part), np.float32))
+        all_rows[task] = rows[task]
+    sample(e, 1, training.model, rows, all_rows, window, functools.partial(losses, e, training.model, None))
+    training.close()
+    found = {(task, metric): value for metric, task, value in window.means()}
+    for pair in ("sst-qqp", "sst-sts", "qqp-sts"):
+        assert found[pair, "cosine_gap"] == pytest.approx(0, abs=1e-5)
+        assert found[pair, "cosine_shuffled"] == pytest.approx(found[pair, "cosine"], abs=1e-5) != 0
+    assert all(-1 < found[task, "cosine_within"] < 1 for task in TASKS)
+
+
+def test_tasks_in_known_conflict_are_found_and_tasks_without_one_are_not(tiny, tiny_data):
+    """A task and itself with opposite labels conflict more than with shuffled labels; with its own, they agree more."""
+    gaps = {}
+    for name, flip in (("conflict", lambda y: 1 - y), ("agreement", lambda y: y)):
+        training = fit(dataclasses.replace(tiny, updates=("sum",), dropout=0.0, smart=None), data=tiny_data,
+                       run=name, progress=False)
+        model, e = training.model, training.recorder.settings
+        whole = inputs(training)[0]["qqp", "train"]
+        order = np.argsort(whole.labels)
+        part = whole.take(np.concatenate([order[:2], order[-6:]]))  # unlike the rest, whose labels are half and half
+        model.heads["sts"] = model.heads["qqp"]  # one head, so that the labels alone decide
+        rows = {"qqp": part, "sts": dataclasses.replace(part, task="sts", labels=flip(part.labels))}
+        every = {"qqp": whole, "sts": dataclasses.replace(whole, task="sts", labels=flip(whole.labels))}
+        window = Window(torch.device("cpu"))
+        for step in range(8):
+            sample(e, step, model, rows, every, window, functools.partial(losses, e, model, None))
+        training.close()
+        gaps[name] = {(task, metric): value for metric, task, value in window.means()}["qqp-sts", "cosine_gap"]
+    assert gaps["conflict"] < -0.2 and gaps["agreement"] > 0.2, gaps
+
 
 
 def test_the_penalty_is_split_into_dropout_and_noise(tiny, tiny_data):

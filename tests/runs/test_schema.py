@@ -24,9 +24,10 @@ def rewritten(run, change):
 
 
 def as_schema_3(config):
-    """What a version of schema 3 wrote, which kept the learning rate."""
+    """What a version of schema 3 wrote, which kept the learning rate and trained all tasks alike."""
     config["schema"] = 3
-    del config["experiment"]["schedule"]
+    for key in ("schedule", "tasks", "task_weights"):
+        del config["experiment"][key]
 
 
 def as_schema_2(config):

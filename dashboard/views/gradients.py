@@ -6,6 +6,7 @@ from panels import draw_panels
 
 from lab.figures import training
 from lab.figures.panels import numbers
+from lab.results import conflict
 from lab.runs.frames import provenance
 
 selection = chosen()
@@ -13,10 +14,14 @@ st.title("Gradients")
 st.write("Each task pulls the shared encoder its own way. A cosine below 0 means that two tasks conflict: a step for "
          "one undoes part of a step for the other. PCGrad takes the conflicting part out.")
 st.caption(plain(provenance(selection.runs)))
+null = conflict.against_null(selection.runs)
+if said := conflict.sentence(null):
+    st.markdown(f"**{plain(said)}**")
+    st.dataframe(null.round(4), hide_index=True, key="null")
+    st.caption(plain(f"{conflict.NOTE}: over seeds from three on, else over windows of iterations, which says less."))
 panels = training.conflict_panels(selection.runs)
 if panels:
-    st.caption("Means over each epoch. Sampled: the recipe has no task gradients of its own, so they were measured "
-               "beside the training at some iterations.")
+    st.caption("Means over each epoch. Sampled: measured beside the training at some iterations.")
     draw_panels(panels, "conflict", 3, numbers(panels))
     if ("update_cosine", "batch") not in training.recorded(selection.runs):
         st.info("What combining the gradients changed (PCGrad, GradVac, ...) is not in these records: no chosen recipe "

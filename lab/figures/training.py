@@ -140,8 +140,8 @@ def conflict(runs: pd.DataFrame) -> go.Figure:
     """The task gradients over training: their cosines, the share of iterations in which they conflict, their norms.
 
     Also what combining them (PCGrad, ...) changed: the update's cosine with their plain mean, and its length divided by
-    the mean's. Means over each epoch. A recipe without task gradients of its own is drawn from samples, and its name
-    says so.
+    the mean's; and the null of the cosines: what is left of them against shuffled labels, and the cosines between two
+    batches of one task. Means over each epoch. What is drawn from samples has a name that says so.
     """
     return assemble(conflict_panels(runs), "task gradients by epoch", provenance(distinct_runs(runs)), columns=3)
 
@@ -152,7 +152,10 @@ def conflict_panels(runs: pd.DataFrame) -> list[Panel]:
         ("cosine", "cosine", EACH_PAIR), ("conflict", "share in conflict", EACH_PAIR),
         ("grad_norm", "gradient norm", EACH_TASK)) for task, name in names.items()} | {
             "update_cosine all": "update and plain mean: cosine", "update_length all": "update and plain mean: lengths"}
-    return list(_diagnostics(runs, titles, first="batch", needs="cosine").values())
+    null = {f"cosine_gap {pair}": f"{name}: cosine minus that of shuffled labels" for pair, name in EACH_PAIR.items()}
+    null |= {f"cosine_within {task}": f"{name}: cosine of two of its batches" for task, name in EACH_TASK.items()}
+    return [*_diagnostics(runs, titles, first="batch", needs="cosine").values(),
+            *_diagnostics(runs, null, first="sampled", needs="cosine_gap").values()]
 
 
 def smart(runs: pd.DataFrame) -> go.Figure:

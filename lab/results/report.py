@@ -14,7 +14,7 @@ import plotly.graph_objects as go
 
 from lab import figures
 from lab.errors import LabError
-from lab.results import tables
+from lab.results import conflict, tables
 from lab.runs.frames import KEYS, line_labels
 
 FIGURE_4 = "smart"  # the paper's Figure 4 shows SMART
@@ -170,7 +170,8 @@ def _section(block: tables.Block, anchor: str) -> tuple[list[tuple[str, str]], s
     for title, figure, caption in (
             ("Gradients of the tasks", figures.conflict(block.runs), "Cosines between the encoder's task gradients, "
              "the share of iterations in which they conflict (cosine below 0), and their norms; means over each epoch. "
-             "Sampled: the recipe does not compute task gradients, so they were measured in some iterations."),
+             "Sampled: measured in some iterations, beside the training. "
+             + conflict.sentence(conflict.against_null(block.runs))),
             ("SMART's penalty", figures.smart(block.runs), "The penalty that SMART adds to each loss, before the "
              "factor lambda; its parts by dropout alone and by the noise; the size of the noise.")):
         if figure.data:

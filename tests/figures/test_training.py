@@ -247,6 +247,16 @@ def test_conflict_draws_each_epochs_mean_and_says_what_was_sampled():
             assert x == [1, 2] and y == pytest.approx([0.2, 0.5])
 
 
+def test_conflict_draws_the_null_of_the_cosines():
+    null = [(94, "sampled", "sst-qqp", "cosine_gap", -0.2), (94, "sampled", "sst-qqp", "cosine_shuffled", 0.1),
+            (94, "sampled", "sst", "cosine_within", 0.4)]
+    figure = figures.conflict(pd.concat([records("gse", more=[*diagnostics(), *null])]))
+    titles = [note.text for note in figure.layout.annotations]
+    assert titles[-2:] == ["SST and QQP: cosine minus that of shuffled labels", "SST: cosine of two of its batches"]
+    assert lines(figure, "x5") == {"gse (sampled)": ([2], [-0.2])} and lines(figure)["gse"][1]
+    assert lines(figure, "x6") == {"gse (sampled)": ([2], [0.4])}
+
+
 def test_smart_splits_the_penalty():
     runs = pd.concat([with_everything("smart"), records("gse", more=diagnostics()),
                       records("smart_gse", more=[(50, "batch", "sst", "penalty", 0.4)])])

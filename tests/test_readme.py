@@ -10,7 +10,7 @@ import typer
 
 import lab
 from lab.cli import app
-from lab.experiment import RECIPES
+from lab.experiment import KNOWN
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "data/README.md", "data/runs/README.md")]
@@ -51,7 +51,7 @@ def test_every_lab_command_parses(page):
         if words == ["COMMAND", "--help"]:
             continue
         params = parse(typer.main.get_command(app), words, complete=words in shown)
-        assert set(params.get("recipes") or ()) <= {*RECIPES, "table1", "quick"}, words
+        assert set(params.get("recipes") or ()) <= {*KNOWN, "table1", "quick", "controls"}, words
         kind = lab.Pretraining() if words[0] == "pretrain" else RECIPES["baseline"]
         kind.with_settings(s for s in params.get("settings") or () if s != "FIELD=VALUE")
 
@@ -100,6 +100,6 @@ def test_the_picture_of_imports_has_every_module():
 def test_the_manual_has_every_setting_and_recipe():
     text = (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8")
     settings = [field.name for field in fields(lab.Experiment)]
-    for name in [*settings, *RECIPES, *lab.COMBINERS, *lab.POOLINGS, *lab.STS_HEADS, *lab.SAMPLERS]:
+    for name in [*settings, *KNOWN, *lab.COMBINERS, *lab.POOLINGS, *lab.STS_HEADS, *lab.SAMPLERS]:
         assert f"`{name}`" in text, name
     assert set(re.findall(r"^\| `smart\.(\w+)`", text, re.M)) == {field.name for field in fields(lab.Smart)}

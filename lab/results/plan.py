@@ -1,0 +1,85 @@
+"""The planned contrasts: what was to be tested, written down before the runs were trained, and what came of it.
+
+`data/plan.json` names pairs of recipes, each with the claim of the paper that it tests. Each pair is compared on the
+seeds that both have (Student's t of the paired differences). Over all contrasts the p-values are adjusted by Holm's
+method (1979). Whether a difference is too small to matter is tested as well, by two one-sided tests (Schuirmann 1987):
+that no difference was shown does not mean that there is none.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from lab.data import checkout
+from lab.results.significance import FEWEST_SEEDS, half_width, seeds_needed
+
+COLUMNS = ["a", "b", "claim", "seeds", "difference", "low", "high", "p", "p_equal", "verdict"]
+
+
+def plan() -> dict[str, Any]:
+    """The plan that ships with the lab: protocol, encoder, margin, level, seeds of each recipe, contrasts."""
+    return json.loads((checkout() / "data" / "plan.json").read_text(encoding="utf-8"))
+
+
+def planned(table: pd.DataFrame, contrasts: Sequence[Mapping[str, str]], margin: float = .005,
+            level: float = .95) -> pd.DataFrame:
+    """Each contrast, a minus b over the seeds that both have: a row with its interval and verdict.
+
+    table: a row for each run, with columns recipe, seed, value. low, high: the interval of this contrast alone. p:
+    adjusted for all contrasts that have one; p_equal: the same of the two one-sided tests that the difference is
+    smaller than `margin`. verdict: "differs", "differs by less than <margin>", both, or "cannot be told" and the seeds
+    it would take, with a probability of .8, to show a difference of the size seen, or of the margin if that is larger.
+    """
+    wide = table.pivot(index="seed", columns="recipe", values="value").astype(float)
+    rows = []
+    for contrast in contrasts:
+        a, b = (wide[name] if name in wide else pd.Series(dtype=float) for name in (contrast["a"], contrast["b"]))
+        rows.append({**contrast, **_paired((a - b).dropna().to_numpy(), margin, level)})
+    found = pd.DataFrame(rows)
+    for p in ("p", "p_equal"):
+        found[p] = _holm(found[p].to_numpy())
+    compared = max(1, int(found["p"].notna().sum()))
+    found["verdict"] = [_verdict(row, margin, level, compared) for row in found.itertuples()]
+    return found.drop(columns="sd")[COLUMNS]
+
+
+def _paired(d: np.ndarray, margin: float, level: float) -> dict[str, float]:
+    """Student's t of paired differences d (S,): mean, interval, p, and the larger p of the two one-sided tests."""
+    nothing = dict.fromkeys(("low", "high", "p", "p_equal", "sd"), np.nan)
+    difference = float(d.mean()) if d.size else np.nan
+    if d.size < FEWEST_SEEDS or np.ptp(d) == 0:  # coarse scores may be equal by chance: p would be 0
+        return {"seeds": d.size, "difference": difference, **nothing}
+    sd, df = float(d.std(ddof=1)), d.size - 1
+    half, error = float(half_width(sd, d.size, level)), sd / np.sqrt(d.size)
+    # t = mean / error;   equivalence: mean < margin and mean > -margin, each one-sided
+    return {"seeds": d.size, "difference": difference, "low": difference - half, "high": difference + half,
+            "p": float(2 * stats.t.sf(abs(difference) / error, df)),
+            "p_equal": float(stats.t.sf((margin - abs(difference)) / error, df)), "sd": sd}
+
+
+def _holm(p: np.ndarray) -> np.ndarray:
+    """Holm's adjusted p-values; nan stays nan."""
+    adjusted, there = np.full(len(p), np.nan), np.flatnonzero(~np.isnan(p))
+    largest = 0.0
+    for rank, i in enumerate(there[np.argsort(p[there], kind="stable")]):
+        largest = max(largest, min(1.0, (len(there) - rank) * p[i]))
+        adjusted[i] = largest
+    return adjusted
+
+
+def _verdict(row: Any, margin: float, level: float, compared: int) -> str:
+    small = f"differs by less than {margin:g}"
+    if np.isnan(row.p):
+        why = "no spread over seeds" if row.seeds >= FEWEST_SEEDS else f"{row.seeds} seeds in common"
+        return f"cannot be told: {why}"
+    if row.p_equal <= 1 - level:
+        return small if row.p > 1 - level else f"differs, by less than {margin:g}"
+    if row.p <= 1 - level:
+        return "differs"
+    size = max(abs(row.difference), margin)
+    needed = seeds_needed(row.sd / np.sqrt(2), size, level=1 - (1 - level) / compared)
+    return f"cannot be told; it would take {max(needed, row.seeds + 1)} seeds"

@@ -435,21 +435,26 @@ def _show_pretraining(training) -> None:  # noqa: ANN001
 def bench(
     data: DataOption = None,
     encoder: Annotated[str, typer.Option(help="minilm, a hub id or a folder")] = "minilm",
-    rounds: Annotated[int, typer.Option(min=1, help="Iterations of each that are timed")] = 30,
+    rounds: Annotated[int, typer.Option(min=1, help="Iterations of each that are timed")] = 10,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as one JSON object")] = False,
 ) -> None:
-    """Compare the time of one multitask iteration on this computer with that of a plain implementation."""
+    """Time the lab's iterations on this computer against other ways of writing them, and say what runs will take."""
+    import json
+
     import torch
 
-    from lab.bench import bench_iteration
+    from lab.bench import as_text
+    from lab.bench import bench as measure
     from lab.data import load_data
+    from lab.experiment import default_protocol
 
     loaded = load_data(data)
-    print(f"data: {loaded.label} ({loaded.fingerprint}), encoder: {encoder}, {torch.get_num_threads()} threads, fp32, "
-          f"{rounds} rounds in turn")
-    found = bench_iteration(loaded, encoder, rounds)
-    print(f"one `sum` iteration of 3 x 8 rows ({found['tokens']:.0f} tokens): ours {found['ours'] * 1000:.0f} ms, "
-          f"the ordinary way {found['ordinary'] * 1000:.0f} ms, {found['ratio']:.2f} times as fast "
-          "(medians; the ratio is the pairs')")
+    about = f"data: {loaded.label} ({loaded.fingerprint}), encoder: {encoder}, {torch.get_num_threads()} threads, fp32"
+    if not as_json:
+        print(f"{about}, {rounds} rounds in turn, medians")
+    found = measure(loaded, encoder, rounds)
+    protocol = default_protocol(loaded.kind == "sample")
+    print(json.dumps({"about": about, **found}) if as_json else as_text(found, protocol))
 
 
 def main() -> None:

@@ -38,6 +38,7 @@ __getattr__, __dir__, __all__ = public(__name__, {
     "load_encoder": "encoders",
     "overall_score": "evaluate", "predict": "evaluate",
     "fit": "train", "Pretraining": "pretrain", "pretrain_mlm": "pretrain", "ablate": "ablation",
+    "fork": "whatif",
     "load_runs": "runs",
     "leaderboard": "results", "compare_runs": "results", "paired_predictions": "results",
 }, rooms=("figures", "teach"))

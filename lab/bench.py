@@ -56,8 +56,8 @@ def bench(data: Data | str | Path | None = None, encoder: str = "minilm", rounds
             if name == ROWS[0]:
                 ours, counts = training, tokens
         e = ours.recorder.settings
-        contenders["ordinary"] = _timed(_ordinary(e, data, ours, Path(folder) / "ordinary", best=False))
-        contenders["best ordinary"] = _timed(_ordinary(e, data, ours, Path(folder) / "best", best=True))
+        contenders["ordinary"] = _timed(ordinary(e, data, ours, Path(folder) / "ordinary", best=False))
+        contenders["best ordinary"] = _timed(ordinary(e, data, ours, Path(folder) / "best", best=True))
         times: dict[str, list[float]] = {name: [] for name in contenders}
         for _ in range(rounds + WARM_UP):
             for name, iterations in contenders.items():
@@ -131,7 +131,7 @@ def _minutes(e: Experiment, rows: Mapping, iteration: float, scoring: float) -> 
     return (e.epochs * e.iterations * iteration + scores / scoring) / 60
 
 
-def _ordinary(e: Experiment, data: Data, training: Training, folder: Path, best: bool,
+def ordinary(e: Experiment, data: Data, training: Training, folder: Path, best: bool,
               dropout: float = 0.3) -> Iterator[Tensor]:
     """The losses of ordinary iterations, one for each `next`, on the rows that the training draws."""
     from transformers import BertModel

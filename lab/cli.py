@@ -388,6 +388,37 @@ def verify(
 
 
 @app.command()
+def fork(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A run's name or folder")],
+    step: Annotated[list[int], typer.Option(help="The iteration after which the futures part; may be given several "
+                                            "times")],
+    settings: Annotated[list[str], typer.Option("--set", metavar="FIELD=VALUE", help="What one of the two futures has "
+                                                "otherwise; may be given several times")],
+    iterations: Annotated[int, typer.Option(min=1, help="How long both are trained")] = 50,
+    seeds: Annotated[int, typer.Option(min=1, help="Pairs at each step, with batches and noise of their own")] = 1,
+    out: Annotated[Path | None, typer.Option(help="Write the picture as this HTML file")] = None,
+    data: DataOption = None,
+    runs: RunsOption = None,
+) -> None:
+    """What if, from here: train two futures of a run on the same batches and noise, which differ in one thing."""
+    import json
+
+    from lab.experiment import Experiment
+    from lab.runs.folder import Run
+    from lab.whatif import fork as part
+
+    found = Run.open(run, runs)
+    e = Experiment.from_json(json.dumps(found.config["experiment"]))
+    changed = e.with_settings(settings)
+    changes = {field: getattr(changed, field) for field in vars(e) if getattr(changed, field) != getattr(e, field)}
+    fork = part(found, steps=step, iterations=iterations, seeds=seeds, data=data, root=runs, **changes)
+    print(fork.as_text())
+    if out:
+        fork.figure().write_html(out)
+        print(f"picture: {out}")
+
+
+@app.command()
 def pretrain(
     data: DataOption = None,
     encoder: EncoderOption = None,

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import lab
-from lab.bench import ROWS, _ordinary, as_text, bench
+from lab.bench import ROWS, ordinary, as_text, bench
 from lab.train import fit
 
 
@@ -31,7 +31,7 @@ def test_both_ordinary_ways_train_the_same_model(tiny, tiny_data, tmp_path):
         for best in (False, True):
             torch.manual_seed(0)
             found.append([float(loss) for loss in itertools.islice(
-                _ordinary(e, training.recorder.data, training, tmp_path / str(best), best, dropout=0), 3)])
+                ordinary(e, training.recorder.data, training, tmp_path / str(best), best, dropout=0), 3)])
     training.close()
     assert found[0] == pytest.approx(found[1], rel=1e-4) and found[0][2] != pytest.approx(found[0][0], rel=1e-3)
 

@@ -58,4 +58,4 @@ def test_the_lesson_is_flat_and_its_rooms_are_few():
     flat, rooms = ([path.name for path in (REPO / "lab").iterdir() if kind(path)]
                    for kind in (Path.is_file, lambda path: (path / "__init__.py").exists()))
     assert len(flat) <= 16 and sorted(rooms) == ["datasets", "encoders", "figures", "results", "runs",
-                                                         "teach"]
+                                                         "teach", "whatif"]

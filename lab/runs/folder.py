@@ -33,6 +33,7 @@ STALE_AFTER = 120  # seconds without a heartbeat after which a "running" run cou
 AHEAD = 3600  # seconds by which a heartbeat may lie in the future: clocks differ; more, and a clock was set back
 RESERVED = re.compile(r"(con|prn|aux|nul|(com|lpt)[0-9])(\..*)?", re.IGNORECASE)  # names on Windows
 PRETRAINED = "pretrained"  # the folder of a store in which `lab pretrain` keeps its runs
+FORKS = "forks"  # and that of `lab fork`, so that no table mixes forks with whole runs
 
 
 def runs_root(root: str | Path | None = None) -> Path:
@@ -92,8 +93,9 @@ def checked_name(name: str) -> str:
         raise LabError(f"{name!r} cannot name a run; use letters, digits, '.', '_' and '-', at most 100 of them")
     if RESERVED.fullmatch(name):
         raise LabError(f"{name!r} cannot name a run: Windows reserves this name; use another")
-    if name.lower() == PRETRAINED:
-        raise LabError(f"{name!r} cannot name a run: `lab pretrain` keeps its runs in the folder of that name")
+    if name.lower() in (PRETRAINED, FORKS):
+        raise LabError(f"{name!r} cannot name a run: `lab pretrain` or `lab fork` keeps its runs in the folder of that "
+                       "name")
     return name
 
 

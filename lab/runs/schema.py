@@ -70,7 +70,8 @@ def draws_at_random(settings: Mapping[str, Any]) -> bool:
 
 def _check(entries: Mapping[str, Any], path: object) -> None:
     mlm = "head" in entries
-    parts = [("", entries, CONFIG | {"head" if mlm else "departs"}),
+    parts = [("", {key: value for key, value in entries.items() if key != "parent"},  # of a fork: its run and step
+              CONFIG | {"head" if mlm else "departs"}),
              ("experiment: ", entries["experiment"], PRETRAINING if mlm else SETTINGS),
              ("data: ", entries.get("data"), DATA | {"sentences" if mlm else "sizes"})]
     if isinstance(smart := entries["experiment"].get("smart"), dict):

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import lab
-from lab.bench import ROWS, ordinary, as_text, bench
+from lab.bench import ROWS, as_text, bench, ordinary
 from lab.train import fit
 
 

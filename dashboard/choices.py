@@ -22,6 +22,7 @@ from lab.runs.frames import line_labels
 from lab.runs.records import Store
 
 POLL_EVERY = 3  # seconds
+TEXTS = ("say", "and", "find")  # the choices that are texts, which may be empty
 FEW = 3  # messages about ended runs that the sidebar shows unfolded; more are folded
 
 
@@ -64,6 +65,7 @@ def all_runs() -> pd.DataFrame:
 
 def sidebar() -> None:
     """The choices that all pages share, and the runs that are being trained."""
+    _drop_empty_values()
     now, (folder, note) = snapshot(), shown_store()
     with st.sidebar:
         if note:
@@ -100,7 +102,7 @@ def chosen(every: bool = False) -> Chosen:
 
 
 def select(label: str, options: Sequence[Any], first: Any, key: str, place: Any = st, **more: Any) -> Any:
-    """A selectbox whose value stands in the address also where nobody has chosen it: `first`, which depends on the runs.
+    """A selectbox whose value stands in the address also where nobody has chosen it, but the page: `first`.
 
     So a link opens the same view when there are other runs. A value that is no option (any more) gives way to `first`.
     """
@@ -111,17 +113,16 @@ def select(label: str, options: Sequence[Any], first: Any, key: str, place: Any 
 
 
 def keep(key: str, options: Sequence[Any] | None, first: Any, format_func: Callable[[Any], str] = str) -> None:
-    """Choose `first` for the widget with this key, unless it or the address has a valid value: so it will stand there.
+    """Write `first` into the address of the widget with this key, unless it or the address has a valid value.
 
     options: None if all values are valid.
     """
     if key in st.session_state:
-        valid = options is None or st.session_state[key] in options
-    else:
-        valid = key in st.query_params and (options is None or st.query_params[key] in map(format_func, options))
-    if not valid:
-        st.session_state[key] = first
-        st.rerun()  # a value that is there before its widget is written into the address
+        if options is not None and st.session_state[key] not in options:
+            st.session_state[key] = first
+    elif key not in st.query_params or (options is not None and st.query_params[key] not in map(format_func, options)):
+        st.query_params[key] = format_func(first)
+        st.rerun()  # with the widget's first value from the address
 
 
 def draw(figure: go.Figure, key: str, alt: str, table: pd.DataFrame | None = None) -> None:
@@ -138,6 +139,16 @@ def plain(text: object) -> str:
     return "".join(f"\\{c}" if c in "\\`*_{}[]()<>#+-.!|~:$&" else c for c in text)
 
 
+def _drop_empty_values() -> None:
+    """Take empty values, as `?by=`, out of the address: Streamlit would take away a choice that must be made."""
+    empty = [key for key in st.query_params if key not in TEXTS and key not in st.session_state
+             and not any(st.query_params.get_all(key))]
+    for key in empty:
+        del st.query_params[key]
+    if empty:
+        st.rerun()
+
+
 def _groups(runs: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """The groups of comparable runs by name, the largest first: a frame with a row for each run, and its label."""
     about = runs.drop_duplicates("run").reset_index(drop=True)
@@ -147,8 +158,17 @@ def _groups(runs: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 
 def _keep_recipes(about: pd.DataFrame) -> None:
-    """Rename chosen recipes whose label has changed, as it does once a run with other settings has the same name."""
+    """Rename chosen recipes whose label has changed, as it does once a run with other settings has the same name.
+
+    Of an address that names them, only the names of the recipes are known: all labels with such a name are chosen.
+    """
     runs_of = {label: set(part["run"]) for label, part in about.groupby("label")}
+    if "recipe" not in st.session_state and (given := st.query_params.get_all("recipe")):
+        names = {label.partition(" (")[0] for label in given if label not in runs_of}
+        now = [label for label in runs_of if label in given or label.partition(" (")[0] in names]
+        if now != given and now:
+            st.query_params["recipe"] = now
+            st.rerun()
     before, chosen = st.session_state.get("runs-of", {}), st.session_state.get("recipe", [])
     if gone := set(chosen) - set(runs_of):
         theirs = set().union(*(before.get(label, ()) for label in gone))

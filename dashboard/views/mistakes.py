@@ -3,7 +3,7 @@
 import pandas as pd
 import streamlit as st
 from answers import data_of, examples, has_predictions, notice, open_run, provenance_caption, runs_of, scores
-from choices import chosen, draw, plain
+from choices import chosen, draw, plain, select
 
 from lab.data import TASK_NAMES, TASKS
 from lab.errors import LabError
@@ -48,8 +48,7 @@ st.write("Accuracy says how often a run is wrong; here is where. Look whether it
          "far off, and whether it was unsure when it was wrong: the mistakes that it was sure of tell most.")
 names = list(runs_of(selection).index)
 left, right = st.columns(2)
-first = next((i for i, name in enumerate(names) if has_predictions(name)), 0)
-name = left.selectbox("Run", names, index=first, key="mr", bind="query-params")
+name = select("Run", names, next(filter(has_predictions, names), names[0]), "mr", left)
 second = right.selectbox("Second run", ["none", *(other for other in names if other != name)], key="m2",
                          bind="query-params")
 left, right = st.columns(2)  # new columns, so that on a narrow screen both runs come before these choices

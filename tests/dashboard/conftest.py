@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -54,7 +55,7 @@ def open_page(dashboard):
 def add_run(tmp_path):
     """A function that puts a made-up run into the test's store; its arguments are those of `records`."""
     def add(name="baseline", seed=1, state="done", **more):
-        status = {"state": state, "step": 47, "total": 94, "heartbeat": 4e9}
+        status = {"state": state, "step": 47, "total": 94, "heartbeat": time.time() + 3000}
         return stored(tmp_path / "runs", records(name, seed, state=state, **more), status)
 
     return add

@@ -53,7 +53,7 @@ def store(tmp_path_factory):
         for seed in (1, 2, 3):
             stored(store, records(name, seed, overall=score + seed / 100, best=0.45, more=diagnostics, pooling="cls"))
     stored(store, records("smart", 1, state="running", more=diagnostics, pooling="cls").query("step < 94"),
-           {"state": "running", "heartbeat": time.time() + 3600, "step": 47, "total": 94})
+           {"state": "running", "heartbeat": time.time() + 3000, "step": 47, "total": 94})
     stored(store, records("gse", data="sample", run="sampled", lr=1.0))
     for number, name in enumerate((EVIL, "../../etc/passwd", "\ud800\udfff", "x" * 5000)):
         rows = records("NAME", number, run=f"hostile{number}", data=EVIL, started=EVIL,
@@ -217,7 +217,7 @@ def test_every_page_opens_by_its_address(visit, server):
 def test_an_address_with_unknown_values_falls_back_quietly(visit):
     page = visit("curves?recipe=none&recipe=gse&from=<script>&other=1")
     expect(recipes(page)).to_contain_text("gse")
-    assert address(page).get("recipe") == ["gse"] and "from" not in address(page)
+    assert address(page).get("recipe") == ["gse"] and "SST 8544" in address(page)["from"][0]
     expect(group(page)).to_have_value(re.compile("SST 8544"))
 
 
@@ -231,7 +231,7 @@ def test_a_run_that_trains_moves_by_itself_and_choices_stay(visit, store):
 
     rows, folder = records("smart", 1, overall=0.4).query("step == 94"), store / "smart-1"
     added(folder, rows)
-    (folder / "status.json").write_text(json.dumps({"state": "running", "heartbeat": time.time() + 3600, "step": 94,
+    (folder / "status.json").write_text(json.dumps({"state": "running", "heartbeat": time.time() + 3000, "step": 94,
                                                     "total": 94}))
     expect(page.get_by_text("smart-1: 94 of 94").first).to_be_visible()
     (folder / "status.json").write_text(json.dumps({"state": "done"}))

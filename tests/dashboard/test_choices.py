@@ -39,9 +39,9 @@ def test_without_a_run_a_page_says_how_one_is_made(app, page):
 
 def test_the_store_is_named_and_what_trains_or_ended_early(app, store):
     stored(store, records("smart", 1, state="running"),
-           {"state": "running", "heartbeat": time.time() + 3600, "step": 50, "total": 94})
+           {"state": "running", "heartbeat": time.time() + 3000, "step": 50, "total": 94})
     stored(store, records("smart", 2), {"state": "running", "heartbeat": 1, "step": 50})
-    stored(store, records("smart", 3), {"state": "running", "heartbeat": 9e99, "step": "x", "total": -1})
+    stored(store, records("smart", 3), {"state": "running", "heartbeat": time.time(), "step": "x", "total": -1})
     app.run()
     bars = [bar.proto.text.replace("\\", "") for bar in app.get("progress")]
     assert bars == ["smart-1: 50 of 94", "smart-3: 0 of 1"]
@@ -103,3 +103,48 @@ def test_visitors_who_look_at_once_see_whole_records(app, store):
             assert len({of[:2] for of in seen}) == len({of[0] for of in seen})  # a version is one frame
     assert looked(None)[1] == sum(len(file.read_text().splitlines()) for file in store.glob("*/metrics.jsonl"))
     assert json.loads((folder / "status.json").read_text())["state"] == "done"
+
+
+def choices(app):
+    """The values of all choices of a page, by their names in the address."""
+    return {widget.proto.query_param_key: widget.value for kind in KINDS for widget in app.get(kind)
+            if widget.proto.query_param_key}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_link_opens_the_same_view_when_other_runs_have_come(page, open_page, trained_store):
+    app = open_page(page)
+    before, address = choices(app), dict(app.query_params)
+    shutil.copytree(trained_store / "one", trained_store / "0")  # in the same group, and first of it
+    config = trained_store / "0" / "experiment.json"
+    config.write_text(config.read_text().replace('"name": "tiny"', '"name": "baseline"'))
+    for seed in range(4):  # the largest group
+        stored(trained_store, records("baseline", seed, overall=.9))
+    assert choices(open_page(page))["from"] != before["from"]
+    again = open_page(page, **address)
+    assert choices(again) == before and dict(again.query_params) == address
+
+
+@pytest.mark.parametrize("page", first_quick(*PAGES))
+@pytest.mark.parametrize("bad", ["", "nonsense", "<b>\x00\N{GRINNING FACE}", "-1", ["", "nonsense", "9" * 30]])
+def test_a_nonsensical_address_opens_the_page_as_it_is_without(page, bad, open_page, store):
+    from choices import TEXTS
+
+    usual = choices(open_page(page))
+    assert choices(open_page(page, **dict.fromkeys(usual.keys() - set(TEXTS), bad))) == usual
+    open_page(page, **dict.fromkeys(usual, bad))
+
+
+def test_of_repeated_values_one_counts(open_page, store):
+    found = choices(open_page("curves", by=["step", "seconds"], what=["dev score", "train score"]))
+    assert (found["by"], found["what"]) == ("step", ("score", "train"))
+
+
+def test_a_link_to_a_recipe_opens_all_lines_that_are_now_called_so(open_page, store):
+    address = dict(open_page("curves", recipe="gse").query_params)
+    assert address["recipe"] == "gse"
+    stored(store, records("gse", 1, run="again", pooling="mean"))
+    address = dict(open_page("curves", **address).query_params)
+    assert address["recipe"] == ["gse (pooling=cls)", "gse (pooling=mean)"]
+    shutil.rmtree(store / "again")
+    assert open_page("curves", **address).multiselect(key="recipe").value == ["gse"]

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import time
 from pathlib import Path
 
 import numpy as np
@@ -136,7 +137,8 @@ def test_nothing_new_is_the_same_object(tmp_path):
 
 
 def test_a_state_is_followed(tmp_path):
-    folder = made(tmp_path, rows=line(1), status='{"state": "running", "heartbeat": 1e12, "step": 1, "total": 2}')
+    status = {"state": "running", "heartbeat": time.time(), "step": 1, "total": 2}
+    folder = made(tmp_path, rows=line(1), status=json.dumps(status))
     store = Store(tmp_path)
     assert list(store.frame()["state"]) == ["running"] and store.status["one"]["total"] == 2
     for text, state in (('{"state": "runn', "not recorded"), ('{"state": "running", "heartbeat": "soon"}', "stopped"),

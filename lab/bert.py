@@ -24,6 +24,7 @@ from lab.errors import LabError
 ACTIVATIONS = {"gelu": F.gelu, "gelu_new": lambda x: F.gelu(x, approximate="tanh"), "relu": F.relu}
 # Padding per real token up to which one larger group of sequences is faster than two groups (measured).
 PADDING_ALLOWED = 0.4
+MOST_BYTES = 1_000_000  # of a config.json
 
 
 @dataclass(frozen=True)
@@ -54,8 +55,10 @@ class BertConfig:
     def from_json(cls, path: Path) -> Self:
         """Read a `config.json`. Fields that the encoder does not need are ignored. LabError: no BERT, a bad value."""
         try:
+            if path.stat().st_size > MOST_BYTES:
+                raise LabError(f"{path}: {path.stat().st_size:,} bytes; an encoder's configuration has a few hundred")
             entries = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise LabError(f"{path}: cannot be read as JSON ({error})") from None
         if not isinstance(entries, dict) or entries.get("model_type", "bert") != "bert":
             raise LabError(f"{path}: not the configuration of a BERT encoder (model_type must be 'bert')")

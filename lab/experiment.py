@@ -59,7 +59,7 @@ class Settings:
         """The inverse of `to_json`. LabError: not an object, or a field that this version does not know."""
         try:
             entries = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise LabError(f"not an experiment in JSON: {error}") from None
         if not isinstance(entries, dict):
             raise LabError("not an experiment in JSON: an object of fields is expected")

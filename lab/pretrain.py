@@ -32,7 +32,7 @@ from lab.bert import ACTIVATIONS, Bert, Layout
 from lab.data import TASKS, Data, load_data
 from lab.encoders.device import autocast
 from lab.encoders.formats import save_encoder
-from lab.encoders.sources import load_encoder, load_mlm_head
+from lab.encoders.sources import load_encoder, load_mlm_head, weights_sha256
 from lab.experiment import Settings
 from lab.optim import AdamW
 from lab.runs import checkpoints
@@ -144,7 +144,8 @@ def pretrain_mlm(settings: Pretraining, *, data: Data | str | Path | None = None
     about = {"held out": len(held_out), "trained on": len(trained), "left out": left_out,
              "sha256": hashlib.sha256("\0".join([*held_out, *trained]).encode()).hexdigest()}
     stream = Stream(len(trained), e.batch_size, [e.seed, 0])
-    place = find_run(f"mlm-{name_end(e, data)}", run, resume, runs_root(root) / PRETRAINED)
+    weights = weights_sha256(e.encoder)
+    place = find_run(f"mlm-{name_end(e, data, weights)}", run, resume, runs_root(root) / PRETRAINED)
     recorder = Recorder(e, data, place, iterations=len(trained) // e.batch_size, progress=progress, sentences=about)
     with recorder.preparing():
         bert, tokenizer = place.encoder() if recorder.newest else load_encoder(e.encoder)
@@ -156,7 +157,8 @@ def pretrain_mlm(settings: Pretraining, *, data: Data | str | Path | None = None
                              place.folder.parent / ".cache")
         parts = checkpoints.Parts(model, AdamW(model.parameters(), lr=e.lr, weight_decay=e.weight_decay),
                                   recorder.randomness, windows={"batch": LossWindow(recorder.device)})
-        recorder.begin(parts, tokenizer, {"sentences": about, "cut": texts.cut}, head="own" if head else "fresh")
+        recorder.begin(parts, tokenizer, {"sentences": about, "cut": texts.cut}, head="own" if head else "fresh",
+                       **({"encoder_sha256": weights} if weights else {}))
     training = Training(recorder, model, tokenizer, loop(e, texts, len(held_out), stream, tokenizer, recorder))
     training.encoder = encoder_of(place)
     return training

@@ -21,6 +21,7 @@ from lab.batches import SAMPLERS, Batch, Rows, Stream, cross, kept_examples, pac
 from lab.data import METRICS, TASKS, Data, load_data
 from lab.encoders import load_encoder
 from lab.encoders.device import autocast
+from lab.encoders.sources import weights_sha256
 from lab.errors import LabError
 from lab.evaluate import Vectors, floors, logits, scored, used, write_predictions, write_probabilities
 from lab.experiment import Experiment, departs
@@ -55,6 +56,7 @@ def fit(experiment: Experiment, *, data: Data | str | Path | None = None, run: s
     with recorder.preparing():
         # A run that is resumed needs nothing but its own folder.
         bert, tokenizer = place.encoder() if recorder.newest else load_encoder(e.encoder)
+        weights = None if recorder.newest else weights_sha256(e.encoder)
         for module in bert.modules():
             if isinstance(module, torch.nn.Dropout):
                 module.p = e.dropout
@@ -75,7 +77,8 @@ def fit(experiment: Experiment, *, data: Data | str | Path | None = None, run: s
         recorder.state |= {"best": None, "drawn": dict.fromkeys(TASKS, 0)}
         sizes = {f"{task} {split}": {"rows": len(s.examples), "used": len(rows[task, split]),
                                      "left out": len(s.problems)} for (task, split), s in data.splits.items()}
-        recorder.begin(parts, tokenizer, {"sizes": sizes, "cut": rows["sst", "train"].texts.cut}, departs=departs(e))
+        recorder.begin(parts, tokenizer, {"sizes": sizes, "cut": rows["sst", "train"].texts.cut}, departs=departs(e),
+                       **({"encoder_sha256": weights} if weights else {}))
     return Training(recorder, model, tokenizer, loop(e, rows, alone, streams, slow, recorder))
 
 
@@ -372,4 +375,4 @@ def least(*limits: int | None) -> int | None:
 
 def run_name(experiment: Experiment, data: Data) -> str:
     """The name of an experiment's run: recipe, protocol, seed, and six digits that stand for all the rest."""
-    return f"{experiment.name}-{experiment.protocol}-{name_end(experiment, data)}"
+    return f"{experiment.name}-{experiment.protocol}-{name_end(experiment, data, weights_sha256(experiment.encoder))}"

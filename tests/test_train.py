@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from helpers import batch_of, first_quick, inputs, repeatable, resumed, same_weights, without_dropout
+from safetensors.torch import load_file, save_file
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -408,6 +409,24 @@ def test_a_linear_schedule_lowers_the_rate_to_the_end(tiny, tiny_data):
     list(training)
     assert training.recorder.parts.optimizer.param_groups[0]["lr"] == pytest.approx(1e-3 / 2)
     assert [rate(e, step, 6) for step in range(1, 7)] == pytest.approx([5e-4, 1e-3, 1e-3, 7.5e-4, 5e-4, 2.5e-4])
+
+
+def test_two_encoders_in_one_folder_are_not_two_seeds(tiny, tiny_data, tmp_path):
+    """The hash of its weights is in the run's name, in its record, and in what tables are grouped by."""
+    folder = tmp_path / "encoder"
+    shutil.copytree(tiny.encoder, folder)
+    e = dataclasses.replace(tiny, encoder=str(folder), epochs=1, iterations=1)
+    first = run(e, tiny_data)[0].run
+    tensors = load_file(folder / "model.safetensors")
+    tensors["pooler.dense.bias"] += 1
+    save_file(tensors, folder / "model.safetensors")
+    second = run(dataclasses.replace(e, seed=2), tiny_data)[0].run
+    assert first.name.rpartition("-")[2] != second.name.rpartition("-")[2]
+    hashes = [r.config["encoder_sha256"][:6] for r in (first, second)]
+    assert set(lab.load_runs()["encoder"]) == {f"{folder}@{digest}" for digest in hashes} and len(set(hashes)) == 2
+    assert lab.leaderboard(lab.load_runs())["seeds"].tolist() == [1, 1]
+    shutil.rmtree(folder)
+    assert first.model()[0].pair == "siamese"  # a run needs nothing but its own folder
 
 
 def test_a_scale_keeps_its_share_of_the_training_rows(tiny, tiny_data):

@@ -7,6 +7,7 @@ can run any code.
 import json
 import tempfile
 import warnings
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
@@ -18,6 +19,7 @@ from safetensors.torch import save_file
 from torch.overrides import TorchFunctionMode
 
 from lab.bert import Bert, BertConfig
+from lab.encoders.tokenizers import check_file
 from lab.errors import LabError
 
 if TYPE_CHECKING:  # importing transformers takes a second
@@ -43,6 +45,7 @@ NAMES = {
 HEAD_NAMES = {"dense.weight": "transform.dense.weight", "dense.bias": "transform.dense.bias",
               "norm.weight": "transform.LayerNorm.weight", "norm.bias": "transform.LayerNorm.bias", "bias": "bias"}
 SHARDS = "model-*-of-*.safetensors"
+MOST_BYTES = 100_000_000_000  # of a file of weights
 
 
 def save_encoder(bert: Bert, folder: Path, tokenizer: "PreTrainedTokenizerBase | None" = None) -> None:
@@ -117,6 +120,22 @@ def weight_files(folder: Path, name: str) -> list[Path]:
     return [folder / shard for shard in shards]
 
 
+def shapes(config: BertConfig, pooler: bool = True) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """The tensors of an encoder of these sizes, by their names in a Hugging Face checkpoint: (name, shape)."""
+    H, wide = config.hidden_size, config.intermediate_size
+    tables = {"word": config.vocab_size, "position": config.max_position_embeddings, "segment": config.type_vocab_size}
+    for ours, theirs in NAMES.items():
+        kind = ours.removeprefix("layers.{i}.")
+        for i in range(config.num_hidden_layers if kind != ours else 1):
+            name = theirs.format(i=i)
+            if kind in tables:
+                yield f"{name}.weight", (tables[kind], H)
+            elif pooler or kind != "pooler.0":
+                out, into = {"up": (wide, H), "down": (H, wide)}.get(kind, (H, H))
+                yield f"{name}.weight", (out,) if "norm" in kind else (out, into)
+                yield f"{name}.bias", (out,)
+
+
 class _SkipInit(TorchFunctionMode):
     """Modules created in this context are not initialized, which saves time and leaves torch's random state unchanged.
 
@@ -139,35 +158,39 @@ def read_weights(folder: Path, config: BertConfig, name: str) -> Bert:
 
     Only the pooler may be missing, as in masked-language models: it is then initialized randomly, with a warning.
     """
-    with _SkipInit():
-        bert = Bert(config)
     path = folder
     try:
         with ExitStack() as stack, torch.no_grad():
-            where = {}
+            where: dict[str, Any] = {}
             for path in weight_files(folder, name):
+                check_file(path, MOST_BYTES)
                 file = stack.enter_context(safe_open(path, "pt"))
                 for key in file.keys():
                     where[current_name(key).removeprefix("bert.")] = (path, file, key)
-            if not any(key.startswith("pooler.") for key in where):
-                warnings.warn(f"{name} has no pooler; a new one is initialized randomly", stacklevel=3)
-                bert.pooler[0].weight.normal_(std=config.initializer_range)
-                bert.pooler[0].bias.zero_()
-                where |= {key: None for key in ("pooler.dense.weight", "pooler.dense.bias")}
-            names = checkpoint_names(bert)
-            for ours, target in bert.state_dict().items():
-                theirs, shape = names[ours], tuple(target.shape)
+            pooler = any(key.startswith("pooler.") for key in where)
+            # Before anything is allocated: a config.json may claim any size.
+            for theirs, shape in shapes(config, pooler):
                 if theirs not in where:
                     raise LabError(f"{folder}: {theirs} {shape} is missing from the checkpoint")
-                if where[theirs] is None:
-                    continue
                 path, file, key = where[theirs]
                 found, dtype = tuple(file.get_slice(key).get_shape()), file.get_slice(key).get_dtype()
                 if found != shape:
                     raise LabError(f"{path}: {key} has shape {found}, but config.json requires {shape}")
                 if dtype not in ("F16", "BF16", "F32", "F64"):
                     raise LabError(f"{path}: {key} has dtype {dtype}; a float of 16 bits or more is expected")
-                target.copy_(file.get_tensor(key))
+            with _SkipInit():
+                bert = Bert(config)
+            if not pooler:
+                warnings.warn(f"{name} has no pooler; a new one is initialized randomly", stacklevel=3)
+                bert.pooler[0].weight.normal_(std=config.initializer_range)
+                bert.pooler[0].bias.zero_()
+            names = checkpoint_names(bert)
+            for ours, target in bert.state_dict().items():
+                if names[ours] in where:
+                    path, file, key = where[names[ours]]
+                    target.copy_(file.get_tensor(key))
+                    if not target.isfinite().all():
+                        raise LabError(f"{path}: {key} holds NaN or infinite values, so this encoder is damaged")
     except (OSError, SafetensorError) as error:
         raise LabError(f"{path}: cannot be read as a safetensors file ({error})") from None
     return bert

@@ -88,7 +88,26 @@ def encoder_folder(name: str | Path) -> Path:
         if not HUB_ID.fullmatch(text):
             raise LabError(f"encoder {text!r} is neither 'minilm', nor a folder, nor a hub id like 'bert-base-uncased'")
         folder = hub_folder(text)
-    return folder
+    # Older versions of sentence-transformers keep the encoder in a folder of its own, as 0_Transformer or 0_BERT.
+    inner = sorted(path.parent for path in folder.glob("0_*/config.json"))
+    return inner[0] if inner and not any(folder.glob("model*.safetensors")) else folder
+
+
+def weights_sha256(name: str | Path) -> str | None:
+    """The sha256 of the weights of an encoder that is a folder; None for others, which their names identify.
+
+    Two encoders that stood in one folder, one after the other, are then told apart.
+    """
+    if str(name) in ("minilm", "minilm-raw") or not str(name) or not os.path.isdir(os.path.expanduser(str(name))):
+        return None
+    digest = hashlib.sha256()
+    for path in weight_files(encoder_folder(name), str(name)):
+        try:
+            with open(path, "rb") as stream:
+                digest.update(hashlib.file_digest(stream, "sha256").digest())
+        except OSError as error:
+            raise LabError(f"{path}: cannot be read ({error.strerror})") from None
+    return digest.hexdigest()
 
 
 def minilm_folder() -> Path:

@@ -235,10 +235,11 @@ def runs_in(folder: Path) -> list[Run]:
     return [Run(f.parent) for f in sorted(folder.glob("*/experiment.json"))] if folder.is_dir() else []
 
 
-def name_end(settings: "Settings", data: Data) -> str:
+def name_end(settings: "Settings", data: Data, weights: str | None = None) -> str:
     """The end of a run's name: "sample-" if it is on the sample, the seed, and a hash of the settings and the data.
 
-    Settings at their defaults are left out of the digits, so that a later version which adds one finds the same runs.
+    weights: the hash of an encoder that is a folder. Settings at their defaults are left out of the digits, so that a
+    later version which adds one finds the same runs.
     """
     usual, values = (json.loads(of.to_json()) for of in (type(settings)(), settings))
     changed = {key: value for key, value in values.items() if value != usual[key]}
@@ -246,6 +247,8 @@ def name_end(settings: "Settings", data: Data) -> str:
         changed["smart"] = {key: value for key, value in smart.items() if (key, value) != ("reduction", "mean")}
     if schema.draws_at_random(values):  # other names than in schema 1, where the losses of two batches were averaged
         changed["batches"] = "sum"
+    if weights:
+        changed["encoder_sha256"] = weights
     digest = hashlib.sha256(f"{json.dumps(changed, sort_keys=True)} {data.fingerprint}".encode()).hexdigest()
     return f"{'sample-' if data.kind == 'sample' else ''}s{settings.seed}-{digest[:6]}"
 

@@ -208,6 +208,8 @@ def _stamp(stat: os.stat_result) -> tuple[int, int]:
 def _about(run: folder.Run, raw: dict[str, Any]) -> dict[str, Any]:
     config = schema.read(raw, run.folder / "experiment.json")
     settings, data, departs = _safe(config["experiment"]), config.get("data"), config.get("departs")
+    if isinstance(weights := config.get("encoder_sha256"), str):  # two encoders in one folder are not two seeds of one
+        settings["encoder"] = f"{settings.get('encoder')}@{_text(weights)[:6]}"
     data = data if isinstance(data, dict) else {}
     departs = departs if isinstance(departs, list) else []
     return {"run": _text(run.name), **{key: _text(settings.get(key)) for key in ("name", "protocol", "encoder")},

@@ -19,6 +19,8 @@ from lab.errors import LabError
 SCHEMA = 4
 # experiment.json: of fine-tuning, which has "departs", and of masked-language modelling, which has "head".
 CONFIG = {"schema", "experiment", "device", "data", "versions", "threads", "revision", "started"}
+OPTIONAL = {"parent",  # of a fork: its run and step
+            "encoder_sha256"}  # of an encoder that is a folder: the hash of its weights
 SETTINGS = {"name", "protocol", "encoder", "trains", "pooling", "pair", "sts_head", "qqp_head", "tasks", "task_weights",
             "updates", "smart", "sampling", "iterations", "epochs", "batch_size", "lr", "weight_decay", "warmup",
             "schedule", "dropout", "precision", "device", "scale", "eval_train", "eval_qqp", "end_qqp", "eval_rows",
@@ -70,7 +72,7 @@ def draws_at_random(settings: Mapping[str, Any]) -> bool:
 
 def _check(entries: Mapping[str, Any], path: object) -> None:
     mlm = "head" in entries
-    parts = [("", {key: value for key, value in entries.items() if key != "parent"},  # of a fork: its run and step
+    parts = [("", {key: value for key, value in entries.items() if key not in OPTIONAL},
               CONFIG | {"head" if mlm else "departs"}),
              ("experiment: ", entries["experiment"], PRETRAINING if mlm else SETTINGS),
              ("data: ", entries.get("data"), DATA | {"sentences" if mlm else "sizes"})]

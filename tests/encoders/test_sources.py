@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import socket
 import sys
 import threading
@@ -14,9 +15,10 @@ import pytest
 import torch
 import transformers
 from helpers import assert_same_encoder
+from safetensors.torch import load_file, save_file
 
 from lab.encoders import load_encoder, sources
-from lab.encoders.sources import minilm_folder
+from lab.encoders.sources import minilm_folder, weights_sha256
 from lab.errors import LabError
 
 # ---- the wheel -----------------------------------------------------------------------------------------------------
@@ -290,3 +292,58 @@ def test_a_network_that_does_not_answer(cache, monkeypatch):
         use_endpoint(monkeypatch, f"http://127.0.0.1:{silent.getsockname()[1]}")
         with pytest.raises(LabError, match=CANNOT):
             load_encoder("bert-base-uncased")
+
+
+@pytest.mark.parametrize("change", [lambda w: w.fill_(float("nan")), lambda w: w[0, 0].fill_(float("inf"))])
+def test_weights_that_are_not_finite_are_refused_by_name(folder, change):
+    tensors = load_file(folder / "model.safetensors")
+    change(tensors["encoder.layer.1.output.dense.weight"])
+    save_file(tensors, folder / "model.safetensors")
+    with pytest.raises(LabError, match=r"^[^\n]*encoder\.layer\.1\.output\.dense\.weight holds NaN or infinite[^\n]*$"):
+        load_encoder(folder)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json", "vocab.txt"])
+def test_a_git_lfs_pointer_is_called_one(folder, name):
+    (folder / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:12\nsize 90\n", encoding="utf-8")
+    with pytest.raises(LabError, match=rf"^[^\n]*{name}: a Git LFS pointer[^\n]*git lfs pull[^\n]*$"):
+        load_encoder(folder)
+
+
+def test_an_older_sentence_transformers_folder_has_its_encoder_inside(folder, tmp_path):
+    outer = tmp_path / "outer"
+    shutil.copytree(folder, outer / "0_Transformer")
+    (outer / "config.json").write_text('{"__version__": "0.2.5"}')
+    ours, theirs = load_encoder(outer)[0], load_encoder(folder)[0]
+    assert all(torch.equal(a, b) for a, b in zip(ours.parameters(), theirs.parameters(), strict=True))
+
+
+@pytest.mark.parametrize(("field", "value"), [("hidden_size", 12 * 10**8), ("vocab_size", 10**12),
+                                              ("num_hidden_layers", 10**9), ("intermediate_size", 10**11)])
+def test_sizes_that_the_weights_do_not_have_allocate_nothing(folder, field, value):
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {field: value}))
+    with pytest.raises(LabError, match=r"^[^\n]*(but config\.json requires|is missing from the checkpoint)[^\n]*$"):
+        load_encoder(folder)
+
+
+def test_deep_and_giant_files_are_one_line(folder):
+    good = (folder / "config.json").read_text()
+    for text in ("[" * 100_000, good + " " * 2_000_000):
+        (folder / "config.json").write_text(text)
+        with pytest.raises(LabError, match=r"^[^\n]*config\.json: [^\n]*$"):
+            load_encoder(folder)
+    (folder / "config.json").write_text(good)
+    with open(folder / "tokenizer.json", "wb") as file:
+        file.truncate(200_000_000)  # sparse
+    with pytest.raises(LabError, match=r"^[^\n]*200,000,000 bytes[^\n]*$"):
+        load_encoder(folder)
+
+
+def test_the_hash_of_a_folders_weights_identifies_it(folder):
+    first = weights_sha256(folder)
+    assert first == weights_sha256(str(folder)) and len(first) == 64 and weights_sha256("minilm") is None
+    tensors = load_file(folder / "model.safetensors")
+    tensors["pooler.dense.bias"] += 1
+    save_file(tensors, folder / "model.safetensors")
+    assert weights_sha256(folder) != first and weights_sha256("bert-base-uncased") is None

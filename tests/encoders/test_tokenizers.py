@@ -44,7 +44,8 @@ def test_the_tokenizers_file_rules_over_its_config(theirs, folder):
 def test_a_vocabulary_is_enough(folder, theirs):
     for file in folder.glob("tokenizer*.json"):
         file.unlink()
-    (folder / "vocab.txt").write_text("\n".join(TINY_WORDS) + "\n", encoding="utf-8")
+    words = ["##x" if word == "A" else word for word in TINY_WORDS]  # without capitals, so that it is not cased
+    (folder / "vocab.txt").write_text("\n".join(words) + "\n", encoding="utf-8")
     _, tokenizer = load_encoder(folder)
     assert tokenizer(TINY_TEXTS)["input_ids"] == theirs[1](TINY_TEXTS)["input_ids"]
     assert tokenizer.model_max_length == 16
@@ -72,3 +73,24 @@ def test_a_bad_tokenizer_is_named(text, message, folder):
 def test_the_first_line_of_an_error():
     assert first_line(OSError("\n\n403 Forbidden.\nMore")) == "403 Forbidden."
     assert first_line(OSError()) == "OSError"
+
+
+def test_a_cased_vocabulary_alone_is_read_as_cased(folder):
+    for file in folder.glob("tokenizer*.json"):
+        file.unlink()
+    (folder / "vocab.txt").write_text("\n".join(TINY_WORDS) + "\n", encoding="utf-8")
+    assert "A" in load_encoder(folder)[1].tokenize("A cat")
+    (folder / "tokenizer_config.json").write_text('{"do_lower_case": true}')
+    with pytest.warns(UserWarning, match="has words with capitals, which are then never found"):
+        load_encoder(folder)
+
+
+@pytest.mark.parametrize("normalizer", [None, {"type": "Sequence", "normalizers": []}])
+def test_tokenizer_json_says_whether_texts_are_lower_cased(folder, normalizer):
+    entries = json.loads((folder / "tokenizer.json").read_text("utf-8"))
+    assert "A" not in load_encoder(folder)[1].tokenize("A cat")
+    (folder / "tokenizer.json").write_text(json.dumps(entries | {"normalizer": normalizer}), encoding="utf-8")
+    assert "A" in load_encoder(folder)[1].tokenize("A cat")
+    lower = {"type": "Sequence", "normalizers": [{"type": "Lowercase"}]}
+    (folder / "tokenizer.json").write_text(json.dumps(entries | {"normalizer": lower}), encoding="utf-8")
+    assert "A" not in load_encoder(folder)[1].tokenize("A cat")

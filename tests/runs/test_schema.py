@@ -79,7 +79,7 @@ def test_an_older_record_stands_with_later_ones_and_is_resumed(older, tiny, tiny
 @pytest.mark.parametrize("older", [as_schema_1, as_schema_2])
 def test_an_older_minilm_is_the_wheels_as_it_is(older, tiny, tiny_data):
     run = trained(dataclasses.replace(tiny, epochs=1, iterations=1), tiny_data, run="one")[0]
-    rewritten(run, lambda config: config["experiment"].update(encoder="minilm"))
+    rewritten(run, lambda config: (config["experiment"].update(encoder="minilm"), config.pop("encoder_sha256")))
     assert run.config["experiment"]["encoder"] == "minilm"
     rewritten(run, older)
     settings = run.config["experiment"]

@@ -9,6 +9,7 @@ Shapes: B sequences, L their padded length, N real tokens of all B together, H h
 """
 
 import json
+import reprlib
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -46,10 +47,10 @@ class BertConfig:
 
     def __post_init__(self) -> None:
         if self.hidden_size % self.num_attention_heads:
-            raise LabError(f"hidden_size {self.hidden_size} is not a multiple of num_attention_heads "
-                           f"{self.num_attention_heads}")
+            raise LabError(f"hidden_size {reprlib.repr(self.hidden_size)} is not a multiple of num_attention_heads "
+                           f"{reprlib.repr(self.num_attention_heads)}")
         if self.hidden_act not in ACTIVATIONS:
-            raise LabError(f"hidden_act {self.hidden_act!r} is not one of {', '.join(ACTIVATIONS)}")
+            raise LabError(f"hidden_act {reprlib.repr(self.hidden_act)} is not one of {', '.join(ACTIVATIONS)}")
 
     @classmethod
     def from_json(cls, path: Path) -> Self:
@@ -57,23 +58,24 @@ class BertConfig:
         try:
             if path.stat().st_size > MOST_BYTES:
                 raise LabError(f"{path}: {path.stat().st_size:,} bytes; an encoder's configuration has a few hundred")
-            entries = json.loads(path.read_text(encoding="utf-8"))
+            entries = json.loads(path.read_text(encoding="utf-8-sig"))
         except (OSError, ValueError, RecursionError) as error:
             raise LabError(f"{path}: cannot be read as JSON ({error})") from None
         if not isinstance(entries, dict) or entries.get("model_type", "bert") != "bert":
             raise LabError(f"{path}: not the configuration of a BERT encoder (model_type must be 'bert')")
         if entries.get("position_embedding_type", "absolute") != "absolute":
             raise LabError(f"{path}: position_embedding_type must be 'absolute', not "
-                           f"{entries['position_embedding_type']!r}")
+                           f"{reprlib.repr(entries['position_embedding_type'])}")
         sizes = {f.name: entries[f.name] for f in fields(cls) if f.name in entries}
         for name, value in sizes.items():
+            shown = reprlib.repr(value)  # which is short
             kind = type(getattr(cls, name))  # the type of the default
             if kind is int and not (type(value) is int and value > 0):
-                raise LabError(f"{path}: {name} must be a whole number above 0, not {value!r}")
+                raise LabError(f"{path}: {name} must be a whole number above 0, not {shown}")
             if kind is float and not (type(value) in (int, float) and 0 <= value <= 1):
-                raise LabError(f"{path}: {name} must be a number from 0 to 1, not {value!r}")
+                raise LabError(f"{path}: {name} must be a number from 0 to 1, not {shown}")
             if kind is str and type(value) is not str:
-                raise LabError(f"{path}: {name} must be a string, not {value!r}")
+                raise LabError(f"{path}: {name} must be a string, not {shown}")
         return cls(**sizes)
 
 

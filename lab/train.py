@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from lab.batches import SAMPLERS, Batch, Rows, Stream, cross, kept_examples, pack, prepare
-from lab.data import METRICS, TASKS, Data, load_data
+from lab.data import SCORES, TASKS, Data, load_data
 from lab.encoders import load_encoder
 from lab.encoders.device import autocast
 from lab.encoders.sources import weights_sha256
@@ -298,8 +298,10 @@ def score_epoch(e: Experiment, rows: Mapping[tuple[str, str], Rows], recorder: R
 
 def of_trained(e: Experiment, rows: Iterable[Mapping[str, Any]]) -> float | None:
     """The overall score on dev of the tasks that are trained; None if a score is null."""
-    dev = [row for row in rows if row["split"] == "dev"]
-    of = {row["task"]: row["value"] for row in dev if row["metric"] == METRICS.get(row["task"])}
+    of = {row["task"]: row["value"] for row in rows
+          if row["split"] == "dev" and row["metric"] == SCORES.get(row["task"])}
+    if e.tasks == TASKS:
+        return of["all"]
     parts = [of[task] if task != "sts" or of[task] is None else (of[task] + 1) / 2 for task in e.tasks]
     return None if None in parts else sum(parts) / len(parts)
 

@@ -176,7 +176,9 @@ def test_smart_is_set_field_by_field():
             Experiment().with_settings([setting])
 
 
-@pytest.mark.parametrize("text", ["", "[]", "null", '{"pooling": "men"}', '{"future": 1}', "{"])
+@pytest.mark.parametrize("text", ["", "[]", "null", '{"pooling": "men"}', '{"future": 1}', "{",
+                                  pytest.param("[" * 100_000, id="deep list"),
+                                  pytest.param('{"a":' * 100_000, id="deep object")])
 def test_a_damaged_record_is_named(text):
     with pytest.raises(lab.LabError):
         Experiment.from_json(text)

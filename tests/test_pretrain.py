@@ -11,6 +11,7 @@ import pytest
 import torch
 import transformers
 from helpers import same_weights
+from safetensors.torch import load_file, save_file
 
 import lab
 from lab import cli
@@ -202,6 +203,27 @@ def test_an_encoder_without_a_head_gets_a_fresh_one_and_a_damaged_head_is_named(
     wrong = MaskedLM(Bert(BertConfig(**SIZES | {"vocab_size": 41})))
     with pytest.raises(lab.LabError, match=r"cls.predictions.bias is \(40,\); expected \(41,\)"):
         lab.encoders.load_mlm_head(folder, wrong.state_dict())
+    tensors = load_file(folder / "model.safetensors")
+    tensors["cls.predictions.bias"][3] = float("nan")
+    save_file(tensors, folder / "model.safetensors")
+    with pytest.raises(lab.LabError, match=r"cls.predictions.bias holds NaN or infinite values"):
+        lab.encoders.load_mlm_head(folder, fresh.state_dict())
+
+
+def test_a_folder_is_identified_by_the_hash_of_its_weights(tiny, tiny_data, tmp_path):
+    shutil.copytree(tiny.encoder, tmp_path / "encoder")
+    settings = dataclasses.replace(tiny, encoder=str(tmp_path / "encoder"))
+    file = tmp_path / "encoder" / "model.safetensors"
+    runs = []
+    for _ in range(2):
+        training = pretrain_mlm(settings, data=tiny_data, progress=False)
+        training.close()
+        runs.append(training.run)
+        tensors = load_file(file)
+        tensors["pooler.dense.bias"] += 1
+        save_file(tensors, file)
+    assert runs[0].name != runs[1].name.removesuffix("-2")
+    assert len({run.config["encoder_sha256"] for run in runs}) == 2
 
 
 @pytest.mark.filterwarnings("ignore:.*has no pooler")

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers import batch_of, first_quick, inputs, repeatable, resumed, same_weights, without_dropout
+from helpers import batch_of, first_quick, inputs, repeatable, resumed, same_weights, stopped, without_dropout
 from safetensors.torch import load_file, save_file
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -24,7 +24,7 @@ from lab.evaluate import evaluate, read_predictions
 from lab.optim import AdamW
 from lab.runs.recorder import rate
 from lab.smart import Smart
-from lab.train import draw, fit, scored_rows
+from lab.train import draw, fit, run_name, scored_rows
 
 GSE = ("pcgrad", "sum")
 
@@ -416,17 +416,32 @@ def test_two_encoders_in_one_folder_are_not_two_seeds(tiny, tiny_data, tmp_path)
     folder = tmp_path / "encoder"
     shutil.copytree(tiny.encoder, folder)
     e = dataclasses.replace(tiny, encoder=str(folder), epochs=1, iterations=1)
-    first = run(e, tiny_data)[0].run
+    first, name = run(e, tiny_data)[0].run, run_name(e, lab.load_data(tiny_data))
+    twin = run(dataclasses.replace(e, seed=3), tiny_data)[0].run
+    assert name == first.name and first.config["encoder_sha256"] == twin.config["encoder_sha256"]
+    assert lab.leaderboard(lab.load_runs())["seeds"].tolist() == [2]
     tensors = load_file(folder / "model.safetensors")
     tensors["pooler.dense.bias"] += 1
     save_file(tensors, folder / "model.safetensors")
+    assert run_name(e, lab.load_data(tiny_data)) != name
     second = run(dataclasses.replace(e, seed=2), tiny_data)[0].run
-    assert first.name.rpartition("-")[2] != second.name.rpartition("-")[2]
     hashes = [r.config["encoder_sha256"][:6] for r in (first, second)]
     assert set(lab.load_runs()["encoder"]) == {f"{folder}@{digest}" for digest in hashes} and len(set(hashes)) == 2
-    assert lab.leaderboard(lab.load_runs())["seeds"].tolist() == [1, 1]
+    assert sorted(lab.leaderboard(lab.load_runs())["seeds"]) == [1, 2]
     shutil.rmtree(folder)
     assert first.model()[0].pair == "siamese"  # a run needs nothing but its own folder
+
+
+@pytest.mark.parametrize("change", [shutil.rmtree, lambda folder: (folder / "model.safetensors").write_text("damaged"),
+                                    lambda folder: (folder / "model.safetensors").unlink()])
+def test_a_run_is_resumed_without_its_encoder(change, tiny, tiny_data, tmp_path):
+    folder = tmp_path / "encoder"
+    shutil.copytree(tiny.encoder, folder)
+    e = dataclasses.replace(tiny, encoder=str(folder), epochs=2, iterations=1)
+    digest = stopped(e, tiny_data, "half").run.config["encoder_sha256"]
+    change(folder)
+    training, _ = run(e, tiny_data, run="half", resume=True)
+    assert training.run.status["state"] == "done" and training.run.config["encoder_sha256"] == digest
 
 
 def test_a_scale_keeps_its_share_of_the_training_rows(tiny, tiny_data):

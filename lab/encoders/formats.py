@@ -5,6 +5,8 @@ can run any code.
 """
 
 import json
+import re
+import reprlib
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -19,7 +21,7 @@ from safetensors.torch import save_file
 from torch.overrides import TorchFunctionMode
 
 from lab.bert import Bert, BertConfig
-from lab.encoders.tokenizers import check_file
+from lab.encoders.tokenizers import check_file, first_line
 from lab.errors import LabError
 
 if TYPE_CHECKING:  # importing transformers takes a second
@@ -45,7 +47,10 @@ NAMES = {
 HEAD_NAMES = {"dense.weight": "transform.dense.weight", "dense.bias": "transform.dense.bias",
               "norm.weight": "transform.LayerNorm.weight", "norm.bias": "transform.LayerNorm.bias", "bias": "bias"}
 SHARDS = "model-*-of-*.safetensors"
-MOST_BYTES = 100_000_000_000  # of a file of weights
+SHARD = re.compile(r"model-[\w.]+-of-[\w.]+\.safetensors")
+MOST_BYTES = 10_000_000_000  # of a file of weights; BERT's have one or two
+MOST_HEADER = 5_000_000  # bytes of its header; BERT's have less than 100,000
+MOST_INDEX = 5_000_000  # bytes of an index of shards
 
 
 def save_encoder(bert: Bert, folder: Path, tokenizer: "PreTrainedTokenizerBase | None" = None) -> None:
@@ -102,21 +107,23 @@ def only_pickle(name: str) -> str:
             f"AutoTokenizer.from_pretrained('{name}').save_pretrained('NEW')\" and use --encoder ./NEW")
 
 
-def weight_files(folder: Path, name: str) -> list[Path]:
+def weight_files(folder: Path) -> list[Path]:
     """The weight files of a folder: model.safetensors, or the shards that its index lists."""
     index = folder / "model.safetensors.index.json"
     if (folder / "model.safetensors").exists():
         return [folder / "model.safetensors"]
     if not index.exists():
         if (folder / "pytorch_model.bin").exists():
-            raise LabError(only_pickle(name))
+            raise LabError(only_pickle(str(folder)))
         raise LabError(f"{folder}: no model.safetensors in this folder")
+    check_file(index, MOST_INDEX)
     try:
-        shards = sorted({Path(shard) for shard in json.loads(index.read_text("utf-8"))["weight_map"].values()})
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise LabError(f"{index}: cannot be read as an index of shards ({error})") from None
-    if bad := [shard for shard in shards if not shard.match(SHARDS) or shard.name != str(shard)]:
-        raise LabError(f"{index}: {str(bad[0])!r} is not a valid name of a shard; expected {SHARDS}")
+        shards = sorted(set(json.loads(index.read_text("utf-8"))["weight_map"].values()))
+        bad = [shard for shard in shards if not SHARD.fullmatch(shard)]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise LabError(f"{index}: cannot be read as an index of shards ({first_line(error)})") from None
+    if bad:
+        raise LabError(f"{index}: {reprlib.repr(bad[0])} is not a valid name of a shard; expected {SHARDS}")
     return [folder / shard for shard in shards]
 
 
@@ -148,6 +155,14 @@ class _SkipInit(TorchFunctionMode):
         return kwargs["tensor"] if initializes else function(*args, **kwargs)
 
 
+def _check_header(path: Path) -> None:
+    """LabError: the header of a safetensors file is so long that reading it would take seconds and gigabytes."""
+    with open(path, "rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+    if MOST_HEADER < length <= path.stat().st_size:  # a longer one than the file is refused by safetensors
+        raise LabError(f"{path}: a header of {length:,} bytes; that of an encoder has at most {MOST_HEADER:,}")
+
+
 def current_name(key: str) -> str:
     """The current name of a tensor. Checkpoints of 2018 call the weight and bias of a LayerNorm gamma and beta."""
     return key.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")
@@ -162,8 +177,9 @@ def read_weights(folder: Path, config: BertConfig, name: str) -> Bert:
     try:
         with ExitStack() as stack, torch.no_grad():
             where: dict[str, Any] = {}
-            for path in weight_files(folder, name):
+            for path in weight_files(folder):
                 check_file(path, MOST_BYTES)
+                _check_header(path)
                 file = stack.enter_context(safe_open(path, "pt"))
                 for key in file.keys():
                     where[current_name(key).removeprefix("bert.")] = (path, file, key)
@@ -171,11 +187,11 @@ def read_weights(folder: Path, config: BertConfig, name: str) -> Bert:
             # Before anything is allocated: a config.json may claim any size.
             for theirs, shape in shapes(config, pooler):
                 if theirs not in where:
-                    raise LabError(f"{folder}: {theirs} {shape} is missing from the checkpoint")
+                    raise LabError(f"{folder}: {theirs} {reprlib.repr(shape)} is missing from the checkpoint")
                 path, file, key = where[theirs]
                 found, dtype = tuple(file.get_slice(key).get_shape()), file.get_slice(key).get_dtype()
                 if found != shape:
-                    raise LabError(f"{path}: {key} has shape {found}, but config.json requires {shape}")
+                    raise LabError(f"{path}: {key} has shape {found}, but config.json requires {reprlib.repr(shape)}")
                 if dtype not in ("F16", "BF16", "F32", "F64"):
                     raise LabError(f"{path}: {key} has dtype {dtype}; a float of 16 bits or more is expected")
             with _SkipInit():
@@ -192,5 +208,5 @@ def read_weights(folder: Path, config: BertConfig, name: str) -> Bert:
                     if not target.isfinite().all():
                         raise LabError(f"{path}: {key} holds NaN or infinite values, so this encoder is damaged")
     except (OSError, SafetensorError) as error:
-        raise LabError(f"{path}: cannot be read as a safetensors file ({error})") from None
+        raise LabError(f"{path}: cannot be read as a safetensors file ({first_line(error)})") from None
     return bert

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 import torch
 from safetensors import safe_open
 
-from lab.bert import Bert, BertConfig
+from lab.bert import MOST_BYTES, Bert, BertConfig
 from lab.encoders.formats import HEAD_NAMES, SHARDS, current_name, only_pickle, read_weights, weight_files
-from lab.encoders.tokenizers import first_line, load_tokenizer
+from lab.encoders.tokenizers import check_file, first_line, load_tokenizer
 from lab.errors import LabError
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ def load_encoder(name: str | Path) -> tuple[Bert, "PreTrainedTokenizerBase"]:
     Raises LabError if there is no such encoder, or if it is not a BERT, is damaged, or is stored as a pickle.
     """
     folder = encoder_folder(name)
+    check_file(folder / "config.json", MOST_BYTES)
     config = BertConfig.from_json(folder / "config.json")
     bert = read_weights(folder, config, str(name))
     if name == "minilm":
@@ -62,7 +63,7 @@ def load_mlm_head(name: str | Path, like: Mapping[str, torch.Tensor]) -> dict[st
     name: as for `load_encoder`. LabError: a tensor is missing, or its shape differs from that of its key in `like`.
     """
     folder, head = encoder_folder(name), {}
-    for path in weight_files(folder, str(name)):
+    for path in weight_files(folder):
         with safe_open(path, "pt") as file:
             keys = (key for key in file.keys() if "cls.predictions." in key)
             head |= {current_name(key): file.get_tensor(key).float() for key in keys}
@@ -73,6 +74,9 @@ def load_mlm_head(name: str | Path, like: Mapping[str, torch.Tensor]) -> dict[st
         found, wanted = "missing" if tensor is None else tuple(tensor.shape), tuple(like[ours].shape)
         if found != wanted:
             raise LabError(f"{folder}: cls.predictions.{HEAD_NAMES[ours]} is {found}; expected {wanted}")
+        if not tensor.isfinite().all():
+            raise LabError(f"{folder}: cls.predictions.{HEAD_NAMES[ours]} holds NaN or infinite values, so this "
+                           "encoder is damaged")
     return head
 
 
@@ -96,17 +100,19 @@ def encoder_folder(name: str | Path) -> Path:
 def weights_sha256(name: str | Path) -> str | None:
     """The sha256 of the weights of an encoder that is a folder; None for others, which their names identify.
 
-    Two encoders that stood in one folder, one after the other, are then told apart.
+    Two encoders that stood in one folder, one after the other, are then told apart. None, too, where the weights cannot
+    be read: a run that is resumed does not need them, and for any other `load_encoder` says what is wrong.
     """
     if str(name) in ("minilm", "minilm-raw") or not str(name) or not os.path.isdir(os.path.expanduser(str(name))):
         return None
     digest = hashlib.sha256()
-    for path in weight_files(encoder_folder(name), str(name)):
-        try:
+    try:
+        for path in weight_files(encoder_folder(name)):
+            check_file(path)
             with open(path, "rb") as stream:
                 digest.update(hashlib.file_digest(stream, "sha256").digest())
-        except OSError as error:
-            raise LabError(f"{path}: cannot be read ({error.strerror})") from None
+    except (LabError, OSError):
+        return None
     return digest.hexdigest()
 
 

@@ -205,8 +205,8 @@ def test_every_page_opens_by_its_address(visit, server):
     page = visit()
     titles = set()
     for name in sorted(PAGES):
-        page.goto(f"http://127.0.0.1:{server[0]}/{name * (name != 'leaderboard')}?recipe=gse&from=minilm+·+laptop+·+"
-                  "sample+(sample)")
+        page.goto(f"http://127.0.0.1:{server[0]}/{name * (name != 'leaderboard')}?recipe=gse&from=minilm-raw+·+laptop"
+                  "+·+sample+(sample)")
         expect(group(ready(page))).to_have_value(re.compile("sample"))
         expect(recipes(page)).to_contain_text("gse")
         titles.add(page.locator("h1").first.inner_text())

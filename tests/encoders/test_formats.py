@@ -59,6 +59,10 @@ def test_sharded(folder, theirs):
 @pytest.mark.parametrize("index, message", [
     ("{", "cannot be read as an index"),
     ("[]", "cannot be read as an index"),
+    pytest.param("[" * 100_000, "cannot be read as an index", id="deep"),
+    pytest.param(" " * 5_000_001, "5,000,001 bytes", id="giant"),
+    ('{"weight_map": {"a": 1}}', "cannot be read as an index"),
+    ('{"weight_map": {"a": "model-\\u0000-of-2.safetensors"}}', "is not a valid name of a shard"),
     ('{"weight_map": {"a": "../model-1-of-2.safetensors"}}', "is not a valid name of a shard"),
     ('{"weight_map": {"a": "pytorch_model.bin"}}', "is not a valid name of a shard"),
 ])

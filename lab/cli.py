@@ -76,7 +76,8 @@ def data_import(
 
 @app.command()
 def train(
-    recipes: Annotated[list[str], typer.Argument(metavar="RECIPE...", help="such as baseline; quick: 5; table1: all")],
+    recipes: Annotated[list[str], typer.Argument(metavar="RECIPE...", help=(
+        "such as baseline; quick: 5; table1: all 13; controls; or plan: data/plan.json, with its seeds"))],
     data: DataOption = None,
     encoder: EncoderOption = None,
     protocol: ProtocolOption = None,
@@ -102,7 +103,8 @@ def train(
 
 @app.command()
 def ablate(
-    recipes: Annotated[list[str], typer.Argument(metavar="RECIPE...", help="such as baseline; quick: 5; table1: all")],
+    recipes: Annotated[list[str], typer.Argument(metavar="RECIPE...", help=(
+        "such as baseline; quick: 5; table1: all 13; controls; or plan: data/plan.json, with its seeds"))],
     data: DataOption = None,
     encoder: EncoderOption = None,
     protocol: ProtocolOption = None,
@@ -116,10 +118,19 @@ def ablate(
     from lab.ablation import SEEDS
     from lab.ablation import ablate as train_all
 
-    seeds = seeds or SEEDS
-    experiments, loaded = _experiments(recipes, data, encoder, protocol, settings, None)
-    print(f"{len(set(experiments))} recipes x {seeds} seeds, protocol {experiments[0].protocol}, encoder "
-          f"{experiments[0].encoder}, data: {loaded.label} ({loaded.fingerprint})")
+    if recipes == ["plan"]:
+        from lab.data import load_data
+        from lab.results.plan import planned_runs
+
+        if seeds or encoder:
+            raise LabError("lab ablate plan: data/plan.json says the seeds and the encoder; leave out the option")
+        experiments = [e.with_settings(settings or []) for e in planned_runs(protocol)]
+        loaded, seeds = load_data(data), 1  # each run of the plan is listed with its own seed
+    else:
+        seeds = seeds or SEEDS
+        experiments, loaded = _experiments(recipes, data, encoder, protocol, settings, None)
+    print(f"{len({e.name for e in experiments})} recipes, {len(set(experiments)) * seeds} runs, protocol "
+          f"{experiments[0].protocol}, encoder {experiments[0].encoder}, data: {loaded.label} ({loaded.fingerprint})")
     try:
         train_all(experiments, seeds=seeds, workers=workers, data=loaded, root=runs)
     except KeyboardInterrupt:

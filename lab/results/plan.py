@@ -8,6 +8,7 @@ that no difference was shown does not mean that there is none.
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ import pandas as pd
 from scipy import stats
 
 from lab.data import checkout
+from lab.experiment import KNOWN, PROTOCOLS, Experiment
 from lab.results.significance import FEWEST_SEEDS, half_width, seeds_needed
 
 COLUMNS = ["a", "b", "claim", "seeds", "difference", "low", "high", "p", "p_equal", "verdict"]
@@ -23,6 +25,18 @@ COLUMNS = ["a", "b", "claim", "seeds", "difference", "low", "high", "p", "p_equa
 def plan() -> dict[str, Any]:
     """The plan that ships with the lab: protocol, encoder, margin, level, seeds of each recipe, contrasts."""
     return json.loads((checkout() / "data" / "plan.json").read_text(encoding="utf-8"))
+
+
+def planned_runs(protocol: str | None = None) -> list[Experiment]:
+    """Every run of the plan: the first seed of all recipes, then the second of those that have two, and so on.
+
+    protocol: another than the plan's own. The first seed is the recipes' default.
+    """
+    written = plan()
+    scaled = PROTOCOLS[protocol or written["protocol"]]
+    rows = {name: replace(scaled(KNOWN[name]), encoder=written["encoder"]) for name in written["seeds"]}
+    return [replace(rows[name], seed=rows[name].seed + number) for number in range(max(written["seeds"].values()))
+            for name, seeds in written["seeds"].items() if number < seeds]
 
 
 def planned(table: pd.DataFrame, contrasts: Sequence[Mapping[str, str]], margin: float = .005,

@@ -30,13 +30,15 @@ def plan() -> dict[str, Any]:
 def planned_runs(protocol: str | None = None) -> list[Experiment]:
     """Every run of the plan: the first seed of all recipes, then the second of those that have two, and so on.
 
-    protocol: another than the plan's own. The first seed is the recipes' default.
+    protocol: another than the plan's own. The first seed is the recipes' default. A recipe of the plan whose settings
+    are still to be found ("weighted") is left out until it is one of KNOWN.
     """
     written = plan()
     scaled = PROTOCOLS[protocol or written["protocol"]]
-    rows = {name: replace(scaled(KNOWN[name]), encoder=written["encoder"]) for name in written["seeds"]}
-    return [replace(rows[name], seed=rows[name].seed + number) for number in range(max(written["seeds"].values()))
-            for name, seeds in written["seeds"].items() if number < seeds]
+    seeds = {name: count for name, count in written["seeds"].items() if name in KNOWN}
+    rows = {name: replace(scaled(KNOWN[name]), encoder=written["encoder"]) for name in seeds}
+    return [replace(rows[name], seed=rows[name].seed + number) for number in range(max(seeds.values()))
+            for name, count in seeds.items() if number < count]
 
 
 def planned(table: pd.DataFrame, contrasts: Sequence[Mapping[str, str]], margin: float = .005,

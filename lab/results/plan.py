@@ -19,6 +19,9 @@ from lab.data import checkout
 from lab.experiment import KNOWN, PROTOCOLS, Experiment
 from lab.results.significance import FEWEST_SEEDS, half_width, seeds_needed
 
+CLAIMS = ("Claims, written down in data/plan.json before these runs were trained: the difference of the overall scores "
+          "(last epoch, dev) over the seeds that both recipes have, with its own 95 % interval; verdicts that are "
+          "adjusted for all of these contrasts (Holm)")
 COLUMNS = ["a", "b", "claim", "seeds", "difference", "low", "high", "p", "p_equal", "verdict"]
 
 
@@ -39,6 +42,14 @@ def planned_runs(protocol: str | None = None) -> list[Experiment]:
     rows = {name: replace(scaled(KNOWN[name]), encoder=written["encoder"]) for name in seeds}
     return [replace(rows[name], seed=rows[name].seed + number) for number in range(max(seeds.values()))
             for name, count in seeds.items() if number < count]
+
+
+def is_planned(name: str, settings: Mapping[str, Any], protocol: str) -> bool:
+    """Whether a run's settings are those of its recipe at this protocol, with the plan's encoder."""
+    if name not in KNOWN:
+        return False
+    expected = json.loads(replace(PROTOCOLS[protocol](KNOWN[name]), encoder=plan()["encoder"]).to_json())
+    return all(settings.get(key) == value for key, value in expected.items() if key not in ("seed", "device"))
 
 
 def planned(table: pd.DataFrame, contrasts: Sequence[Mapping[str, str]], margin: float = .005,
@@ -90,7 +101,8 @@ def _holm(p: np.ndarray) -> np.ndarray:
 def _verdict(row: Any, margin: float, level: float, compared: int) -> str:
     small = f"differs by less than {margin:g}"
     if np.isnan(row.p):
-        why = "no spread over seeds" if row.seeds >= FEWEST_SEEDS else f"{row.seeds} seeds in common"
+        common = f"{row.seeds} seed{'s' * (row.seeds != 1)} in common"
+        why = "no spread over seeds" if row.seeds >= FEWEST_SEEDS else common
         return f"cannot be told: {why}"
     if row.p_equal <= 1 - level:
         return small if row.p > 1 - level else f"differs, by less than {margin:g}"
@@ -99,3 +111,11 @@ def _verdict(row: Any, margin: float, level: float, compared: int) -> str:
     size = max(abs(row.difference), margin)
     needed = seeds_needed(row.sd / np.sqrt(2), size, level=1 - (1 - level) / compared)
     return f"cannot be told; it would take {max(needed, row.seeds + 1)} seeds"
+
+
+def claim_cells(found: pd.DataFrame) -> pd.DataFrame:
+    """The frame of `planned` for readers: texts."""
+    between = [f"{row.difference:+.3f}" + (f" ({row.low:+.3f} to {row.high:+.3f})" if row.low == row.low else "")
+               if row.seeds else "" for row in found.itertuples()]
+    return pd.DataFrame({"claim": found["claim"], "contrast": found["a"] + " - " + found["b"], "seeds": found["seeds"],
+                         "difference": between, "verdict": found["verdict"]}).astype(str)

@@ -15,6 +15,7 @@ import plotly.graph_objects as go
 from lab import figures
 from lab.errors import LabError
 from lab.results import conflict, tables
+from lab.results.plan import CLAIMS, claim_cells
 from lab.runs.frames import KEYS, line_labels
 
 FIGURE_4 = "smart"  # the paper's Figure 4 shows SMART
@@ -152,6 +153,10 @@ def _section(block: tables.Block, anchor: str) -> tuple[list[tuple[str, str]], s
             parts.append(f"<p>{_sentence(tables.VERDICTS.format('baseline'))}</p>")
             parts.append(_table(tables.verdict_cells(block.verdicts)))
         parts.append(f"<p>{_sentence(block.verdict_note)}</p>")
+    if len(block.claims):
+        head("Claims of the paper")
+        parts.append(f"<p>{_sentence(CLAIMS)}</p>")
+        parts.append(_table(claim_cells(block.claims)))
     head("Figures 1-3: dev scores by epoch")
     parts.append(_figure(
         figures.curves(block.runs), "The dev score of each task and the overall score after every epoch, as means over "

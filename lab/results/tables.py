@@ -6,9 +6,11 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from lab.data import TASKS, checkout, no_formula
+from lab.results.plan import CLAIMS, claim_cells, is_planned, plan, planned
 from lab.results.significance import compare, interval, power_line
 from lab.runs.frames import (
     KEYS,
@@ -51,6 +53,7 @@ class Block(NamedTuple):
     test: pd.DataFrame  # Table 2; empty without labelled test files
     verdicts: pd.DataFrame  # may be empty
     verdict_note: str  # the sentence under the verdicts, or why there are none; may be empty
+    claims: pd.DataFrame  # the planned contrasts; may be empty
     notes: list[str]
     floors: pd.DataFrame  # of dev and of test, see `frames.floors`
     test_floors: pd.DataFrame
@@ -132,8 +135,7 @@ def verdicts(runs: pd.DataFrame, reference: str = "baseline") -> tuple[pd.DataFr
     runs: they share data, encoder and protocol. The frame is that of `significance.compare`. Where there is nothing to
     compare, or too few seeds, it is empty, and the sentence says why or is empty too.
     """
-    final, none = _final(runs, "dev"), pd.DataFrame()
-    final = final[(final["score"] == "overall") & (final["step"] == final.groupby("run")["step"].transform("max"))]
+    final, none = _last_overall(runs), pd.DataFrame()
     table = pd.DataFrame({"recipe": line_labels(final), "seed": final["seed"], "value": final["value"]})
     table = table.drop_duplicates(["recipe", "seed"])  # runs may differ in `departs` alone
     if "smoke" in set(final["protocol"]) or table["recipe"].nunique() < 2:
@@ -146,12 +148,34 @@ def verdicts(runs: pd.DataFrame, reference: str = "baseline") -> tuple[pd.DataFr
     return found, power_line(table, reference)
 
 
+def claims(runs: pd.DataFrame) -> pd.DataFrame:
+    """The contrasts that were planned before the runs were trained (`lab.results.plan`), by the overall score.
+
+    runs: they share data, encoder and protocol. Only runs with the settings of their recipe at that protocol count.
+    Empty on the sample, at its protocol and `smoke`, and where no contrast has a seed in common.
+    """
+    final, written = _last_overall(runs), plan()
+    final = final[(final["data"] != "sample") & final["protocol"].isin(["laptop", "paper"])]
+    as_planned = [is_planned(name, _settings(settings), protocol)
+                  for name, settings, protocol in zip(final["name"], final["settings"], final["protocol"], strict=True)]
+    final = final[np.array(as_planned, dtype=bool)]
+    table = pd.DataFrame({"recipe": final["name"], "seed": final["seed"], "value": final["value"]})
+    found = planned(table, written["contrasts"], written["margin"], written["level"])
+    return found if found["seeds"].any() else found[:0]
+
+
+def _last_overall(runs: pd.DataFrame) -> pd.DataFrame:
+    """The overall score on all of dev after the last epoch: a row for each run."""
+    final = _final(runs, "dev")
+    return final[(final["score"] == "overall") & (final["step"] == final.groupby("run")["step"].transform("max"))]
+
+
 def blocks(runs: pd.DataFrame) -> Iterator[Block]:
     """The finished runs in blocks, the block with the best row first."""
     runs = fill_missing(runs[runs["state"] == "done"])
     for key, dev in leaderboard(runs).groupby(ALIKE, sort=False):
         part = runs[(runs[ALIKE] == list(key)).all(axis=1)]
-        yield Block(provenance(part), part, dev, leaderboard(part, "test"), *verdicts(part), notes(dev),
+        yield Block(provenance(part), part, dev, leaderboard(part, "test"), *verdicts(part), claims(part), notes(dev),
                     floors(part), floors(part, "test"))
 
 
@@ -230,6 +254,8 @@ def as_text(runs: pd.DataFrame) -> str:
         if len(block.verdicts):
             lines += [f"{VERDICTS.format('baseline')}:", verdict_cells(block.verdicts).to_string(index=False)]
         lines += [block.verdict_note] if block.verdict_note else []
+        if len(block.claims):
+            lines += [f"{CLAIMS}.", "", *_markdown(claim_cells(block.claims)), ""]
         if len(block.test):
             lines += ["Table 2, test:", _columns(block.test, block.test_floors),
                       *(f"! {note}" for note in test_notes(block.test))]
@@ -272,6 +298,8 @@ def as_markdown(runs: pd.DataFrame) -> str:
         if len(block.verdicts):
             lines += [f"Verdicts: {VERDICTS.format('baseline')}", "", *_markdown(verdict_cells(block.verdicts)), ""]
         lines += [_inert(block.verdict_note), ""] if block.verdict_note else []
+        if len(block.claims):
+            lines += [f"{CLAIMS}.", "", *_markdown(claim_cells(block.claims)), ""]
         if len(block.test):
             lines += ["Table 2, test", "", *_markdown(cells(block.test, beside=block.test_floors)), "",
                       *(f"- {_inert(note)}" for note in test_notes(block.test)), ""]

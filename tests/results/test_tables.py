@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import re
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from helpers import hostile_records, records
 
 import lab
+from lab.experiment import KNOWN
 from lab.results import tables
 from lab.results.significance import interval
 
@@ -219,3 +221,23 @@ def test_texts_from_files_control_neither_a_terminal_nor_a_spreadsheet_nor_markd
     assert len(lines) == 2 + runs["name"].nunique()
     assert len({len(re.findall(r"(?<!\\)\|", line)) for line in lines}) == 1
     assert "<" not in markdown.replace("&lt;", "") and not re.search(r"(?<!\\)\[", markdown)
+
+
+def test_claims_are_answered_by_the_planned_contrasts_of_runs_as_planned():
+    def made(name, seed, overall, **changes):
+        settings = json.loads(lab.PROTOCOLS["laptop"](KNOWN[name]).to_json()) | changes
+        return records(overall=overall, **settings | {"seed": seed})
+
+    runs = pd.concat([made(name, seed, mean + 0.001 * (seed * k % 3)) for name, mean, k in
+                      (("multitask", 0.5, 1), ("baseline", 0.6, 2), ("smart", 0.5, 1)) for seed in range(5)])
+    (block,) = tables.blocks(runs)
+    found = block.claims.set_index(["a", "b"])
+    assert found.loc[("multitask", "baseline"), "verdict"] == "differs"
+    assert found.loc[("multitask", "baseline"), "difference"] == pytest.approx(-0.1, abs=.002)
+    assert found.loc[("gse", "sum_sum"), "verdict"] == "cannot be told: 0 seeds in common"
+    assert "multitask - baseline | 5 | -0.1" in tables.as_markdown(runs)
+    other = pd.concat([runs, *(made("smart", seed, .9, lr=1e-5) for seed in range(5, 9))])  # not as it was planned
+    for block in tables.blocks(other):
+        assert block.claims.set_index(["a", "b"]).loc[("smart", "multitask"), "seeds"] == 5
+    (made_up,) = tables.blocks(runs.assign(data="sample"))
+    assert made_up.claims.empty and "Claims" not in tables.as_markdown(runs.assign(data="sample"))

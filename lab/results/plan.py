@@ -16,6 +16,7 @@ import pandas as pd
 from scipy import stats
 
 from lab.data import checkout
+from lab.errors import LabError
 from lab.experiment import KNOWN, PROTOCOLS, Experiment
 from lab.results.significance import FEWEST_SEEDS, half_width, seeds_needed
 
@@ -44,12 +45,19 @@ def planned_runs(protocol: str | None = None) -> list[Experiment]:
             for name, count in seeds.items() if number < count]
 
 
-def is_planned(name: str, settings: Mapping[str, Any], protocol: str) -> bool:
-    """Whether a run's settings are those of its recipe at this protocol, with the plan's encoder."""
-    if name not in KNOWN:
+def is_planned(settings: str, protocol: str) -> bool:
+    """Whether a run's settings, in JSON, are those of its recipe at this protocol, with the plan's encoder.
+
+    The seed and the device may be any, and so may `samples`: diagnostics never change a run.
+    """
+    try:
+        made = Experiment.from_json(settings)
+    except LabError:
         return False
-    expected = json.loads(replace(PROTOCOLS[protocol](KNOWN[name]), encoder=plan()["encoder"]).to_json())
-    return all(settings.get(key) == value for key, value in expected.items() if key not in ("seed", "device"))
+    if made.name not in KNOWN:
+        return False
+    recipe = replace(PROTOCOLS[protocol](KNOWN[made.name]), encoder=plan()["encoder"])
+    return recipe == replace(made, seed=recipe.seed, device=recipe.device, samples=recipe.samples)
 
 
 def planned(table: pd.DataFrame, contrasts: Sequence[Mapping[str, str]], margin: float = .005,

@@ -156,8 +156,7 @@ def claims(runs: pd.DataFrame) -> pd.DataFrame:
     """
     final, written = _last_overall(runs), plan()
     final = final[(final["data"] != "sample") & final["protocol"].isin(["laptop", "paper"])]
-    as_planned = [is_planned(name, _settings(settings), protocol)
-                  for name, settings, protocol in zip(final["name"], final["settings"], final["protocol"], strict=True)]
+    as_planned = [is_planned(*made) for made in zip(final["settings"], final["protocol"], strict=True)]
     final = final[np.array(as_planned, dtype=bool)]
     table = pd.DataFrame({"recipe": final["name"], "seed": final["seed"], "value": final["value"]})
     found = planned(table, written["contrasts"], written["margin"], written["level"])

@@ -7,8 +7,10 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+import lab
 from lab.experiment import KNOWN, departs
-from lab.results.plan import plan, planned, planned_runs
+from lab.results.plan import is_planned, plan, planned, planned_runs
+from lab.runs.folder import shipped_root
 
 CONTRASTS = [{"a": "x", "b": "y", "claim": "one"}, {"a": "z", "b": "y", "claim": "two"}]
 
@@ -33,6 +35,12 @@ def test_the_planned_runs_come_round_by_round_as_the_recipes_are_at_the_plans_pr
     assert [run.seed for run in runs] == sorted(run.seed for run in runs)
     assert all(departs(run) == [] and run.protocol == "laptop" and run.encoder == "minilm" for run in runs)
     assert {run.protocol for run in planned_runs("paper")} == {"paper"}
+
+
+def test_shipped_records_are_of_recipes_as_they_are_today():
+    shipped = lab.load_runs(shipped_root()).drop_duplicates("run")
+    assert len(shipped) and all(map(is_planned, shipped["settings"], shipped["protocol"]))
+    assert not is_planned(planned_runs()[0].with_settings(["lr=1e-5"]).to_json(), "laptop")
 
 
 def test_a_contrast_is_scipys_paired_test_adjusted_by_holm():

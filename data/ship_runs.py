@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from lab.errors import LabError
-from lab.experiment import RECIPES, Experiment
+from lab.experiment import KNOWN, Experiment
 from lab.runs.folder import Run, checked_name, list_runs, shipped_root
 
 FILES = ("experiment.json", "metrics.jsonl", "status.json")
@@ -37,8 +37,8 @@ def fault(run: Run) -> str | None:
     except LabError as error:
         return str(error)
     rows, data = run.rows(), config.get("data") or {}
-    if experiment.name not in RECIPES:
-        return f"{experiment.name!r} is not a recipe of the paper"
+    if experiment.name not in KNOWN:
+        return f"{experiment.name!r} is no recipe or control of the lab"
     if data.get("kind") != "files" or not LABEL.fullmatch(str(data.get("label"))):
         return f"its data is {data.get('label')!r}, not the real sets"
     if not re.fullmatch("[0-9a-f]{7,40}", str(config.get("revision"))):

@@ -254,7 +254,8 @@ def as_text(runs: pd.DataFrame) -> str:
             lines += [f"{VERDICTS.format('baseline')}:", verdict_cells(block.verdicts).to_string(index=False)]
         lines += [block.verdict_note] if block.verdict_note else []
         if len(block.claims):
-            lines += [f"{CLAIMS}.", "", *_markdown(claim_cells(block.claims)), ""]
+            lines += [textwrap.fill(f"{CLAIMS}:", 120),
+                      claim_cells(block.claims).drop(columns="claim").to_string(index=False)]
         if len(block.test):
             lines += ["Table 2, test:", _columns(block.test, block.test_floors),
                       *(f"! {note}" for note in test_notes(block.test))]

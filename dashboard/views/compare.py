@@ -47,10 +47,10 @@ def words(table: pd.DataFrame) -> pd.DataFrame:
     return table.astype(object).where(table.notna(), "").astype(str)
 
 
-selection = chosen()
 st.title("Compare")
 st.write("Two runs, example by example. Ask first what differs in their settings: with more than one difference, no "
          "test can say which of them mattered.")
+selection = chosen()
 runs = runs_of(selection)
 names = list(runs.index)
 if len(names) < 2:

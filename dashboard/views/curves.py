@@ -9,10 +9,10 @@ from lab.figures.panels import numbers
 from lab.results import tables
 from lab.runs.frames import provenance
 
-selection = chosen()
 st.title("Curves")
 st.write("A line is the mean over a recipe's seeds, the band around it how far seeds spread: a 95 % interval from 3 "
          "seeds on, the range of 2, none for 1. Where bands overlap, the lines' order may be chance.")
+selection = chosen()
 
 if not (recorded := training.recorded(selection.runs)):
     st.info("Nothing is recorded yet. A run's first rows come after 25 iterations.")

@@ -9,10 +9,10 @@ from lab.figures.panels import numbers
 from lab.results import conflict
 from lab.runs.frames import provenance
 
-selection = chosen()
 st.title("Gradients")
 st.write("Each task pulls the shared encoder its own way. A cosine below 0 means that two tasks conflict: a step for "
          "one undoes part of a step for the other. PCGrad takes the conflicting part out.")
+selection = chosen()
 st.caption(plain(provenance(selection.runs)))
 null = conflict.against_null(selection.runs)
 if said := conflict.sentence(null):

@@ -42,10 +42,10 @@ def pictures(side: str, number: int, table: pd.DataFrame, why: str, places: list
                    "The larger a point, the more examples; below the dashed line a run is too sure.")
 
 
-selection = chosen()
 st.title("Mistakes")
 st.write("Accuracy says how often a run is wrong; here is where. Look whether its answers lie beside the gold label or "
          "far off, and whether it was unsure when it was wrong: the mistakes that it was sure of tell most.")
+selection = chosen()
 names = list(runs_of(selection).index)
 left, right = st.columns(2)
 name = select("Run", names, next(filter(has_predictions, names), names[0]), "mr", left)

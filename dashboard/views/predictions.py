@@ -7,12 +7,12 @@ from pathlib import Path
 import demo
 import pandas as pd
 import streamlit as st
-from choices import all_runs, chosen, draw, keep, plain, select
+from choices import chosen, draw, keep, plain, select, visible
 
 from lab.errors import LabError
 from lab.figures import attention
 from lab.results.ask import best_run, quality, scores_of, shipped
-from lab.runs.folder import Run, runs_in, shown_store
+from lab.runs.folder import Run, runs_root
 
 SHIPS = "frozen, as it ships with the lab"
 LONGEST = 500  # characters of a sentence; the rest is not read
@@ -31,14 +31,14 @@ EXAMPLES = {  # name -> two sentences of ours, and what to watch
 }
 
 
-def _trained() -> list[Run]:
-    """The runs with trained weights: those chosen in the sidebar, or else all."""
-    runs = all_runs()
-    names = set(runs["run"].unique())
-    found = [run for run in runs_in(shown_store()[0]) if run.name in names and _files(run)]
+def _trained() -> dict[str, Run]:
+    """The runs with trained weights by name: those chosen in the sidebar, or else all."""
+    now = visible()
+    names = set(now.runs["run"].unique())
+    found = {name: Run(folder) for name, folder in now.folders.items() if name in names and _files(Run(folder))}
     if found:
         selected = set(chosen().runs["run"].unique())
-        found = [run for run in found if run.name in selected] or found
+        found = {name: run for name, run in found.items() if name in selected} or found
     return found
 
 
@@ -194,17 +194,17 @@ st.write("Type a sentence, or two, and see all three tasks answered by one model
          "which answers move.")
 offered = _trained()
 training = demo.under_way()
-offered = [run for run in offered if not training or run.name != training.name or len(offered) > 1]
+offered = {name: run for name, run in offered.items() if not training or name != training.name or len(offered) > 1}
 if not offered:
     _offer()
     st.session_state["only-ships"] = True
 texts = _texts()
-about = all_runs().drop_duplicates("run").set_index("run")
-finest = best_run(shown_store()[0])
-runs: dict[str, Run | None] = {run.name: run for run in sorted(offered, key=lambda run: run.name != (
-    finest and finest.name))} | {SHIPS: None}
+about = visible().runs.drop_duplicates("run").set_index("run")
+finest = best_run(runs_root())
+order = sorted(offered, key=lambda name: not finest or offered[name].folder != finest.folder)
+runs: dict[str, Run | None] = {name: offered[name] for name in order} | {SHIPS: None}
 if offered and st.session_state.pop("only-ships", False):
-    st.session_state["live"] = offered[0].name  # the model that was just trained takes over
+    st.session_state["live"] = next(iter(offered))  # the model that was just trained takes over
 left, middle, right = st.columns(3)
 first = select("Run", list(runs), next(iter(runs)), "live", left, help="First the best finished run")
 second = middle.selectbox("Beside it", [name for name in runs if name != first], index=None, key="beside",

@@ -231,7 +231,8 @@ def _watch(version: tuple) -> None:
         elif status.get("state") == "failed":
             ended.append(f"{plain(run)} failed: {_why(status, 'the reason is not recorded')}")
     ended += [f"{plain(run)} cannot be read: {plain(why)}" for run, why in now.unreadable.items()]
-    with st.container() if len(ended) <= FEW else st.expander(f"{len(ended)} runs stopped, failed or unreadable", key="ended"):
+    many = f"{len(ended)} runs stopped, failed or unreadable"
+    with st.container() if len(ended) <= FEW else st.expander(many, key="ended"):
         for line in ended:
             st.caption(line)
 

@@ -10,8 +10,8 @@ from lab.results import tables
 from lab.runs.frames import provenance
 
 NAMES = {"recipe": "recipe", "seeds": "seeds", "best_epoch": "best epoch on dev", "dev_best": "dev there",
-         "dev_last": "dev at the end", "cost": "lost after the best epoch", "train_last": "train at the end", "gap": "gap",
-         "gap_sst": "gap SST", "gap_qqp": "gap QQP", "gap_sts": "gap STS"}
+         "dev_last": "dev at the end", "cost": "lost after the best epoch", "train_last": "train at the end",
+         "gap": "gap", "gap_sst": "gap SST", "gap_qqp": "gap QQP", "gap_sts": "gap STS"}
 
 st.title("Overfitting")
 st.write("Where the train line goes on rising and the dev line does not, the model learns its training sentences by "

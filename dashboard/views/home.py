@@ -1,0 +1,49 @@
+"""The first page: what was found, what trains now, and what to do next, each in a sentence or two."""
+
+import pandas as pd
+import streamlit as st
+from choices import NO_RUNS, comparable, plain, visible
+from sentences import found, next_steps, progress
+
+from lab.results import tables
+from lab.runs.frames import provenance
+
+MOST = 3  # groups of runs whose results are told; the leaderboard shows all
+
+
+@st.cache_data(max_entries=8, show_spinner=False)
+def told(_runs: pd.DataFrame, names: tuple[str, ...], version: tuple) -> tuple[str, list[str]]:
+    """What was found with these runs, and the warnings that go with it. Cached until the store changes."""
+    runs = _runs[_runs["run"].isin(names)]
+    return found(runs), tables.notes(tables.leaderboard(runs))
+
+
+st.title("minBERT lab")
+now = visible()
+groups = comparable(now.runs)
+
+st.subheader("What was found")
+if not now.folders:
+    st.info(NO_RUNS)
+elif not groups:
+    st.write("Nothing is measured yet.")
+for about in list(groups.values())[:MOST]:
+    sentences, notes = told(now.runs, tuple(about["run"]), now.version)
+    st.markdown(plain(sentences))
+    st.caption(plain(provenance(about)))
+    for note in notes:
+        st.caption(f":material/info: {plain(note)}")
+if len(groups) > MOST:
+    st.caption(f"{len(groups) - MOST} more groups of runs can be chosen on the left, under Made from.")
+
+st.subheader("What trains now")
+training = [run for run, status in now.status.items() if status.get("state") == "running"]
+for run in training:
+    st.markdown(plain(progress(run, now.status[run], now.runs[now.runs["run"] == run])))
+if not training:
+    st.write("Nothing is being trained.")
+
+st.subheader("What to do next")
+group = groups.get(st.session_state.get("from"), next(iter(groups.values()), now.runs))
+for command, why in next_steps(now.runs[now.runs["run"].isin(group["run"])], now.status):
+    st.markdown(f"`{command}` {plain(why)}")

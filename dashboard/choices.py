@@ -84,8 +84,8 @@ def sidebar() -> None:
         if note := shown_store()[1]:
             st.info(plain(note))
         if mixed(snapshot()):
-            st.segmented_control("Whose runs", ["mine", "shipped", "both"], default="both", required=True, key="whose",
-                                 bind="query-params", help="Those that you trained, or those that ship with the lab")
+            st.radio("Whose runs", ["both", "mine", "shipped"], key="whose", bind="query-params", horizontal=True,
+                     help="Those that you trained, those that ship with the lab, or both")
         now = visible()
         if groups := comparable(now.runs):
             about = groups[select("Made from", list(groups), next(iter(groups)), "from")]

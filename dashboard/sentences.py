@@ -58,7 +58,7 @@ def progress(run: str, status: Mapping[str, Any], rows: pd.DataFrame) -> str:
     """How far a run that trains is: share done, time left, latest losses, newest score. rows: its records so far."""
     step, total = (value if isinstance(value, int) else 0 for value in map(status.get, ("step", "total")))
     parts = [f"{100 * step / total:.0f} % done" if total > 0 else "it has just begun"]
-    last = rows[rows["step"] > 0].tail(1)
+    last = rows[(rows["step"] > 0) & rows["seconds"].notna()].nlargest(1, "step")
     if total > step and len(last):
         a_step = float(last["seconds"].iloc[0]) / float(last["step"].iloc[0])
         parts.append(f"about {_duration(a_step * (total - step))} left")
@@ -68,7 +68,7 @@ def progress(run: str, status: Mapping[str, Any], rows: pd.DataFrame) -> str:
         parts.append("latest loss: " + ", ".join(f"{str(row.task).upper()} {row.value:.3f}"
                                                  for row in loss.itertuples()))
     score = scores_on(rows, ["dev"])
-    score = score[(score["task"] == "all") & (score["step"] > 0)].dropna(subset="value").tail(1)
+    score = score[(score["task"] == "all") & (score["step"] > 0)].dropna(subset="value").nlargest(1, "step")
     parts += [f"latest overall score on dev: {row.value:.3f} (epoch {row.epoch:.0f})" for row in score.itertuples()]
     return f"{run}: {'; '.join(parts)}" + ("." if len(score) else "; no score yet.")
 

@@ -12,29 +12,28 @@ MOST = 3  # groups of runs whose results are told; the leaderboard shows all
 
 
 @st.cache_data(max_entries=8, show_spinner=False)
-def told(_runs: pd.DataFrame, names: tuple[str, ...], version: tuple) -> tuple[str, list[str]]:
-    """What was found with these runs, and the warnings that go with it. Cached until the store changes."""
-    runs = _runs[_runs["run"].isin(names)]
-    return found(runs), tables.notes(tables.leaderboard(runs))
+def told(_runs: pd.DataFrame, names: tuple[str, ...], version: tuple) -> str:
+    """What was found with these runs. Cached until the store changes."""
+    return found(_runs[_runs["run"].isin(names)])
 
 
 st.title("minBERT lab")
 now = visible()
 groups = comparable(now.runs)
+finished = [about for about in groups.values() if (about["state"] == "done").any()]
 
 st.subheader("What was found")
 if not now.folders:
     st.info(NO_RUNS)
-elif not groups:
-    st.write("Nothing is measured yet.")
-for about in list(groups.values())[:MOST]:
-    sentences, notes = told(now.runs, tuple(about["run"]), now.version)
-    st.markdown(plain(sentences))
-    st.caption(plain(provenance(about)))
-    for note in notes:
-        st.caption(f":material/info: {plain(note)}")
-if len(groups) > MOST:
-    st.caption(f"{len(groups) - MOST} more groups of runs can be chosen on the left, under Made from.")
+elif not finished:
+    st.write("No run has finished yet, so there is no result.")
+for about in finished[:MOST]:
+    st.markdown(plain(told(now.runs, tuple(about["run"]), now.version)))
+    notes = [tables.NOTES[word] for word in ("sample", "smoke") if word in {*about["data"], *about["protocol"]}]
+    st.caption(plain(" · ".join([provenance(about), *notes])))
+if len(finished) > MOST:
+    st.caption(f"The leaderboard has the results of {len(finished) - MOST} more groups of runs: choose one under Made "
+               "from.")
 
 st.subheader("What trains now")
 training = [run for run, status in now.status.items() if status.get("state") == "running"]

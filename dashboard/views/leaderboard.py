@@ -47,8 +47,8 @@ def choose(labels: list[str], number: int) -> None:
 
 
 st.title("Leaderboard")
-st.write("Recipes by overall score on examples that no training saw. One run a recipe says little: the same recipe "
-         "with another seed moves as far as many recipes lie apart.")
+st.write("Recipes, ranked by their overall score on examples that were not used in training. One run of a recipe says "
+         "little: with another seed, its score changes by as much as many recipes differ.")
 selection = chosen(every=True)
 runs = selection.runs
 final = runs[runs["split"].isin(["dev_full", "test"]) & (runs["state"] == "done")]
@@ -86,7 +86,8 @@ st.dataframe(shown, key=f"rows-{number}", hide_index=True, placeholder="n/a", on
              column_config={c: st.column_config.NumberColumn(format="%.3f") for c in scores},
              alt=f"{SPLITS[split]}: {shown['recipe'].iloc[0]} leads" if len(shown) else "No recipe of that name")
 if len(nothing := floors(final, {"dev": "dev_full"}.get(split, split))):
-    st.dataframe(nothing.drop(columns="pooling")[["floor", "overall", "sst", "qqp", "sts"]], key="floors",
+    nothing = nothing.rename(columns={"floor": "for comparison"})
+    st.dataframe(nothing[["for comparison", "overall", "sst", "qqp", "sts"]], key="floors",
                  hide_index=True, placeholder="n/a", alt="What no training gives on the same rows",
                  column_config={c: st.column_config.NumberColumn(format="%.3f") for c in tables.SCORE_COLUMNS})
     st.caption(plain(f"What no training gives on the same rows. {tables.FLOORS_NOTE}."))

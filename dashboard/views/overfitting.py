@@ -9,7 +9,7 @@ from lab.figures.training import overfit_panels
 from lab.results import tables
 from lab.runs.frames import provenance
 
-NAMES = {"recipe": "recipe", "seeds": "seeds", "best_epoch": "best epoch on dev", "dev_best": "dev there",
+NAMES = {"recipe": "recipe", "seeds": "seeds", "best_epoch": "best epoch on dev", "dev_best": "dev at that epoch",
          "dev_last": "dev at the end", "cost": "lost after the best epoch", "train_last": "train at the end",
          "gap": "gap", "gap_sst": "gap SST", "gap_qqp": "gap QQP", "gap_sts": "gap STS"}
 

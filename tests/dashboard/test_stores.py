@@ -27,7 +27,7 @@ def board(app):
 
 def test_the_first_run_of_ones_own_leaves_the_shipped_ones_in_sight(shipped, add_run, open_page):
     alone = open_page("leaderboard")
-    assert board(alone) == {"gse": None, "baseline": None} and not alone.sidebar.get("button_group")
+    assert board(alone) == {"gse": None, "baseline": None} and not alone.sidebar.radio
     add_run("smart", overall=0.55)
     assert board(open_page("leaderboard")) == {"gse": "shipped", "smart": "mine", "baseline": "shipped"}
     assert set(board(open_page("leaderboard", whose="mine"))) == {"smart"}

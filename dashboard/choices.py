@@ -179,9 +179,13 @@ def _drop_empty_values() -> None:
 
 
 def comparable(runs: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """The groups of comparable runs by name, the largest first: a frame with a row for each run, and its label."""
+    """The groups of comparable runs by name: a frame with a row for each run, and its label.
+
+    The group with the most finished runs comes first; of those with equally many, the largest.
+    """
     about = runs.drop_duplicates("run").reset_index(drop=True)
-    parts = sorted(about.groupby(tables.ALIKE, observed=True), key=lambda part: -len(part[1]))
+    parts = sorted(about.groupby(tables.ALIKE, observed=True),
+                   key=lambda part: (-(part[1]["state"] == "done").sum(), -len(part[1])))
     return {f"{encoder} · {protocol} · {data} ({fingerprint})": part.assign(label=line_labels(part))
             for (data, fingerprint, encoder, protocol), part in parts}
 

@@ -30,7 +30,8 @@ elif not finished:
 for about in finished[:MOST]:
     st.markdown(plain(told(now.runs, tuple(about["run"]), now.version)))
     notes = [tables.NOTES[word] for word in ("sample", "smoke") if word in {*about["data"], *about["protocol"]}]
-    st.caption(plain(" · ".join([provenance(about), *notes])))
+    whose = ["your own runs"] * (not about["shipped"].any())
+    st.caption(plain(" · ".join([provenance(about), *whose, *notes])))
 if len(finished) > MOST:
     st.caption(f"The leaderboard has the results of {len(finished) - MOST} more groups of runs: choose one under Made "
                "from.")

@@ -15,7 +15,7 @@ NAMES = {"recipe": "recipe", "seeds": "seeds", "best_epoch": "best epoch on dev"
 
 st.title("Overfitting")
 st.write("Where the train line goes on rising and the dev line does not, the model learns its training sentences by "
-         "heart. The dashed line is the epoch that was best on dev, overall.")
+         "heart. The dashed line marks the epoch with the best overall score on dev.")
 selection = chosen()
 name = select("Recipe", selection.labels, selection.labels[0], "shown")
 panels = overfit_panels(selection.runs, name)

@@ -125,7 +125,8 @@ def visit(server, browser):
         context.on("request", lambda request: asked.append(request.url))
         page = context.new_page()
         page.on("websocket", lambda socket: asked.append(socket.url))
-        page.goto(f"http://127.0.0.1:{server[0]}/{path}")
+        whose = "" if "whose" in path else ("&" if "?" in path else "?") + "whose=mine"  # not those that ship
+        page.goto(f"http://127.0.0.1:{server[0]}/{path}{whose}")
         return ready(page)
 
     yield visit
@@ -212,6 +213,15 @@ def test_every_page_opens_by_its_address(visit, server):
         titles.add(page.locator("h1").first.inner_text())
         assert address(page)["recipe"] == ["gse"] and "sample" in address(page)["from"][0], name
     assert len(titles) == len(PAGES)
+
+
+def test_the_switch_between_own_and_shipped_runs_stands_in_the_address(visit):
+    page = visit("leaderboard?whose=shipped")
+    expect(group(page)).to_have_value(re.compile("QQP 120674"))
+    page.get_by_test_id("stSidebar").get_by_text("mine", exact=True).click()
+    page.wait_for_function("location.search.includes('whose=mine')")
+    expect(group(ready(page))).to_have_value(re.compile("minilm-raw"))
+    assert address(ready(go(page, "curves")))["whose"] == ["mine"]
 
 
 def test_an_address_with_unknown_values_falls_back_quietly(visit):

@@ -34,6 +34,23 @@ def test_the_first_run_of_ones_own_leaves_the_shipped_ones_in_sight(shipped, add
     assert set(board(open_page("leaderboard", whose="shipped"))) == {"gse", "baseline"}
 
 
+def test_the_switch_goes_along_from_page_to_page(shipped, add_run, app):
+    add_run("smart", overall=0.55)
+    app.run()
+    app.radio(key="whose").set_value("mine").run()
+    for page in PAGES:
+        app.switch_page(f"views/{page}.py").run()
+        assert app.radio(key="whose").value == "mine", page
+        assert app.multiselect(key="recipe").options == ["smart"], page
+
+
+def test_a_group_with_finished_runs_comes_before_one_that_only_trains(add_run, open_page):
+    for seed in (1, 2):
+        add_run("smart", seed, state="running")
+    add_run("baseline", data="sample")
+    assert set(board(open_page("leaderboard"))) == {"baseline"}
+
+
 def test_a_switch_that_would_leave_nothing_is_not_there(shipped, open_page):
     assert set(board(open_page("leaderboard", whose="mine"))) == {"gse", "baseline"}  # an old link, no own runs now
 

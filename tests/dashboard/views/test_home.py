@@ -34,5 +34,6 @@ def test_data_sets_are_told_apart_and_the_switch_counts(add_run, open_page, tmp_
     both = page_text(open_page("home"))
     assert "Best on dev is gse" in both and "Best on dev is baseline" in both
     assert "say nothing about the real data" in both and "records that ship with the lab" in both
+    assert both.count("your own runs") == 1
     mine = page_text(open_page("home", whose="mine"))
     assert "Best on dev is baseline" in mine and "gse" not in mine

@@ -189,15 +189,17 @@ def test_it_listens_here_alone_and_answers_no_other_name(server):
 
 
 def test_choices_stand_in_the_address_and_come_back_from_it(visit):
-    page = visit()
-    recipes(page).locator("input").click()
+    page = visit("?whose=shipped")
+    page.get_by_test_id("stSidebar").get_by_text("mine", exact=True).click()
+    expect(group(page)).to_have_value(re.compile("minilm-raw"))
+    recipes(ready(page)).locator("input").click()
     page.get_by_role("option", name="gse", exact=True).click()
     page.wait_for_function("location.search.includes('recipe=gse')")
     ready(page)
     for name in sorted(PAGES - {"home"}):  # they go along from page to page
         go(page, name)
         expect(recipes(page)).to_contain_text("gse")
-        assert address(page)["recipe"] == ["gse"], name
+        assert (address(page)["recipe"], address(page)["whose"]) == (["gse"], ["mine"]), name
     page.reload()
     expect(recipes(ready(page))).to_contain_text("gse")
 
@@ -213,15 +215,6 @@ def test_every_page_opens_by_its_address(visit, server):
         titles.add(page.locator("h1").first.inner_text())
         assert address(page)["recipe"] == ["gse"] and "sample" in address(page)["from"][0], name
     assert len(titles) == len(PAGES)
-
-
-def test_the_switch_between_own_and_shipped_runs_stands_in_the_address(visit):
-    page = visit("leaderboard?whose=shipped")
-    expect(group(page)).to_have_value(re.compile("QQP 120674"))
-    page.get_by_test_id("stSidebar").get_by_text("mine", exact=True).click()
-    page.wait_for_function("location.search.includes('whose=mine')")
-    expect(group(ready(page))).to_have_value(re.compile("minilm-raw"))
-    assert address(ready(go(page, "curves")))["whose"] == ["mine"]
 
 
 def test_an_address_with_unknown_values_falls_back_quietly(visit):

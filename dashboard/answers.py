@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pandas as pd
 import streamlit as st
-from choices import Chosen, plain
+from choices import Chosen, plain, snapshot
 
 from lab.data import SCORES, TASK_NAMES, Data, checkout, find_data, load_data
 from lab.errors import LabError
 from lab.figures.styles import rank
 from lab.results.comparison import beside, compute_probabilities, predictions, probabilities
 from lab.results.tables import NOTES
-from lab.runs.folder import Run, shown_store
+from lab.runs.folder import Run
 from lab.runs.frames import provenance
 
 QQP_ROWS = 1000  # examples whose probabilities are computed from a checkpoint: all of dev would take minutes
@@ -35,14 +35,15 @@ def provenance_caption(selection: Chosen, names: list[str]) -> None:
 
 def open_run(name: str) -> Run:
     """A run of the store. LabError: it is no longer there."""
-    run = Run(shown_store()[0] / name)
-    if not (run.folder / "experiment.json").is_file():
+    folder = snapshot().folders.get(name)
+    if folder is None or not Run(folder).exists:
         raise LabError(f"run {name} is no longer in the store")
-    return run
+    return Run(folder)
 
 
 def has_predictions(name: str) -> bool:
-    return (shown_store()[0] / name / "predictions").is_dir()
+    folder = snapshot().folders.get(name)
+    return folder is not None and (folder / "predictions").is_dir()
 
 
 def stamps(folder: Path, pattern: str) -> tuple:

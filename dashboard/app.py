@@ -8,7 +8,8 @@ from lab import LabError
 # An emoji as the page icon: a material icon would be fetched from another host.
 st.set_page_config(page_title="minBERT lab", page_icon="🧪", layout="wide")
 page = st.navigation([
-    st.Page("views/leaderboard.py", title="Leaderboard", icon=":material/leaderboard:", default=True),
+    st.Page("views/home.py", title="Home", icon=":material/home:", default=True),
+    st.Page("views/leaderboard.py", title="Leaderboard", icon=":material/leaderboard:"),
     st.Page("views/curves.py", title="Curves", icon=":material/show_chart:"),
     st.Page("views/overfitting.py", title="Overfitting", icon=":material/call_split:"),
     st.Page("views/gradients.py", title="Gradients", icon=":material/compare_arrows:"),

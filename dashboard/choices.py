@@ -17,12 +17,14 @@ import streamlit as st
 from lab.data import checkout
 from lab.figures.styles import rank
 from lab.results import tables
-from lab.runs.folder import shown_store
+from lab.runs.folder import both_stores, shown_store
 from lab.runs.frames import line_labels
-from lab.runs.records import Store
+from lab.runs.records import SHIPPED, Store
 
 POLL_EVERY = 3  # seconds
 TEXTS = ("say", "and", "find")  # the choices that are texts, which may be empty
+LONGEST = 300  # characters of a reason
+NO_RUNS = "No runs yet. `lab train baseline` makes one in a few minutes; `lab ablate quick` makes five."
 FEW = 3  # messages about ended runs that the sidebar shows unfolded; more are folded
 
 
@@ -34,51 +36,67 @@ class Chosen(NamedTuple):
 
 
 class Snapshot(NamedTuple):
-    """The store at one moment."""
+    """The user's own runs and the shipped ones at one moment; the names of the latter begin with "shipped/"."""
 
     runs: pd.DataFrame
-    version: tuple[str, int]  # of the folder: another one as soon as anything has changed
+    version: tuple[tuple[str, ...], int]  # of the folders: another one as soon as anything has changed
+    folders: dict[str, Path]  # of each run by its name
     status: dict[str, dict]
     unreadable: dict[str, str]
 
 
 @st.cache_resource(show_spinner="Reading the run store ...")
-def _store(folder: str) -> tuple[Store, threading.Lock]:
+def _store(*folders: str) -> tuple[Store, threading.Lock]:
     """The store and its lock, shared by all visitors."""
-    store = Store(Path(folder))
+    store = Store(*map(Path, folders))
     store.frame()
     return store, threading.Lock()
 
 
 def snapshot() -> Snapshot:
-    """The store as it is now."""
-    folder = str(shown_store()[0])
-    store, lock = _store(folder)
+    """All runs as they are now."""
+    folders = tuple(map(str, both_stores()))
+    store, lock = _store(*folders)
     with lock:
-        return Snapshot(store.frame(), (folder, store.version), store.status, store.unreadable)
+        return Snapshot(store.frame(), (folders, store.version), store.folders, store.status, store.unreadable)
 
 
-def all_runs() -> pd.DataFrame:
-    """Every record of the store as it is now; the same object as before if nothing was added."""
-    return snapshot().runs
+def visible() -> Snapshot:
+    """The runs that the sidebar's switch leaves. With runs of one kind alone there is no switch, and all are left."""
+    now, whose = snapshot(), st.session_state.get("whose", "both")
+    if whose == "both" or not mixed(now):
+        return now
+    left = {run for run in now.folders if run.startswith(SHIPPED) == (whose == "shipped")}
+    return now._replace(runs=now.runs[now.runs["shipped"] == (whose == "shipped")],
+                        folders={run: folder for run, folder in now.folders.items() if run in left},
+                        status={run: status for run, status in now.status.items() if run in left})
+
+
+def mixed(now: Snapshot) -> bool:
+    """Whether there are runs of one's own beside shipped ones."""
+    return len({run.startswith(SHIPPED) for run in now.folders}) > 1
 
 
 def sidebar() -> None:
     """The choices that all pages share, and the runs that are being trained."""
     _drop_empty_values()
-    now, (folder, note) = snapshot(), shown_store()
     with st.sidebar:
-        if note:
+        if note := shown_store()[1]:
             st.info(plain(note))
-        if groups := _groups(now.runs):
+        if mixed(snapshot()):
+            st.radio("Whose runs", ["both", "mine", "shipped"], key="whose", bind="query-params", horizontal=True,
+                     help="Those that you trained, those that ship with the lab, or both")
+        now = visible()
+        if groups := comparable(now.runs):
             about = groups[select("Made from", list(groups), next(iter(groups)), "from")]
             _keep_recipes(about)
             st.multiselect("Recipes", sorted(set(about["label"]), key=rank), key="recipe", bind="query-params",
                            placeholder="all")
         st.session_state["page-run"] = True
         _watch(now.version)
-        own = folder.is_relative_to(checkout())
-        st.caption(f"Run store: {plain(folder.relative_to(checkout()) if own else folder)}")
+        for whose, folder in zip(("Your runs", "Shipped runs"), both_stores(), strict=False):
+            inside = folder.is_relative_to(checkout())
+            st.caption(f"{whose}: {plain(folder.relative_to(checkout()) if inside else folder)}")
 
 
 def chosen(every: bool = False) -> Chosen:
@@ -86,10 +104,13 @@ def chosen(every: bool = False) -> Chosen:
 
     every: all recipes of the group, whichever are chosen.
     """
-    now = snapshot()
-    groups = _groups(now.runs)
+    now = visible()
+    groups = comparable(now.runs)
     if not groups:
-        st.info("No runs yet. `lab train baseline` makes one in a few minutes; `lab ablate quick` makes five.")
+        st.info(NO_RUNS if not now.folders else
+                "Nothing is measured yet. The first values of a run come after its first 25 iterations; this page then "
+                "shows them by itself.")
+        unfinished(now)
         st.stop()
     about = groups.get(st.session_state.get("from"), next(iter(groups.values())))
     picked = (not every and st.session_state.get("recipe")) or list(about["label"])
@@ -99,6 +120,14 @@ def chosen(every: bool = False) -> Chosen:
         st.stop()
     return Chosen(_part(now.runs, now.version, tuple(about["run"]), tuple(about["label"])),
                   sorted(about["label"].unique(), key=rank))
+
+
+def unfinished(now: Snapshot) -> None:
+    """Name the runs that are not in the tables, since they train or ended early, with their progress."""
+    words = [f"{run} ({s.get('state') or 'not begun'}, {s.get('step') or 0} of {s.get('total') or '?'} iterations)"
+             for run, s in now.status.items() if s.get("state") != "done"]
+    if words:
+        st.caption(f"Not finished, so not in the tables: {plain(', '.join(words))}")
 
 
 def select(label: str, options: Sequence[Any], first: Any, key: str, place: Any = st, **more: Any) -> Any:
@@ -149,10 +178,14 @@ def _drop_empty_values() -> None:
         st.rerun()
 
 
-def _groups(runs: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """The groups of comparable runs by name, the largest first: a frame with a row for each run, and its label."""
+def comparable(runs: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """The groups of comparable runs by name: a frame with a row for each run, and its label.
+
+    The group with the most finished runs comes first; of those with equally many, the largest.
+    """
     about = runs.drop_duplicates("run").reset_index(drop=True)
-    parts = sorted(about.groupby(tables.ALIKE, observed=True), key=lambda part: -len(part[1]))
+    parts = sorted(about.groupby(tables.ALIKE, observed=True),
+                   key=lambda part: (-(part[1]["state"] == "done").sum(), -len(part[1])))
     return {f"{encoder} · {protocol} · {data} ({fingerprint})": part.assign(label=line_labels(part))
             for (data, fingerprint, encoder, protocol), part in parts}
 
@@ -177,7 +210,7 @@ def _keep_recipes(about: pd.DataFrame) -> None:
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
-def _part(_runs: pd.DataFrame, version: tuple[str, int], names: tuple[str, ...],
+def _part(_runs: pd.DataFrame, version: tuple, names: tuple[str, ...],
           labels: tuple[str, ...]) -> pd.DataFrame:
     """The records of these runs with their labels. Cached, since each page needs it after each change of a choice."""
     part = _runs if len(names) == _runs["run"].nunique() else _runs[_runs["run"].isin(names)]
@@ -186,7 +219,7 @@ def _part(_runs: pd.DataFrame, version: tuple[str, int], names: tuple[str, ...],
 
 
 @st.fragment(run_every=POLL_EVERY)
-def _watch(version: tuple[str, int]) -> None:
+def _watch(version: tuple) -> None:
     """The runs that are being trained and those that ended early. Reruns the page when the store has changed."""
     now = snapshot()
     if not st.session_state.pop("page-run", False) and now.version != version:
@@ -197,11 +230,20 @@ def _watch(version: tuple[str, int]) -> None:
             step, total = _count(status.get("step")), max(1, _count(status.get("total")))
             st.progress(min(step, total) / total, text=f"{plain(run)}: {step} of {total}")
         elif status.get("state") == "stopped":
-            ended.append(f"{plain(run)} stopped: no sign of life. `lab train ... --resume` goes on.")
+            ended.append(f"{plain(run)} stopped: {_why(status, 'its process has ended')}. The command "
+                         "that began it continues it with `--resume`.")
+        elif status.get("state") == "failed":
+            ended.append(f"{plain(run)} failed: {_why(status, 'the reason is not recorded')}")
     ended += [f"{plain(run)} cannot be read: {plain(why)}" for run, why in now.unreadable.items()]
-    with st.container() if len(ended) <= FEW else st.expander(f"{len(ended)} runs stopped or unreadable", key="ended"):
+    many = f"{len(ended)} runs stopped, failed or unreadable"
+    with st.container() if len(ended) <= FEW else st.expander(many, key="ended"):
         for line in ended:
             st.caption(line)
+
+
+def _why(status: dict, otherwise: str) -> str:
+    """Why a run ended, as its status says."""
+    return plain(str(status.get("why") or otherwise)[:LONGEST])
 
 
 def _count(value: object) -> int:

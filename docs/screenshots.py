@@ -13,7 +13,7 @@ from playwright.sync_api import sync_playwright
 
 HERE = Path(__file__).resolve().parent
 PICTURES = {  # name -> page, width, height, theme
-    "leaderboard": ("", 1300, 900, "light"), "curves": ("curves", 1300, 1150, "light"),
+    "leaderboard": ("leaderboard", 1300, 900, "light"), "curves": ("curves", 1300, 1150, "light"),
     "gradients": ("gradients", 1300, 900, "dark"), "narrow": ("overfitting", 400, 800, "dark"),
 }
 FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",

@@ -47,10 +47,10 @@ def words(table: pd.DataFrame) -> pd.DataFrame:
     return table.astype(object).where(table.notna(), "").astype(str)
 
 
-selection = chosen()
 st.title("Compare")
 st.write("Two runs, example by example. Ask first what differs in their settings: with more than one difference, no "
          "test can say which of them mattered.")
+selection = chosen()
 runs = runs_of(selection)
 names = list(runs.index)
 if len(names) < 2:
@@ -77,7 +77,7 @@ if differ:
     st.dataframe(pd.DataFrame(differ, index=["a", "b"]).T.rename_axis("setting").reset_index(), hide_index=True,
                  key="settings")
 else:
-    st.write("Nothing: the same experiment twice, or under two names.")
+    st.write("No setting differs: it is the same experiment, run twice or under two names.")
 
 st.subheader("Scores")
 table = scores(selection, [a, b], weights).rename(columns={a: "a", b: "b"})
@@ -109,7 +109,7 @@ done = runs[runs["state"] == "done"].reset_index().drop_duplicates(["label", "se
 seeds = [done.loc[done.index == label].set_index("seed")["run"] for label in recipes]
 shared = sorted(set(seeds[0].index) & set(seeds[1].index)) if recipes[0] != recipes[1] else []
 if len(shared) < 3:
-    notice("One recipe, two seeds: what differs is chance." if recipes[0] == recipes[1] else
+    notice("Both runs are of one recipe, with two seeds: what differs is chance." if recipes[0] == recipes[1] else
            f"No verdict: {recipes[0]} and {recipes[1]} have {len(shared)} finished seeds in common, and it "
            "takes 3; lab ablate with --seeds 3 makes them.")
 else:

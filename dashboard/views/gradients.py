@@ -9,10 +9,10 @@ from lab.figures.panels import numbers
 from lab.results import conflict
 from lab.runs.frames import provenance
 
-selection = chosen()
 st.title("Gradients")
-st.write("Each task pulls the shared encoder its own way. A cosine below 0 means that two tasks conflict: a step for "
-         "one undoes part of a step for the other. PCGrad takes the conflicting part out.")
+st.write("Each task has a gradient of its own for the encoder that all share. A cosine below 0 means that two tasks "
+         "conflict: a step for one undoes part of a step for the other. PCGrad removes the conflicting part.")
+selection = chosen()
 st.caption(plain(provenance(selection.runs)))
 null = conflict.against_null(selection.runs)
 if said := conflict.sentence(null):
@@ -33,9 +33,9 @@ else:
 st.subheader("SMART")
 panels = training.smart_panels(selection.runs)
 if panels:
-    st.write("SMART punishes a model whose answer changes when its input moves a little. Part of that change comes "
-             "from dropout alone, which is not what the penalty is for; the rest is the noise's. In nats (SST, "
-             "QQP) or squared points (STS), not yet times its weight.")
+    st.write("SMART adds a penalty to the loss, which is large where a little noise in the input changes the answer. "
+             "Part of the change comes from dropout alone, which the penalty is not meant for; the rest comes from the "
+             "noise. In nats (SST, QQP) or squared points (STS), before it is multiplied by its weight.")
     draw_panels(panels, "smart", 3, numbers(panels))
 else:
     st.info("No chosen run has SMART's penalty in its records. `lab train smart` makes one.")

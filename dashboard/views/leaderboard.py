@@ -2,24 +2,24 @@
 
 import pandas as pd
 import streamlit as st
-from choices import chosen, plain, select
+from choices import chosen, mixed, plain, select, snapshot, unfinished, visible
 from panels import draw_panels
 
 from lab.figures.training import leaderboard_panels
 from lab.results import tables
-from lab.runs.folder import runs_in, shown_store
-from lab.runs.frames import floors, line_labels, provenance
+from lab.runs.frames import distinct_runs, floors, line_labels, provenance
 
 SPLITS = {"dev": "Table 1: dev", "test": "Table 2: test"}
 
 
-def unfinished(runs: pd.DataFrame) -> None:
-    """Name the runs that are not in the table yet, with their progress."""
-    names = set(runs.loc[runs["state"] != "done", "run"].unique())
-    states = [(run.name, run.status) for run in runs_in(shown_store()[0]) if run.name in names]
-    if states:
-        words = [f"{name} ({s.get('state')}, {s.get('step') or 0} of {s.get('total') or '?'})" for name, s in states]
-        st.caption(f"Not finished, so not in the table: {plain(', '.join(words))}")
+def origin(runs: pd.DataFrame) -> dict[str, str]:
+    """Whose runs each recipe has, by the name of its row: mine, shipped, or how many of each."""
+    about, found = distinct_runs(runs), {}
+    for label, part in about.assign(label=line_labels(about)).groupby("label"):
+        shipped = int(part["shipped"].sum())
+        mine = len(part) - shipped
+        found[label] = f"{mine} mine, {shipped} shipped" if mine and shipped else "mine" if mine else "shipped"
+    return found
 
 
 def numbers(dev: pd.DataFrame, names: list[str], verdicts: pd.DataFrame) -> pd.DataFrame:
@@ -46,16 +46,16 @@ def choose(labels: list[str], number: int) -> None:
     st.session_state["board"] = number, labels, set(st.session_state["recipe"])
 
 
-selection = chosen(every=True)
 st.title("Leaderboard")
-st.write("Recipes by overall score on examples that no training saw. One run a recipe says little: the same recipe "
-         "with another seed moves as far as many recipes lie apart.")
+st.write("Recipes, ranked by their overall score on examples that were not used in training. One run of a recipe says "
+         "little: with another seed, its score changes by as much as many recipes differ.")
+selection = chosen(every=True)
 runs = selection.runs
 final = runs[runs["split"].isin(["dev_full", "test"]) & (runs["state"] == "done")]
 dev, test = tables.leaderboard(final), tables.leaderboard(final, "test")
 if dev.empty:
     st.info("No run among these has finished yet: a run is scored at its end.")
-    unfinished(runs)
+    unfinished(visible())
     st.stop()
 
 with st.container(horizontal=True, vertical_alignment="bottom"):
@@ -69,6 +69,8 @@ verdicts, note = tables.verdicts(final, reference)
 board = dev if split == "dev" else test
 labels = dict(zip(line_labels(final), final["label"].astype(str), strict=True))
 shown = numbers(board, line_labels(board), verdicts)
+if mixed(snapshot()):
+    shown.insert(2, "from", shown["recipe"].map(origin(final)))
 shown = shown[shown["recipe"].str.contains(find or "", case=False, regex=False)].reset_index(drop=True)
 here = [labels[name] for name in shown["recipe"]]
 picked = st.session_state.get("recipe") or []
@@ -77,14 +79,15 @@ picked = st.session_state.get("recipe") or []
 number, *drawn = st.session_state.get("board", (0,))
 number += drawn != [here, set(picked)]
 st.session_state["board"] = number, here, set(picked)
-scores = [column for column in shown if column not in ("recipe", "seeds", "verdict", "null seeds")]
+scores = [column for column in shown if column not in ("recipe", "seeds", "from", "verdict", "null seeds")]
 st.caption("Choose rows on their left: the other pages then show these recipes. A click on a heading sorts.")
 st.dataframe(shown, key=f"rows-{number}", hide_index=True, placeholder="n/a", on_select=lambda: choose(here, number),
              selection_default={"selection": {"rows": [i for i, label in enumerate(here) if label in picked]}},
              column_config={c: st.column_config.NumberColumn(format="%.3f") for c in scores},
              alt=f"{SPLITS[split]}: {shown['recipe'].iloc[0]} leads" if len(shown) else "No recipe of that name")
 if len(nothing := floors(final, {"dev": "dev_full"}.get(split, split))):
-    st.dataframe(nothing.drop(columns="pooling")[["floor", "overall", "sst", "qqp", "sts"]], key="floors",
+    nothing = nothing.rename(columns={"floor": "for comparison"})
+    st.dataframe(nothing[["for comparison", "overall", "sst", "qqp", "sts"]], key="floors",
                  hide_index=True, placeholder="n/a", alt="What no training gives on the same rows",
                  column_config={c: st.column_config.NumberColumn(format="%.3f") for c in tables.SCORE_COLUMNS})
     st.caption(plain(f"What no training gives on the same rows. {tables.FLOORS_NOTE}."))
@@ -96,7 +99,7 @@ st.caption(plain(provenance(final)))
 st.caption(plain(tables.LEGEND))
 for warning in [*tables.notes(dev), *(tables.test_notes(test) if split == "test" else [])]:
     st.caption(f":material/info: {plain(warning)}")
-unfinished(runs)
+unfinished(visible())
 if missing := tables.missing(dev):
     st.caption("Recipes of Table 1 that are not here: " + ", ".join(map(plain, missing)))
 with st.container(horizontal=True):

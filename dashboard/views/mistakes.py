@@ -42,10 +42,10 @@ def pictures(side: str, number: int, table: pd.DataFrame, why: str, places: list
                    "The larger a point, the more examples; below the dashed line a run is too sure.")
 
 
-selection = chosen()
 st.title("Mistakes")
-st.write("Accuracy says how often a run is wrong; here is where. Look whether its answers lie beside the gold label or "
-         "far off, and whether it was unsure when it was wrong: the mistakes that it was sure of tell most.")
+st.write("This page shows the examples that a run gets wrong. See whether its wrong answers are close to the gold "
+         "label or far from it, and how confident it was. The mistakes with a high confidence are listed first.")
+selection = chosen()
 names = list(runs_of(selection).index)
 left, right = st.columns(2)
 name = select("Run", names, next(filter(has_predictions, names), names[0]), "mr", left)
@@ -85,7 +85,8 @@ places = st.columns(2)
 for number, side in enumerate(labelled):
     pictures(side, number, *labelled[side], places if task == "sts" or not number else st.columns(2))
 if task == "sts" and labelled:
-    st.caption("Pearson's r asks for some straight line, not for the dashed one: a wrong scale costs nothing.")
+    st.caption("Pearson's r measures how close the points are to any straight line, not to the dashed one, so answers "
+               "on a wrong scale lose nothing.")
 
 st.subheader("Examples")
 renamed = {"prediction": "answer"}

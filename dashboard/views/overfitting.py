@@ -9,14 +9,14 @@ from lab.figures.training import overfit_panels
 from lab.results import tables
 from lab.runs.frames import provenance
 
-NAMES = {"recipe": "recipe", "seeds": "seeds", "best_epoch": "best epoch on dev", "dev_best": "dev there",
-         "dev_last": "dev at the end", "cost": "going on cost", "train_last": "train at the end", "gap": "gap",
-         "gap_sst": "gap SST", "gap_qqp": "gap QQP", "gap_sts": "gap STS"}
+NAMES = {"recipe": "recipe", "seeds": "seeds", "best_epoch": "best epoch on dev", "dev_best": "dev at that epoch",
+         "dev_last": "dev at the end", "cost": "lost after the best epoch", "train_last": "train at the end",
+         "gap": "gap", "gap_sst": "gap SST", "gap_qqp": "gap QQP", "gap_sts": "gap STS"}
 
-selection = chosen()
 st.title("Overfitting")
 st.write("Where the train line goes on rising and the dev line does not, the model learns its training sentences by "
-         "heart. The dashed line is the epoch that was best on dev, overall.")
+         "heart. The dashed line marks the epoch with the best overall score on dev.")
+selection = chosen()
 name = select("Recipe", selection.labels, selection.labels[0], "shown")
 panels = overfit_panels(selection.runs, name)
 st.caption(plain(provenance(selection.runs[selection.runs["label"] == name])))
@@ -27,9 +27,9 @@ if any(panel.flat for panel in panels):
 draw_panels(panels, "overfit", 2, numbers(panels))
 
 st.subheader("All chosen recipes")
-st.write("Overall score, means over seeds. Going on cost: dev at its best epoch minus dev at the end. Gap: train minus "
-         "dev at the end. The best epoch is picked on dev itself, so part of its lead is luck.")
+st.write("Overall score, means over seeds. Lost after the best epoch: dev at its best epoch minus dev at the end. "
+         "Gap: train minus dev at the end. The best epoch is picked on dev itself, so part of its lead is luck.")
 table = tables.overfitting(selection.runs).rename(columns=NAMES)
 scores = {column: st.column_config.NumberColumn(format="%.3f") for column in list(NAMES.values())[3:]}
 st.dataframe(table, key="overfit-all", hide_index=True, placeholder="n/a", column_config=scores,
-             alt="What going on after the best epoch cost each recipe")
+             alt="What each recipe lost on dev after its best epoch")

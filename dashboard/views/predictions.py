@@ -7,38 +7,38 @@ from pathlib import Path
 import demo
 import pandas as pd
 import streamlit as st
-from choices import all_runs, chosen, draw, keep, plain, select
+from choices import chosen, draw, keep, plain, select, visible
 
 from lab.errors import LabError
 from lab.figures import attention
 from lab.results.ask import best_run, quality, scores_of, shipped
-from lab.runs.folder import Run, runs_in, shown_store
+from lab.runs.folder import Run, runs_root
 
 SHIPS = "frozen, as it ships with the lab"
 LONGEST = 500  # characters of a sentence; the rest is not read
 MEAN = "mean of heads"
 EXAMPLES = {  # name -> two sentences of ours, and what to watch
     "Negation": ("The film is not good.", "The film is good.",
-                 "One small word turns the meaning. Does the sentiment turn with it, and which heads look at *not*?"),
+                 "One small word reverses the meaning. Does the sentiment change too, and which heads look at *not*?"),
     "Contrast": ("The actors are brilliant, but the story is dull.", "The story is dull, but the actors are brilliant.",
                  "What follows *but* weighs more to a reader. Do the two orders get different sentiments?"),
     "Word order": ("The dog chases the cat.", "The cat chases the dog.",
                    "The same words with another meaning: a model that only counts words calls them the same."),
     "No common word": ("How old are you?", "What is your age?",
-                       "A paraphrase without one word in common: only what words mean can tell."),
+                       "A paraphrase without one word in common: only the meaning of the words shows it."),
     "One word apart": ("Is it safe to drink tap water in Rome?", "Is it safe to drink tap water in Cairo?",
                        "Nearly all words are the same, and yet each question has an answer of its own."),
 }
 
 
-def _trained() -> list[Run]:
-    """The runs with trained weights: those chosen in the sidebar, or else all."""
-    runs = all_runs()
-    names = set(runs["run"].unique())
-    found = [run for run in runs_in(shown_store()[0]) if run.name in names and _files(run)]
+def _trained() -> dict[str, Run]:
+    """The runs with trained weights by name: those chosen in the sidebar, or else all."""
+    now = visible()
+    names = set(now.runs["run"].unique())
+    found = {name: Run(folder) for name, folder in now.folders.items() if name in names and _files(Run(folder))}
     if found:
         selected = set(chosen().runs["run"].unique())
-        found = [run for run in found if run.name in selected] or found
+        found = {name: run for name, run in found.items() if name in selected} or found
     return found
 
 
@@ -94,8 +94,8 @@ def _ask(run: Run | None, weights: str, texts: list[str]) -> dict | str:
 def _offer() -> None:
     """Where no run has weights: say what answers, how to train a better model, and offer a button that does it."""
     if demo.under_way():
-        st.write("A model is being trained; this page goes on by itself when it is done. Until then the one that "
-                 "ships with the lab answers.")
+        st.write("A model is being trained; this page shows its answers when it is done. Until then the model "
+                 "that ships with the lab answers.")
         demo.progress()
         return
     st.info("No run here has weights yet, so the model that ships with the lab answers: MiniLM as it is, with heads "
@@ -194,17 +194,17 @@ st.write("Type a sentence, or two, and see all three tasks answered by one model
          "which answers move.")
 offered = _trained()
 training = demo.under_way()
-offered = [run for run in offered if not training or run.name != training.name or len(offered) > 1]
+offered = {name: run for name, run in offered.items() if not training or name != training.name or len(offered) > 1}
 if not offered:
     _offer()
     st.session_state["only-ships"] = True
 texts = _texts()
-about = all_runs().drop_duplicates("run").set_index("run")
-finest = best_run(shown_store()[0])
-runs: dict[str, Run | None] = {run.name: run for run in sorted(offered, key=lambda run: run.name != (
-    finest and finest.name))} | {SHIPS: None}
+about = visible().runs.drop_duplicates("run").set_index("run")
+finest = best_run(runs_root())
+order = sorted(offered, key=lambda name: not finest or offered[name].folder != finest.folder)
+runs: dict[str, Run | None] = {name: offered[name] for name in order} | {SHIPS: None}
 if offered and st.session_state.pop("only-ships", False):
-    st.session_state["live"] = offered[0].name  # the model that was just trained takes over
+    st.session_state["live"] = next(iter(offered))  # the model that was just trained takes over
 left, middle, right = st.columns(3)
 first = select("Run", list(runs), next(iter(runs)), "live", left, help="First the best finished run")
 second = middle.selectbox("Beside it", [name for name in runs if name != first], index=None, key="beside",
@@ -228,9 +228,10 @@ for side, column in zip(shown, st.columns(len(shown)), strict=True):
 found = {name: answer for name, answer in found.items() if not isinstance(answer, str)}
 if found:
     st.subheader("Tokens and attention")
-    st.write("The model reads WordPiece tokens, not words: ## goes on with the word before, [CLS] and [SEP] frame the "
-             "text. Each row of the picture is a token, and says how much of every token goes into its next vector. "
-             "Heads that look at [SEP] mostly have nothing to say here.")
+    st.write("The model reads WordPiece tokens, not words: a token that begins with ## continues the word before it, "
+             "and [CLS] and [SEP] mark the beginning and the end of a text. Each row of the picture is a token, and "
+             "shows how much of every token goes into its next vector. A head that looks mostly at [SEP] does little "
+             "with this text.")
     maps = [answer["seen"][0].attention for answer in found.values()]
     layers, heads = min(len(m) for m in maps), min(m.shape[1] for m in maps)
     left, middle, right = st.columns(3)

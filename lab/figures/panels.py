@@ -61,13 +61,15 @@ def assemble(panels: Sequence[Panel], title: str, provenance: str, columns: int)
             new = trace.get("showlegend", True) and trace["name"] not in named
             named |= {trace["name"]} if new else set()
             traces.append({**trace, "xaxis": f"x{number}", "yaxis": f"y{number}", "showlegend": new})
-        axes[f"yaxis{number}"] = yaxis = dict(panel.yaxis)
+        same = {} if panel.group else _around_one_value(panel)
+        axes[f"yaxis{number}"] = yaxis = {**panel.yaxis, **same.get("yaxis", {})}
         if panel.group and groups.setdefault(panel.group, f"y{number}") != f"y{number}":
             yaxis["matches"] = groups[panel.group]
         if yaxis.get("type") == "category" and i % columns:  # the first column has the labels
             yaxis["showticklabels"] = False
         if panel.x and i >= n - columns:  # the last panel of a column has the title of the x-axis
             axes[f"xaxis{number}"] = {"title": {"text": panel.x, "standoff": 2}}
+        axes[f"xaxis{number}"] = axes.get(f"xaxis{number}", {}) | same.get("xaxis", {})
         shapes += _vline(panel, f"x{number}", f"y{number} domain")
     figure.add_traces(traces)
     top = 40 if any("<br>" in panel.title for panel in panels) else 0  # room for titles of two lines
@@ -82,11 +84,12 @@ def assemble(panels: Sequence[Panel], title: str, provenance: str, columns: int)
 def standalone(panel: Panel, beside: Sequence[Panel] = ()) -> go.Figure:
     """One panel as a figure by itself, without a legend. beside: the panels that a page shows together with it."""
     group = [other for other in beside if panel.group and other.group == panel.group]
-    shared = {"range": _span(group)} if len(group) > 1 else {}
+    shared = {"yaxis": {"range": _span(group)}} if len(group) > 1 else _around_one_value(panel)
     return go.Figure([dict(trace) for trace in panel.traces], {
         "template": "plotly_white", "title": {"text": panel.title, "font": {"size": 15}}, "height": panel.height,
         "margin": {"t": 55, "l": 10, "r": 10, "b": 55}, "showlegend": False, "shapes": _vline(panel, "x", "y domain"),
-        "xaxis": {"title": {"text": panel.x, "standoff": 18}}, "yaxis": {**panel.yaxis, **shared}})
+        "xaxis": {"title": {"text": panel.x, "standoff": 18}, **shared.get("xaxis", {})},
+        "yaxis": {**panel.yaxis, **shared.get("yaxis", {})}})
 
 
 def legend(panels: Sequence[Panel]) -> dict[str, Mapping[str, Any]]:
@@ -139,12 +142,27 @@ def _vline(panel: Panel, x: str, y: str) -> list[dict[str, Any]]:
              "line": DASHED}]
 
 
-def _span(panels: Sequence[Panel]) -> list[float]:
+def _span(panels: Sequence[Panel], axis: str = "y") -> list[float]:
     """From the lowest to the highest value in these panels, and a little more."""
-    values = np.concatenate([np.asarray(trace["y"], float) for panel in panels for trace in panel.traces])
+    values = np.concatenate([np.zeros(0), *(np.asarray(trace[axis], float) for panel in panels
+                                            for trace in panel.traces)])
     values = values[np.isfinite(values)]
     low, high = (float(values.min()), float(values.max())) if len(values) else (0.0, 1.0)
-    return [low - 0.05 * (high - low or 1), high + 0.05 * (high - low or 1)]
+    room = 0.05 * (high - low) or 0.1 * abs(high) or 0.1
+    return [low - room, high + room]
+
+
+def _around_one_value(panel: Panel) -> dict[str, Any]:
+    """The range of the axis of values where all values are equal; else none, and plotly chooses.
+
+    Plotly's own would reach from one below the value to one above it, where no score can be.
+    """
+    axis = "x" if panel.yaxis.get("type") == "category" else "y"
+    values = {float(value) for trace in panel.traces for value in trace[axis] if value is not None and value == value}
+    wide = any("error_x" in trace for trace in panel.traces)
+    if len(values) != 1 or panel.yaxis.get("type") == "log" or wide:
+        return {}
+    return {f"{axis}axis": {"range": _span([panel], axis)}}
 
 
 def _as_read(text: str) -> str:

@@ -67,6 +67,12 @@ def shipped_root() -> Path:
     return checkout() / "data" / "runs"
 
 
+def both_stores() -> list[Path]:
+    """The user's own store, and the one that ships with the lab, unless that is the same."""
+    own, shipped = runs_root(), shipped_root()
+    return [own] if own.resolve() == shipped.resolve() else [own, shipped]
+
+
 def shown_store(root: str | Path | None = None) -> tuple[Path, str | None]:
     """The store to read, and a note to show with it.
 

@@ -24,9 +24,11 @@ def provenance(runs: pd.DataFrame) -> str:
     about = runs.drop_duplicates("run")
     many = {c: ", ".join(sorted(about[c].dropna().astype(str).unique())) for c in ("data", "encoder", "protocol")}
     seeds = about.groupby(["name", "settings", "data"], dropna=False)["seed"].nunique()
-    shipped = " · records that ship with the lab" if "shipped" in about and about["shipped"].eq(True).any() else ""
+    shipped = about["shipped"].eq(True) if "shipped" in about else pd.Series([False])
+    whose = " · records that ship with the lab" if shipped.all() else (
+        " · own runs and records that ship with the lab" if shipped.any() else "")
     return (f"data: {many['data']} · encoder: {many['encoder']} · protocol: {many['protocol']} · "
-            f"seeds: {_range(seeds)} · date: {days(about)}{shipped}")
+            f"seeds: {_range(seeds)} · date: {days(about)}{whose}")
 
 
 def days(runs: pd.DataFrame) -> str:

@@ -4,6 +4,7 @@ A record may come from anywhere. A half-written line waits for the next call, a 
 row that does not follow its schema makes the run unreadable, and texts are made safe to show, here and once.
 """
 
+import contextlib
 import json
 import math
 import os
@@ -27,6 +28,7 @@ PIECE = 1 << 23  # bytes of rows that are parsed at once
 FLAT = re.compile(rb"(?:\{[^][{}\n]*\}\n)+")  # lines of one object each, in which nothing is nested
 LONGEST = 500  # characters of a text
 DEEPEST = 4  # settings lie two deep
+SHIPPED = "shipped/"  # how the names of shipped runs begin where several stores are read: no folder has such a name
 
 
 def load_runs(root: str | Path | None = None) -> pd.DataFrame:
@@ -48,30 +50,34 @@ def load_runs(root: str | Path | None = None) -> pd.DataFrame:
 
 
 class Store:
-    """The records of one folder of runs, for repeated reading.
+    """The records of one folder of runs, or of several, for repeated reading.
 
-    version: grows with every change of the frame. status: each run's status.json when it was last read.
-    unreadable: run -> why it was left out then.
+    Of several folders, the runs that ship with the lab are called "shipped/<name>", since a run of one's own may have
+    the same name. version: grows with every change of the frame. folders: the folder of each run. status: each run's
+    status.json when it was last read. unreadable: run -> why it was left out then.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.version = folder, 0
+    def __init__(self, *places: Path) -> None:
+        self.places, self.version = places, 0
         self.unreadable: dict[str, str] = {}
+        self.folders: dict[str, Path] = {}
         self.status: dict[str, dict[str, Any]] = {}
-        self._runs: dict[str, _Records] = {}
+        self._runs: dict[Path, _Records] = {}
         self._words: dict[str, int] = {}  # of split, task and metric: a number each
         self._frame: pd.DataFrame | None = None
 
     def frame(self) -> pd.DataFrame:
         """As `load_runs`; the very same object as before where nothing has changed. Texts are categories."""
         found, changed, self.unreadable = {}, self._frame is None, {}
-        for run in self._there():
-            records = self._runs.get(run.name) or _Records(run, self._words)
+        for run, shipped in self._there():
+            mark = SHIPPED if shipped and len(self.places) > 1 else ""
+            records = self._runs.get(run.folder) or _Records(run, self._words, shipped, mark)
             try:
                 changed |= records.refresh()
-                found[run.name] = records
+                found[run.folder] = records
             except (LabError, OSError) as error:  # damaged, or gone while we looked
-                self.unreadable[_text(run.name)] = _text(str(error))
+                self.unreadable[mark + _text(run.name)] = _text(str(error))
+        self.folders = {records.about["run"]: place for place, records in found.items()}
         self.status = {records.about["run"]: records.status for records in found.values()}
         if changed or found.keys() != self._runs.keys():
             self._runs = found
@@ -79,19 +85,23 @@ class Store:
             self.version += 1
         return self._frame
 
-    def _there(self) -> list[folder.Run]:
-        try:
-            return folder.runs_in(self.folder)
-        except OSError:  # the store itself has gone
-            return []
+    def _there(self) -> list[tuple[folder.Run, bool]]:
+        """All runs, and whether they ship with the lab."""
+        found = []
+        for place in self.places:
+            with contextlib.suppress(OSError):  # the store itself has gone
+                shipped = place.resolve() == folder.shipped_root().resolve()
+                found += [(run, shipped) for run in folder.runs_in(place)]
+        return found
 
     def _joined(self) -> pd.DataFrame:
         records = list(self._runs.values())
         lengths = [len(r.values["step"]) for r in records]
         columns: dict[str, Any] = {"seed": np.repeat(_seeds(records), lengths),
-                                   "shipped": self.folder.resolve() == folder.shipped_root().resolve()}
+                                   "shipped": np.repeat(np.array([r.shipped for r in records], bool), lengths)}
         for name in ABOUT:
-            codes, words = pd.factorize(np.array([r.about[name] for r in records], dtype=object), sort=True)
+            codes, words = pd.factorize(np.array([r.about[name] for r in records], dtype=object),
+                                        sort=name != "run")  # of two equal runs the first counts: one's own
             columns[name] = pd.Categorical.from_codes(np.repeat(codes, lengths), words, ordered=True)
         for name in NUMBERS:
             columns[name] = np.concatenate([r.values[name] for r in records] or [np.zeros(0)])
@@ -109,8 +119,8 @@ class Store:
 class _Records:
     """One run's settings and rows, as far as they were read."""
 
-    def __init__(self, run: folder.Run, words: dict[str, int]) -> None:
-        self.run, self.words = run, words
+    def __init__(self, run: folder.Run, words: dict[str, int], shipped: bool, mark: str) -> None:
+        self.run, self.words, self.shipped, self.mark = run, words, shipped, mark
         self.about: dict[str, Any] = {}
         self.status: dict[str, Any] = {}
         self.stamp: tuple[int, int] | None = None  # of experiment.json: time and size
@@ -122,7 +132,9 @@ class _Records:
         stamp, changed = _stamp(os.stat(self.run.folder / "experiment.json")), False
         if stamp != self.stamp:
             raw = folder.read_json(self.run.folder / "experiment.json")
-            self.about, self.stamp, changed = _about(self.run, raw), stamp, True
+            about = _about(self.run, raw)
+            about["run"] = self.mark + about["run"]
+            self.about, self.stamp, changed = about, stamp, True
             self.strict = raw.get("schema") == schema.SCHEMA
         self.status = self.run.status
         state = _text(self.status.get("state"))

@@ -125,7 +125,8 @@ def visit(server, browser):
         context.on("request", lambda request: asked.append(request.url))
         page = context.new_page()
         page.on("websocket", lambda socket: asked.append(socket.url))
-        page.goto(f"http://127.0.0.1:{server[0]}/{path}")
+        whose = "" if "whose" in path else ("&" if "?" in path else "?") + "whose=mine"  # not those that ship
+        page.goto(f"http://127.0.0.1:{server[0]}/{path}{whose}")
         return ready(page)
 
     yield visit
@@ -188,15 +189,17 @@ def test_it_listens_here_alone_and_answers_no_other_name(server):
 
 
 def test_choices_stand_in_the_address_and_come_back_from_it(visit):
-    page = visit()
-    recipes(page).locator("input").click()
+    page = visit("?whose=shipped")
+    page.get_by_test_id("stSidebar").get_by_text("mine", exact=True).click()
+    expect(group(page)).to_have_value(re.compile("minilm-raw"))
+    recipes(ready(page)).locator("input").click()
     page.get_by_role("option", name="gse", exact=True).click()
     page.wait_for_function("location.search.includes('recipe=gse')")
     ready(page)
-    for name in sorted(PAGES - {"leaderboard"}):  # they go along from page to page
+    for name in sorted(PAGES - {"home"}):  # they go along from page to page
         go(page, name)
         expect(recipes(page)).to_contain_text("gse")
-        assert address(page)["recipe"] == ["gse"], name
+        assert (address(page)["recipe"], address(page)["whose"]) == (["gse"], ["mine"]), name
     page.reload()
     expect(recipes(ready(page))).to_contain_text("gse")
 
@@ -205,7 +208,7 @@ def test_every_page_opens_by_its_address(visit, server):
     page = visit()
     titles = set()
     for name in sorted(PAGES):
-        page.goto(f"http://127.0.0.1:{server[0]}/{name * (name != 'leaderboard')}?recipe=gse&from=minilm-raw+·+laptop"
+        page.goto(f"http://127.0.0.1:{server[0]}/{name * (name != 'home')}?recipe=gse&from=minilm-raw+·+laptop"
                   "+·+sample+(sample)")
         expect(group(ready(page))).to_have_value(re.compile("sample"))
         expect(recipes(page)).to_contain_text("gse")
@@ -222,7 +225,7 @@ def test_an_address_with_unknown_values_falls_back_quietly(visit):
 
 
 def test_a_run_that_trains_moves_by_itself_and_choices_stay(visit, store):
-    page = visit("?recipe=smart&recipe=gse")
+    page = visit("leaderboard?recipe=smart&recipe=gse")
     points = ("[...document.querySelectorAll('.js-plotly-plot')].flatMap(plot => plot.data || [])"
               ".reduce((n, line) => n + (line.x || []).length, 0)")
     before = page.wait_for_function(points).json_value()
@@ -251,7 +254,7 @@ def test_a_run_that_trains_moves_by_itself_and_choices_stay(visit, store):
 
 
 def test_a_click_on_a_row_of_the_leaderboard_is_what_the_other_pages_show(visit):
-    page = visit()
+    page = visit("leaderboard")
     for last in (False, False, True):  # a click is lost where the table is not painted yet
         page.locator(".dvn-scroller").first.click(position={"x": 17, "y": 52})
         try:
@@ -267,7 +270,7 @@ def test_a_click_on_a_row_of_the_leaderboard_is_what_the_other_pages_show(visit)
 
 
 def test_tables_can_be_taken_along(visit):
-    page = visit()
+    page = visit("leaderboard")
     for name, begin in (("CSV", "table,name,settings"), ("Markdown", "# minBERT lab")):
         with page.expect_download() as download:
             page.get_by_test_id("stDownloadButton").get_by_role("button", name=name).click()
@@ -277,7 +280,7 @@ def test_tables_can_be_taken_along(visit):
 def test_runs_that_ended_early_or_cannot_be_read_are_named(visit):
     page = visit()
     told = page.get_by_test_id("stSidebar")
-    expect(told).to_contain_text("hostile0 stopped: no sign of life")
+    expect(told).to_contain_text("hostile0 stopped: its process has ended")
     expect(told).to_contain_text("damaged1 cannot be read")
     expect(told).to_contain_text(re.compile("damaged32 cannot be read: .* its records have schema '99'"))
 
@@ -289,7 +292,7 @@ def test_hostile_records_are_only_text_on_every_page(visit, server):
     page.wait_for_function("location.search.includes('from=')")
     chosen = page.evaluate("location.search")
     for name in sorted(PAGES):
-        page.goto(f"http://127.0.0.1:{server[0]}/{name * (name != 'leaderboard')}{chosen}")
+        page.goto(f"http://127.0.0.1:{server[0]}/{name * (name != 'home')}{chosen}")
         expect(group(ready(page))).to_have_value(re.compile(HOSTILE))
         assert page.evaluate("window.__pwned") is None, name
         assert not page.locator("body script:not([src]):not([type=module]), img[src=x], [onerror], a[href^=javascript]"
@@ -303,7 +306,7 @@ def test_hostile_records_are_only_text_on_every_page(visit, server):
 @pytest.mark.parametrize("name", sorted(PAGES))
 def test_both_themes_narrow_and_wide_without_a_serious_finding(visit, name):
     for scheme, width, height in (("light", 1300, 900), ("dark", 400, 800)):
-        page = visit(name * (name != "leaderboard"), width, height, scheme)
+        page = visit(name * (name != "home"), width, height, scheme)
         dark = page.evaluate("getComputedStyle(document.querySelector('[data-testid=stApp]')).colorScheme")
         assert dark == scheme
         assert not sideways(page), width

@@ -52,7 +52,7 @@ def test_many_stopped_runs_are_folded(app, store):
     for seed in range(10):
         stored(store, records("smart", seed, state="running"), {"state": "running"})
     app.run()
-    assert [part.label for part in app.sidebar.expander] == ["10 runs stopped or unreadable"]
+    assert [part.label for part in app.sidebar.expander] == ["10 runs stopped, failed or unreadable"]
     assert len(app.sidebar.expander[0].caption) == 10
 
 

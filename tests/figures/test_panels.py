@@ -80,3 +80,13 @@ def test_the_table_has_the_points_of_all_lines(runs):
 
 def test_texts_are_escaped_for_plotlys_html():
     assert escape("<b>&'\"") == "&lt;b&gt;&amp;'\"" and escape(3) == "3"
+
+
+def test_an_axis_on_which_all_values_are_equal_reaches_a_tenth_to_both_sides():
+    flat, rising = Panel("flat", [line("a", .5, .5)]), Panel("rising", [line("a", .5, .6)])
+    assert standalone(flat).layout.yaxis.range == pytest.approx((.45, .55))
+    assert standalone(rising).layout.yaxis.range is None
+    figure = assemble([flat, rising, Panel("log", [line("a", 2, 2)], yaxis={"type": "log"})], "", "", columns=3)
+    assert figure.layout.yaxis.range == pytest.approx((.45, .55))
+    assert figure.layout.yaxis2.range is None and figure.layout.yaxis3.range is None
+    assert standalone(Panel("zero", [line("a", 0.)])).layout.yaxis.range == pytest.approx((-.1, .1))

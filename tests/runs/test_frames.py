@@ -17,6 +17,8 @@ def test_provenance_gives_the_days_and_the_seeds():
     assert provenance(records(started="2026-11-23T23:00:00+0000")).endswith("date: 2026-11-23")
     assert provenance(records(started="<b>")).endswith("date: not recorded")
     assert provenance(records().assign(shipped=True)).endswith("records that ship with the lab")
+    mixed = pd.concat([records().assign(shipped=True), records(seed=2).assign(shipped=False)])
+    assert provenance(mixed).endswith("own runs and records that ship with the lab")
     assert provenance(records()[:0]) == "no runs"
 
 

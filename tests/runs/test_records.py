@@ -224,3 +224,16 @@ def test_load_runs_is_long_form_and_passes_over_what_is_broken(tiny, tiny_data, 
             "value", "seconds"} <= set(frame.columns)
     assert frame["started"].str.match(r"20\d\d-\d\d-\d\dT").all()
     assert load_runs(tmp_path / "nowhere").empty and list_runs(tmp_path / "nowhere") == []
+
+
+def test_of_two_stores_a_shipped_run_keeps_apart_from_ones_own_of_the_same_name(tmp_path):
+    row = b'{"step": 1, "epoch": 1, "split": "dev", "task": "sst", "metric": "accuracy", "value": 0.5, "seconds": 1}\n'
+    for place in ("runs", "shipped"):
+        made(tmp_path / place, "one", row, name="baseline")
+    store = Store(tmp_path / "runs", tmp_path / "shipped")
+    frame = store.frame()
+    assert frame["run"].tolist() == ["one", "shipped/one"] and frame["shipped"].tolist() == [False, True]
+    assert store.folders == {"one": tmp_path / "runs" / "one", "shipped/one": tmp_path / "shipped" / "one"}
+    assert store.status.keys() == store.folders.keys() and store.frame() is frame
+    made(tmp_path / "runs", "two", row)
+    assert store.frame()["run"].tolist() == ["one", "two", "shipped/one"]

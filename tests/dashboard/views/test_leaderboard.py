@@ -15,7 +15,7 @@ def test_it_has_numbers_verdicts_and_the_missing_recipes(three_seeds, add_run, o
     board = app.dataframe[0].value
     assert list(board["recipe"]) == ["gse", "baseline"] and board["overall"].tolist() == pytest.approx([0.82, 0.52])
     assert board["verdict"].tolist() == ["better", "reference"] and board["overall, paper"].tolist() == [0.644, 0.641]
-    assert "smart-1 (running, 47 of 94)" in page_text(app)
+    assert "smart-1 (running, 47 of 94 iterations)" in page_text(app)
     assert "not here: multitask" in page_text(app)
     app.selectbox(key="ref").set_value("gse").run()
     assert app.dataframe[0].value["verdict"].tolist() == ["reference", "worse"]

@@ -1,0 +1,49 @@
+"""The first page: what was found, what trains now, and what to do next, each in a sentence or two."""
+
+import pandas as pd
+import streamlit as st
+from choices import NO_RUNS, comparable, plain, visible
+from sentences import found, next_steps, progress
+
+from lab.results import tables
+from lab.runs.frames import provenance
+
+MOST = 3  # groups of runs whose results are told; the leaderboard shows all
+
+
+@st.cache_data(max_entries=8, show_spinner=False)
+def told(_runs: pd.DataFrame, names: tuple[str, ...], version: tuple) -> str:
+    """What was found with these runs. Cached until the store changes."""
+    return found(_runs[_runs["run"].isin(names)])
+
+
+st.title("minBERT lab")
+now = visible()
+groups = comparable(now.runs)
+finished = [about for about in groups.values() if (about["state"] == "done").any()]
+
+st.subheader("What was found")
+if not now.folders:
+    st.info(NO_RUNS)
+elif not finished:
+    st.write("No run has finished yet, so there is no result.")
+for about in finished[:MOST]:
+    st.markdown(plain(told(now.runs, tuple(about["run"]), now.version)))
+    notes = [tables.NOTES[word] for word in ("sample", "smoke") if word in {*about["data"], *about["protocol"]}]
+    whose = ["your own runs"] * (not about["shipped"].any())
+    st.caption(plain(" · ".join([provenance(about), *whose, *notes])))
+if len(finished) > MOST:
+    st.caption(f"The leaderboard has the results of {len(finished) - MOST} more groups of runs: choose one under Made "
+               "from.")
+
+st.subheader("What trains now")
+training = [run for run, status in now.status.items() if status.get("state") == "running"]
+for run in training:
+    st.markdown(plain(progress(run, now.status[run], now.runs[now.runs["run"] == run])))
+if not training:
+    st.write("Nothing is being trained.")
+
+st.subheader("What to do next")
+group = groups.get(st.session_state.get("from"), next(iter(groups.values()), now.runs))
+for command, why in next_steps(now.runs[now.runs["run"].isin(group["run"])], now.status):
+    st.markdown(f"`{command}` {plain(why)}")

@@ -38,7 +38,7 @@ def fault(run: Run) -> str | None:
         return str(error)
     rows, data = run.rows(), config.get("data") or {}
     if experiment.name not in KNOWN:
-        return f"{experiment.name!r} is no recipe or control of the lab"
+        return f"{experiment.name!r} is not a recipe or control of the lab"
     if data.get("kind") != "files" or not LABEL.fullmatch(str(data.get("label"))):
         return f"its data is {data.get('label')!r}, not the real sets"
     if not re.fullmatch("[0-9a-f]{7,40}", str(config.get("revision"))):

@@ -51,7 +51,7 @@ def test_every_lab_command_parses(page):
         if words == ["COMMAND", "--help"]:
             continue
         params = parse(typer.main.get_command(app), words, complete=words in shown)
-        assert set(params.get("recipes") or ()) <= {*KNOWN, "table1", "quick", "controls"}, words
+        assert set(params.get("recipes") or ()) <= {*KNOWN, "table1", "quick", "controls", "plan"}, words
         kind = lab.Pretraining() if words[0] == "pretrain" else KNOWN["baseline"]
         kind.with_settings(s for s in params.get("settings") or () if s != "FIELD=VALUE")
 

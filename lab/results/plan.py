@@ -9,7 +9,7 @@ that no difference was shown does not mean that there is none.
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -17,8 +17,10 @@ from scipy import stats
 
 from lab.data import checkout
 from lab.errors import LabError
-from lab.experiment import KNOWN, PROTOCOLS, Experiment
 from lab.results.significance import FEWEST_SEEDS, half_width, seeds_needed
+
+if TYPE_CHECKING:
+    from lab.experiment import Experiment
 
 CLAIMS = ("Claims, written down in data/plan.json before these runs were trained: the difference of the overall scores "
           "(last epoch, dev) over the seeds that both recipes have, with its own 95 % interval; verdicts that are "
@@ -31,12 +33,14 @@ def plan() -> dict[str, Any]:
     return json.loads((checkout() / "data" / "plan.json").read_text(encoding="utf-8"))
 
 
-def planned_runs(protocol: str | None = None) -> list[Experiment]:
+def planned_runs(protocol: str | None = None) -> "list[Experiment]":
     """Every run of the plan: the first seed of all recipes, then the second of those that have two, and so on.
 
     protocol: another than the plan's own. The first seed is the recipes' default. A recipe of the plan whose settings
     are still to be found ("weighted") is left out until it is one of KNOWN.
     """
+    from lab.experiment import KNOWN, PROTOCOLS
+
     written = plan()
     scaled = PROTOCOLS[protocol or written["protocol"]]
     seeds = {name: count for name, count in written["seeds"].items() if name in KNOWN}
@@ -50,6 +54,8 @@ def is_planned(settings: str, protocol: str) -> bool:
 
     The seed and the device may be any, and so may `samples`: diagnostics never change a run.
     """
+    from lab.experiment import KNOWN, PROTOCOLS, Experiment  # brings torch, which tables do without
+
     try:
         made = Experiment.from_json(settings)
     except LabError:

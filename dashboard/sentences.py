@@ -94,8 +94,10 @@ def next_steps(runs: pd.DataFrame, status: Mapping[str, Mapping[str, Any]]) -> l
     few = board[known & (board["seeds"] < FEWEST_SEEDS)]
     if len(few):
         names = " ".join(dict.fromkeys([few["name"].iloc[0], REFERENCE]))
-        steps.append((f"lab ablate {names} --protocol {few['protocol'].iloc[0]} --seeds {FEWEST_SEEDS}",
-                      f"trains {FEWEST_SEEDS} seeds of each recipe, the fewest that give a verdict."))
+        folder = "" if few["data"].iloc[0] == "sample" else " --data DIR"
+        steps.append((f"lab ablate {names}{folder} --protocol {few['protocol'].iloc[0]} --seeds {FEWEST_SEEDS}",
+                      f"trains {FEWEST_SEEDS} seeds of each recipe, the fewest that give a verdict."
+                      + " DIR is the folder of this data." * bool(folder)))
     elif len(board):
         steps.append(("lab report", "writes all tables and figures to one file that opens without the dashboard."))
     else:

@@ -69,7 +69,9 @@ def test_the_next_commands_follow_from_what_is_there(sentences):
     one, three = runs(baseline=[.5], gse=[.9]), runs(baseline=[.5, .6, .7], gse=[.6, .7, .8])
     assert commands(one) == ["lab train baseline", "lab ablate quick"]
     assert commands(one, **{"shipped/gse-0": "done"}) == ["lab train baseline", "lab ablate quick"]
-    assert commands(one, a="done") == ["lab ablate gse baseline --protocol laptop --seeds 3"]
+    assert commands(one, a="done") == ["lab ablate gse baseline --data DIR --protocol laptop --seeds 3"]
+    sample = one.assign(data="sample", protocol="sample")  # which needs no folder
+    assert commands(sample, a="done") == ["lab ablate gse baseline --protocol sample --seeds 3"]
     assert commands(three, a="done") == ["lab report"]
     assert commands(three[:0], a="running") == ["lab ablate quick"]
     assert commands(three, a="stopped", b="done") == ["lab train RECIPE --resume", "lab report"]

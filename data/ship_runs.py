@@ -21,8 +21,8 @@ from lab.runs.folder import Run, checked_name, list_runs, shipped_root
 
 FILES = ("experiment.json", "metrics.jsonl", "status.json")
 MOST_BYTES = 8_000_000
-# A word, a hub id, a version, a time; an absolute path or a sentence is none of them.
-NAME = re.compile(r"\w[\w.+-]*(/\w[\w.+-]*)?|[\dT:+-]+")
+# A word, a hub id, a version, a time, or checkpoints that stay; an absolute path or a sentence is none of them.
+NAME = re.compile(r"\w[\w.+-]*(/\w[\w.+-]*)?|[\dT:+-]+|last two|every epoch")
 KEY = re.compile(r"[\w -]{1,30}")
 LABEL = re.compile(r"SST \d+, QQP \d+, STS \d+ from [\w.-]+")
 TEXTS, NUMBERS = {"split", "task", "metric"}, {"step", "epoch", "value", "seconds"}  # of a row

@@ -8,6 +8,7 @@
 import difflib
 import json
 import numbers
+import re
 import types
 import typing
 from collections import ChainMap
@@ -119,10 +120,16 @@ class Experiment(Settings):
     end_qqp: int | None = within(None, 2, 10**9)  # QQP's dev rows scored at the end; None: all
     eval_rows: int | None = within(None, 2, 10**9)  # a limit on the rows of each task in every evaluation; None: none
     samples: int = within(20, 0, 10**6)  # iterations of an epoch in which diagnostics are sampled (runs/diagnostics.py)
+    checkpoints: str = "last two"  # those that stay; or "every epoch", or a number: one every so many iterations
     seed: int = within(11711, 0, 2**63 - 1)  # by default the course's
 
     def __post_init__(self) -> None:
+        if type(self.checkpoints) is int:
+            object.__setattr__(self, "checkpoints", str(self.checkpoints))
         super().__post_init__()
+        if not re.fullmatch("last two|every epoch|[1-9][0-9]{0,8}", self.checkpoints):
+            raise LabError("checkpoints must be 'last two', 'every epoch', or a number of iterations from one to the "
+                           f"next, not {self.checkpoints!r}")
         if not self.updates:
             raise LabError("updates is empty: name at least one step an iteration, such as ('sum',)")
         if len(set(self.tasks)) != len(self.tasks) or not self.tasks:

@@ -176,7 +176,7 @@ def loop(e: Experiment, rows: Mapping[tuple[str, str], Rows], alone: Mapping[tup
             yield from recorder.record(found)
         found = score_everything(e, rows, recorder, vectors)
         recorder.writer.append(found)
-        checkpoints.finish(recorder.run.checkpoints, {recorder.total, state["best"]["step"]})
+        checkpoints.finish(recorder.run.checkpoints, {recorder.total, state["best"]["step"]}, recorder.every)
         recorder.done(best=state["best"])
         yield from found
 

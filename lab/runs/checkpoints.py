@@ -4,7 +4,8 @@
                        training.safetensors   what `Parts.tensors` gathers; a finished run keeps one, for `lab verify`
                        state.json             the recorder's state, the sha256 of each file, and one of all that
 
-There is no pickle: tensors are safetensors, the rest is JSON.
+The setting `checkpoints` says which of them stay whole, so that `lab.fork` can begin there. There is no pickle: tensors
+are safetensors, the rest is JSON.
 """
 
 import hashlib
@@ -86,6 +87,14 @@ class Parts:
                 self.combiners.setdefault(update, {})[name] = value.clone()
 
 
+def every(setting: str, epoch: int) -> int:
+    """The number of iterations from one checkpoint that stays to the next; 0: none stays, as with "last two".
+
+    setting: "last two", "every epoch", or a number of iterations. epoch: the iterations of one.
+    """
+    return {"last two": 0, "every epoch": epoch}[setting] if not setting.isdigit() else int(setting)
+
+
 def steps(folder: Path) -> list[int]:
     """The steps that have a checkpoint, oldest first."""
     return sorted(int(f.name) for f in folder.glob("[0-9]*") if _is_checkpoint(f))
@@ -142,8 +151,8 @@ def load_newest(folder: Path, last: int = 0,
 
 
 def save(folder: Path, step: int, files: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any],
-         keep: Iterable[int]) -> None:
-    """Write a checkpoint, whole or not at all; then delete all but the newest two and `keep`."""
+         keep: Iterable[int], every: int = 0) -> None:
+    """Write a checkpoint, whole or not at all; then delete all but the newest two, `keep` and multiples of `every`."""
     final = folder / f"{step:08d}"
     if _is_checkpoint(final):
         _remove(final)  # a damaged one that this run went back before
@@ -162,20 +171,27 @@ def save(folder: Path, step: int, files: Mapping[str, Mapping[str, Tensor]], sta
         (part / "state.json").write_text(json.dumps({**entries, "digest": digest_of(entries)}), encoding="utf-8")
 
     commit(final, write)
-    _delete_all_but(folder, {*keep, *[s for s in steps(folder) if s <= step][-2:]})
+    _delete_all_but(folder, {*keep, *[s for s in steps(folder) if s <= step][-2:], *_stay(folder, every)})
 
 
-def finish(folder: Path, keep: Iterable[int]) -> None:
+def finish(folder: Path, keep: Iterable[int], every: int = 0) -> None:
     """When a run is done: keep the weights of these steps, and the whole checkpoint before the last one.
 
-    From that one `lab verify` trains the last stretch again; nothing else of what only training needs is kept.
+    From that one `lab verify` trains the last stretch again. Nothing else of what only training needs is kept, but at
+    the multiples of `every`.
     """
-    before = [step for step in steps(folder) if step < max(keep)][-1:]
-    _delete_all_but(folder, {*keep, *before})
+    whole = {step for step in steps(folder) if step < max(keep)}
+    whole = {*sorted(whole)[-1:], *whole.intersection(_stay(folder, every))}
+    _delete_all_but(folder, {*keep, *whole})
     for step in steps(folder):
-        if step not in before:
+        if step not in whole:
             (folder / f"{step:08d}" / "training.safetensors").unlink(missing_ok=True)
             sync(folder / f"{step:08d}")
+
+
+def _stay(folder: Path, every: int) -> list[int]:
+    """The checkpoints at multiples of `every`; none for 0."""
+    return [step for step in steps(folder) if step % every == 0] if every else []
 
 
 def digest_of(entries: Mapping[str, Any]) -> str:

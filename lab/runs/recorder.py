@@ -34,7 +34,7 @@ from lab.runs.writer import Writer, check_rows
 
 HEARTBEAT = 5  # seconds
 WINDOW = 25  # iterations whose means make one row of each training measurement
-CHECKPOINT_EVERY = 100  # iterations, besides the end of every epoch
+CHECKPOINT_EVERY = 100  # iterations, besides the end of every epoch and what the setting `checkpoints` says
 
 
 def rate(settings: Settings, step: int, total: int) -> float:
@@ -67,6 +67,7 @@ class Recorder:
                  sentences: Mapping[str, Any] | None = None) -> None:
         self.settings, self.data, self.run, self.iterations, self.progress = settings, data, run, iterations, progress
         self.total = iterations * settings.epochs  # iterations in all
+        self.every = checkpoints.every(getattr(settings, "checkpoints", "last two"), iterations)
         self.device = pick_device(settings.device)
         self.randomness = Randomness(settings.seed, self.device)
         self.state: dict[str, Any] = {"step": 0, "seconds": 0.0, "scoring": 0.0, "window_tokens": 0,
@@ -270,7 +271,8 @@ class Recorder:
         A row is written before it is yielded, and a checkpoint stores the size of metrics.jsonl.
         """
         step = self.state["step"]
-        saves = step and (step % self.iterations == 0 or step % CHECKPOINT_EVERY == 0 or self._stops_here())
+        saves = step and (step % self.iterations == 0 or step % CHECKPOINT_EVERY == 0 or self._stops_here()
+                          or (self.every and step % self.every == 0))
         if saves:
             self._check_finite()
         self.writer.append(rows)
@@ -312,7 +314,8 @@ class Recorder:
         best = self.state.get("best")
         checkpoints.save(self.run.checkpoints, self.state["step"],
                          {"model": self.parts.model.state_dict(), "training": self.parts.tensors()},
-                         {**self.state, **self.writer.sync()}, keep=[best["step"]] if best else [])
+                         {**self.state, **self.writer.sync()}, keep=[best["step"]] if best else [],
+                         every=self.every)
         self.saved = self.state["step"]
 
     def _found(self, sentences: Mapping[str, Any] | None) -> tuple[dict[str, Any] | None, tuple | None]:

@@ -21,6 +21,7 @@ from lab.errors import LabError
 from lab.runs import folder, schema
 
 ABOUT = ("run", "name", "protocol", "encoder", "settings", "departs", "data", "fingerprint", "started", "state")
+APART = ("seed", "checkpoints")  # settings in which the runs of one experiment may differ
 TEXTS, NUMBERS = ("split", "task", "metric"), ("step", "epoch", "value", "seconds")
 COLUMNS = ["run", "name", "seed", *ABOUT[2:], "shipped", "step", "epoch", *TEXTS, "value", "seconds"]
 TAIL = 200  # bytes before the read position; they are compared to detect a file that was cut and rewritten
@@ -34,7 +35,7 @@ SHIPPED = "shipped/"  # how the names of shipped runs begin where several stores
 def load_runs(root: str | Path | None = None) -> pd.DataFrame:
     """Every metric row of a store's runs (see `shown_store`): one row a metric value, beside its run's settings.
 
-    Columns: run, name, seed, protocol, encoder, settings (all but the seed, as JSON), departs (in what it is not the
+    Columns: run, name, seed, protocol, encoder, settings (all but APART, as JSON), departs (in what it is not the
     recipe of its name), data ("sample", or what it was), fingerprint, started (date and time), state, shipped (with the
     lab), then step, epoch, split, task, metric, value, seconds. Texts are categories; what a record lacks is "not
     recorded". Warnings name runs that cannot be read, and say if the shipped ones are shown.
@@ -226,7 +227,7 @@ def _about(run: folder.Run, raw: dict[str, Any]) -> dict[str, Any]:
     departs = departs if isinstance(departs, list) else []
     return {"run": _text(run.name), **{key: _text(settings.get(key)) for key in ("name", "protocol", "encoder")},
             "seed": settings.get("seed"), "departs": ", ".join(map(_text, departs)),
-            "settings": json.dumps({k: v for k, v in settings.items() if k != "seed"}, sort_keys=True),
+            "settings": json.dumps({k: v for k, v in settings.items() if k not in APART}, sort_keys=True),
             "data": _text(data.get("label")), "fingerprint": _text(data.get("fingerprint")),
             "started": _text(config.get("started")), "state": ""}
 

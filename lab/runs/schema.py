@@ -8,6 +8,7 @@ a setting raises SCHEMA and adds an upgrade, which gives older records the value
     2   "schema" 2. All settings of this version, and no others; SMART has the reduction of its ascent's loss.
     3   Trained parts, QQP's head and its rows at the end are settings; "minilm" has a pooler that works.
     4   The schedule of the learning rate, the tasks that are trained and their weights are settings.
+    5   So are the checkpoints that stay.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -16,7 +17,7 @@ from typing import Any
 from lab.data import TASKS
 from lab.errors import LabError
 
-SCHEMA = 4
+SCHEMA = 5
 # experiment.json: of fine-tuning, which has "departs", and of masked-language modelling, which has "head".
 CONFIG = {"schema", "experiment", "device", "data", "versions", "threads", "revision", "started"}
 OPTIONAL = {"parent",  # of a fork: its run and step
@@ -24,7 +25,7 @@ OPTIONAL = {"parent",  # of a fork: its run and step
 SETTINGS = {"name", "protocol", "encoder", "trains", "pooling", "pair", "sts_head", "qqp_head", "tasks", "task_weights",
             "updates", "smart", "sampling", "iterations", "epochs", "batch_size", "lr", "weight_decay", "warmup",
             "schedule", "dropout", "precision", "device", "scale", "eval_train", "eval_qqp", "end_qqp", "eval_rows",
-            "samples", "seed"}
+            "samples", "checkpoints", "seed"}
 SMART = {"weight", "step_size", "epsilon", "sigma", "steps", "reading", "dropout", "bregman", "reduction"}
 DATA = {"label", "kind", "fingerprint", "cut"}  # and "sizes", or of masked-language modelling "sentences"
 PRETRAINING = {"encoder", "epochs", "batch_size", "lr", "weight_decay", "warmup", "schedule", "mask", "held_out",
@@ -125,5 +126,12 @@ def _from_3(entries: dict[str, Any]) -> dict[str, Any]:
     return entries | {"schema": 4, "experiment": settings}
 
 
+def _from_4(entries: dict[str, Any]) -> dict[str, Any]:
+    """Older runs kept the newest two checkpoints."""
+    settings = entries["experiment"] | ({} if "head" in entries else {"checkpoints": "last two"})
+    return entries | {"schema": 5, "experiment": settings}
+
+
 # schema -> its upgrade to the one after it
-UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _from_1, 2: _from_2, 3: _from_3}
+UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _from_1, 2: _from_2, 3: _from_3,
+                                                                     4: _from_4}

@@ -110,6 +110,25 @@ def test_checkpoints_kept_are_the_newest_two_and_the_best(tiny, tiny_data, monke
     assert kept.parent.name == "00000007"
 
 
+@pytest.mark.parametrize(("setting", "whole"), [("every epoch", [0, 4, 8]), (3, [0, 3, 6, 9]), ("last two", [8])])
+def test_the_setting_says_which_checkpoints_stay_whole(setting, whole, tiny, tiny_data):
+    """The last one has nothing after it to train, and the one before it is kept for `lab verify`."""
+    usual, _ = trained(tiny, tiny_data, run="usual")
+    run, _ = trained(dataclasses.replace(tiny, checkpoints=setting), tiny_data, run="kept")
+    there = [step for step in checkpoints.steps(run.checkpoints)
+             if (run.checkpoints / f"{step:08d}" / "training.safetensors").exists()]
+    assert there == whole
+    ours, theirs = weights_at(run, 12), weights_at(usual, 12)
+    assert all(ours[name].equal(theirs[name]) for name in theirs)
+    assert lab.load_runs()["settings"].nunique() == 1  # two runs of one experiment
+
+
+@pytest.mark.parametrize("wrong", ["all", "0", "-3", 0, "1.5"])
+def test_another_value_of_the_setting_is_named(wrong, tiny):
+    with pytest.raises(lab.LabError, match="checkpoints must be 'last two', 'every epoch', or a number"):
+        dataclasses.replace(tiny, checkpoints=wrong)
+
+
 def test_a_checkpoint_of_another_shape_is_named(tiny, tiny_data, tiny_encoder):
     run, _ = trained(tiny, tiny_data, run="one")
     config = json.loads((run.folder / "encoder" / "config.json").read_text())

@@ -23,8 +23,15 @@ def rewritten(run, change):
     return run
 
 
+def as_schema_4(config):
+    """What a version of schema 4 wrote, which kept the newest two checkpoints."""
+    config["schema"] = 4
+    del config["experiment"]["checkpoints"]
+
+
 def as_schema_3(config):
     """What a version of schema 3 wrote, which kept the learning rate and trained all tasks alike."""
+    as_schema_4(config)
     config["schema"] = 3
     for key in ("schedule", "tasks", "task_weights"):
         del config["experiment"][key]
@@ -49,7 +56,7 @@ def as_schema_1(config):
 
 def test_the_schema_names_all_fields():
     """A field that is added raises SCHEMA, and comes with an upgrade and a test of it."""
-    assert schema.SCHEMA == 4 and list(schema.UPGRADES) == [1, 2, 3]
+    assert schema.SCHEMA == 5 and list(schema.UPGRADES) == [1, 2, 3, 4]
     for keys, of in ((schema.SETTINGS, lab.Experiment), (schema.SMART, lab.Smart), (schema.PRETRAINING, Pretraining)):
         assert keys == {field.name for field in dataclasses.fields(of)}
 
@@ -66,7 +73,7 @@ def test_a_record_of_schema_1_stands_with_later_ones_and_is_resumed(smart, tiny,
     assert run.model()[0].pair == "siamese" and run.status["state"] == "done"
 
 
-@pytest.mark.parametrize("older", [as_schema_2, as_schema_3])
+@pytest.mark.parametrize("older", [as_schema_2, as_schema_3, as_schema_4])
 def test_an_older_record_stands_with_later_ones_and_is_resumed(older, tiny, tiny_data):
     tiny = dataclasses.replace(tiny, epochs=2, iterations=2)
     new, _ = trained(tiny, tiny_data, run="new")
@@ -97,15 +104,15 @@ def test_an_older_pretraining_gets_no_settings_of_fine_tuning(tiny_data, tiny_en
 
 
 @pytest.mark.parametrize(("change", "why"), [
-    (lambda c: c.pop("threads"), "schema 4 lacks threads"),
-    (lambda c: c.update(mood="good"), "schema 4 has the unknown key 'mood'"),
-    (lambda c: c["experiment"].pop("pair"), "experiment: schema 4 lacks pair"),
-    (lambda c: c["experiment"].update(poling="cls"), "experiment: schema 4 has the unknown key 'poling'"),
-    (lambda c: c["experiment"]["smart"].pop("sigma"), "experiment: smart: schema 4 lacks sigma"),
-    (lambda c: c.update(schema=99), "its records have schema '99', and this lab reads schemas 1 to 4"),
+    (lambda c: c.pop("threads"), "schema 5 lacks threads"),
+    (lambda c: c.update(mood="good"), "schema 5 has the unknown key 'mood'"),
+    (lambda c: c["experiment"].pop("pair"), "experiment: schema 5 lacks pair"),
+    (lambda c: c["experiment"].update(poling="cls"), "experiment: schema 5 has the unknown key 'poling'"),
+    (lambda c: c["experiment"]["smart"].pop("sigma"), "experiment: smart: schema 5 lacks sigma"),
+    (lambda c: c.update(schema=99), "its records have schema '99', and this lab reads schemas 1 to 5"),
     (lambda c: c.update(schema="3"), "its records have schema '3'"),
-    (lambda c: c["data"].pop("cut"), "data: schema 4 lacks cut"),
-    (lambda c: c.update(data=7), "data: schema 4 has an object of keys here"),
+    (lambda c: c["data"].pop("cut"), "data: schema 5 lacks cut"),
+    (lambda c: c.update(data=7), "data: schema 5 has an object of keys here"),
     (lambda c: c.update(experiment=7), "no settings under 'experiment'"),
 ])
 def test_another_key_or_schema_is_an_error_that_names_it(tiny, tiny_data, change, why):
@@ -120,9 +127,9 @@ def test_another_key_or_schema_is_an_error_that_names_it(tiny, tiny_data, change
 
 
 @pytest.mark.parametrize(("row", "why"), [
-    ({k: v for k, v in ROW.items() if k != "value"}, "a row of schema 4 lacks value"),
-    ({**ROW, "note": 1}, "a row of schema 4 has the unknown key 'note'"),
-    ({"step": 1}, "a row of schema 4 lacks epoch, metric"),
+    ({k: v for k, v in ROW.items() if k != "value"}, "a row of schema 5 lacks value"),
+    ({**ROW, "note": 1}, "a row of schema 5 has the unknown key 'note'"),
+    ({"step": 1}, "a row of schema 5 lacks epoch, metric"),
 ])
 def test_a_row_that_does_not_follow_the_schema_is_named(tiny, tiny_data, row, why):
     run, rows = trained(dataclasses.replace(tiny, epochs=1, iterations=1), tiny_data, run="one")

@@ -9,7 +9,8 @@ Written here: sum, mean, pcgrad, gradvac. From TorchJD: aligned_mtl, imtl_g, mgd
 `methods` cagrad, upgrad, dualproj.
 """
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -27,6 +28,7 @@ def gramian(gradients: Sequence[Gradient]) -> Tensor:
     """The inner products of T gradients over all their parameters as one vector: (T, T), float64, on the CPU."""
     total: Tensor | float = 0.0
     for parts in zip(*gradients, strict=True):
+        parts, _ = touched(parts)
         like = next((part for part in parts if part is not None), None)
         if like is None:
             continue
@@ -38,10 +40,13 @@ def gramian(gradients: Sequence[Gradient]) -> Tensor:
 
 
 def combine(gradients: Sequence[Gradient], weights: Tensor) -> list[Tensor | None]:
-    """sum_i w_i g_i, parameter by parameter. It is written into the memory of the first gradients, to avoid a copy."""
+    """sum_i w_i g_i, parameter by parameter. It is written into the memory of the first gradients, to avoid a copy.
+
+    Of sparse gradients it is sparse."""
     combined = []
     scale = weights.tolist()
-    for parts in zip(*gradients, strict=True):
+    for of in zip(*gradients, strict=True):
+        parts, rows = touched(of)
         there = [(part, w) for part, w in zip(parts, scale, strict=True) if part is not None]
         if not there:
             combined.append(None)
@@ -50,8 +55,36 @@ def combine(gradients: Sequence[Gradient], weights: Tensor) -> list[Tensor | Non
         result.mul_(first)
         for part, w in rest:
             result.add_(part, alpha=w)
+        if rows is not None:
+            result = torch.sparse_coo_tensor(rows[None], result, next(part.shape for part in of if part is not None),
+                                             is_coalesced=True, check_invariants=False)
         combined.append(result)
     return combined
+
+
+@contextlib.contextmanager
+def sparse_gradient(words: torch.nn.Embedding) -> Iterator[None]:
+    """While this lasts, the gradient of an embedding on the CPU has the rows of a batch's words, and no others."""
+    words.sparse = words.weight.device.type == "cpu"
+    try:
+        yield
+    finally:
+        words.sparse = False
+
+
+def touched(parts: Sequence[Tensor | None]) -> tuple[list[Tensor | None], Tensor | None]:
+    """The gradients of one parameter as dense tensors of the rows that any of them has (U, H), and these rows (U,).
+
+    A sparse gradient of the word embeddings has a row for each token of the batch. The other words, most of a small
+    encoder's parameters, are then neither written nor read. Dense gradients are given back as they are, and no rows.
+    """
+    there = [part for part in parts if part is not None]
+    if any(part.layout == torch.strided for part in there) or not there:
+        return [None if part is None else part.to_dense() for part in parts], None
+    rows, places = torch.cat([part._indices()[0] for part in there]).unique(return_inverse=True)
+    place = iter(places.split([part._nnz() for part in there]))
+    return [None if part is None else part._values().new_zeros(len(rows), *part.shape[1:]).index_add_(
+        0, next(place), part._values()) for part in parts], rows
 
 
 def sum_(G: Tensor, generator: torch.Generator, state: dict[str, Tensor]) -> Tensor:

@@ -55,14 +55,16 @@ def adamw_step_fused(p: Tensors, g: Tensors, m: Tensors, v: Tensors, t: int, gro
 class AdamW(torch.optim.Optimizer):
     """Each parameter has its own step count t. A parameter without a gradient is not updated and keeps its state.
 
-    Raises ValueError for an invalid hyperparameter, also in a parameter group, and RuntimeError for a sparse gradient,
-    before any parameter is updated. NaN in a gradient is not detected here: the training loop checks the losses.
+    A sparse gradient, of an embedding, counts as the dense one that it stands for: the moments of the other rows decay.
+    Raises ValueError for an invalid hyperparameter, also in a parameter group. NaN in a gradient is not detected here:
+    the training loop checks the losses.
     """
 
     def __init__(
         self, params: Iterable[Any], lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-6,
         weight_decay: float = 0.0,
     ) -> None:
+        self._dense: dict[Tensor, tuple[Tensor, Tensor]] = {}  # parameter -> zeros but for some rows, and these rows
         super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay})
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
@@ -83,9 +85,6 @@ class AdamW(torch.optim.Optimizer):
             with torch.enable_grad():
                 loss = closure()
         moving = [(group, [p for p in group["params"] if p.grad is not None]) for group in self.param_groups]
-        if any(p.grad.layout != torch.strided for _, params in moving for p in params):
-            raise RuntimeError("AdamW: sparse gradients are not supported; use nn.Embedding(..., sparse=False)")
-
         for group, params in moving:
             # One list for each t, because the bias correction depends on it. Usually that is one list for the encoder
             # and one for each head that has taken fewer steps.
@@ -95,8 +94,21 @@ class AdamW(torch.optim.Optimizer):
                 if not state:
                     state.update(step=0, exp_avg=torch.zeros_like(p), exp_avg_sq=torch.zeros_like(p))
                 state["step"] = int(state["step"]) + 1  # int: checkpoints may store it as a tensor
-                part = p, p.grad, state["exp_avg"], state["exp_avg_sq"]
+                part = p, self._gradient(p), state["exp_avg"], state["exp_avg_sq"]
                 alike[state["step"], p.device, p.dtype, all(x.is_contiguous() for x in part)].append(part)
             for (t, *_, contiguous), parts in alike.items():  # the kernel takes arrays without gaps
                 (adamw_step_fused if contiguous else adamw_step)(*zip(*parts, strict=True), t, group)
         return loss
+
+    def _gradient(self, p: Tensor) -> Tensor:
+        """Its gradient as a dense tensor. A sparse one is put into zeros that are kept from step to step."""
+        if p.grad.layout == torch.strided:
+            return p.grad
+        rows = p.grad._indices()[0]
+        if p in self._dense:
+            dense, before = self._dense[p]
+            dense.index_fill_(0, before, 0.0)
+        else:
+            dense = torch.zeros_like(p)
+        self._dense[p] = dense, rows
+        return dense.index_add_(0, rows, p.grad._values())

@@ -25,7 +25,7 @@ from lab.encoders.sources import weights_sha256
 from lab.errors import LabError
 from lab.evaluate import Vectors, floors, logits, scored, used, write_predictions, write_probabilities
 from lab.experiment import Experiment, departs
-from lab.gradients import COMBINERS, combine, gramian
+from lab.gradients import COMBINERS, combine, gramian, sparse_gradient, touched
 from lab.optim import AdamW
 from lab.runs import checkpoints
 from lab.runs.diagnostics import Window, is_sampled, sample
@@ -113,7 +113,7 @@ def loop(e: Experiment, rows: Mapping[tuple[str, str], Rows], alone: Mapping[tup
         if slow:
             slow.update(model)
 
-    with recorder.running():
+    with recorder.running(), sparse_gradient(model.bert.word):
         if not encoder:
             vectors = vectors_of(e, rows, recorder)
         if not state["step"]:  # what the model scores before its first step, and what no training at all gives
@@ -237,7 +237,8 @@ def norm(parameters: list[torch.nn.Parameter]) -> Tensor:
     """The Euclidean norm of the gradient over all these parameters as one vector; 0 for none."""
     if not parameters:
         return torch.zeros(())
-    return torch.stack(torch._foreach_norm([p.grad for p in parameters if p.grad is not None])).norm()
+    gradients = [touched([p.grad])[0][0] for p in parameters if p.grad is not None]
+    return torch.stack(torch._foreach_norm(gradients)).norm()
 
 
 # ---- scores --------------------------------------------------------------------------------------------------------

@@ -232,14 +232,20 @@ def test_bad_hyperparameters_are_named_in_one_line(bad):
             make()
 
 
-def test_sparse_gradient_is_refused_before_anything_moves():
-    dense, embedding = parameter(3), torch.nn.Embedding(5, 2, sparse=True)
-    optimizer = AdamW([dense, embedding.weight])
-    dense.grad = torch.ones_like(dense)
-    embedding(torch.tensor([1, 2])).sum().backward()
-    with pytest.raises(RuntimeError, match="sparse gradients are not supported"):
-        optimizer.step()
-    assert torch.equal(dense, parameter(3)) and not optimizer.state
+def test_a_sparse_gradient_counts_as_the_dense_one_to_the_bit():
+    """Words drawn twice, words drawn once and never again, weight decay: as nn.Embedding(sparse=False)."""
+    torch.manual_seed(0)
+    start, batches = torch.randn(7, 3), [torch.tensor([1, 2, 1]), torch.tensor([4]), torch.tensor([1, 6, 6, 6])]
+    found = []
+    for sparse in (False, True):
+        embedding = torch.nn.Embedding(7, 3, sparse=sparse, _weight=start.clone())
+        optimizer = AdamW([embedding.weight], lr=0.1, weight_decay=0.01)
+        for ids in batches:
+            optimizer.zero_grad()
+            embedding(ids).pow(2).mul(torch.arange(1.0, 4.0)).sum().backward()
+            optimizer.step()
+        found.append(embedding.weight.detach())
+    assert torch.equal(*found) and not torch.equal(found[0], start)
 
 
 def test_closure_is_called_once_with_gradients_on_and_its_loss_returned():

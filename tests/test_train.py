@@ -530,6 +530,8 @@ class Peak(TorchDispatchMode):
         self.alive, self.total, self.highest = {}, 0, 0
 
     def see(self, tensor):
+        if tensor.layout == torch.sparse_coo:  # its values and indices have been seen
+            return
         storage = tensor.untyped_storage()
         if storage._cdata not in self.alive or self.alive[storage._cdata][0].expired():
             self.alive[storage._cdata] = (StorageWeakRef(storage), storage.nbytes())
@@ -566,7 +568,7 @@ def peak_bytes(training):
 
 @pytest.mark.slow
 def test_smart_gse_runs_in_bounded_memory(tiny_data, tmp_path):
-    """The row that the paper could not run: at most 1.6 times the baseline's peak, in BERT-base's proportions."""
+    """The row that the paper could not run: at most 1.3 times the baseline's peak, in BERT-base's proportions."""
     tokenizer = lab.load_encoder("minilm")[1]
     # BERT-base at a quarter of its width, and so a quarter of its rows: weights and graphs keep their proportion
     config = lab.BertConfig(hidden_size=192, num_hidden_layers=12, num_attention_heads=12, intermediate_size=768)
@@ -576,7 +578,7 @@ def test_smart_gse_runs_in_bounded_memory(tiny_data, tmp_path):
         experiment = dataclasses.replace(lab.RECIPES[name], encoder=str(tmp_path / "encoder"), batch_size=2,
                                          samples=0, device="cpu")
         peaks[name] = peak_bytes(fit(experiment, data=tiny_data, progress=False))
-    assert peaks["smart_gse"] <= 1.6 * peaks["baseline"], peaks
+    assert peaks["smart_gse"] <= 1.3 * peaks["baseline"], peaks
 
 
 def test_a_device_that_is_not_here_is_named(tiny, tiny_data, monkeypatch):

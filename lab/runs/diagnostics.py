@@ -22,7 +22,7 @@ from lab.batches import Batch, Rows, pack
 from lab.data import TASKS
 from lab.encoders.device import Randomness, autocast
 from lab.experiment import Experiment
-from lab.gradients import COMBINERS, Gradient, gramian
+from lab.gradients import COMBINERS, Gradient, gramian, touched
 from lab.smart import Smart, penalties
 from lab.tasks import MultitaskModel
 
@@ -136,8 +136,8 @@ def sample(e: Experiment, step: int, model: MultitaskModel, rows: Mapping[str, R
 def cosine(a: Sequence[Gradient], b: Sequence[Gradient]) -> Tensor:
     """The cosine of two gradients over all their parameters as one vector; 0 if one of them is 0."""
     def dot(a: Sequence[Gradient], b: Sequence[Gradient]) -> Tensor:
-        there = [(x.flatten(), y.flatten()) for x, y in zip(a, b, strict=True) if x is not None and y is not None]
-        return torch.stack([torch.dot(x, y) for x, y in there]).double().sum()
+        there = [touched(pair)[0] for pair in zip(a, b, strict=True) if pair[0] is not None and pair[1] is not None]
+        return torch.stack([torch.dot(x.flatten(), y.flatten()) for x, y in there]).double().sum()
 
     return dot(a, b) / (dot(a, a) * dot(b, b)).sqrt().clamp(min=1e-150)
 

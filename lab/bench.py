@@ -11,7 +11,7 @@ import contextlib
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -52,12 +52,12 @@ def bench(data: Data | str | Path | None = None, encoder: str = "minilm", rounds
         for name in ROWS:
             e = replace(PROTOCOLS["laptop"](RECIPES[name]), **settings)
             training = closing.enter_context(contextlib.closing(fit(e, data=data, root=folder, progress=False)))
-            contenders[name] = _iterations(training, tokens := [])
+            contenders[name] = iteration_seconds(training, tokens := [])
             if name == ROWS[0]:
                 ours, counts = training, tokens
         e = ours.recorder.settings
-        contenders["ordinary"] = _timed(ordinary(e, data, ours, Path(folder) / "ordinary", best=False))
-        contenders["best ordinary"] = _timed(ordinary(e, data, ours, Path(folder) / "best", best=True))
+        contenders["ordinary"] = timed(ordinary(e, data, ours, Path(folder) / "ordinary", best=False))
+        contenders["best ordinary"] = timed(ordinary(e, data, ours, Path(folder) / "best", best=True))
         times: dict[str, list[float]] = {name: [] for name in contenders}
         for _ in range(rounds + WARM_UP):
             for name, iterations in contenders.items():
@@ -75,7 +75,7 @@ def bench(data: Data | str | Path | None = None, encoder: str = "minilm", rounds
                                            seconds[name], scoring) for name in ROWS}}
 
 
-def _iterations(training: Training, tokens: list[float]) -> Iterator[float]:
+def iteration_seconds(training: Training, tokens: list[float]) -> Iterator[float]:
     """The seconds of the updates of each iteration of a training; the tokens of its batch are appended to `tokens`."""
     training.recorder.window = 1  # a row, and so a stop, after every iteration
     before = 0.0
@@ -87,7 +87,7 @@ def _iterations(training: Training, tokens: list[float]) -> Iterator[float]:
             yield seconds
 
 
-def _timed(iterations: Iterator[Tensor]) -> Iterator[float]:
+def timed(iterations: Iterator[Tensor]) -> Iterator[float]:
     """The seconds of each iteration."""
     while True:
         began = time.perf_counter()
@@ -131,9 +131,18 @@ def _minutes(e: Experiment, rows: Mapping, iteration: float, scoring: float) -> 
     return (e.epochs * e.iterations * iteration + scores / scoring) / 60
 
 
-def ordinary(e: Experiment, data: Data, training: Training, folder: Path, best: bool,
-              dropout: float = 0.3) -> Iterator[Tensor]:
-    """The losses of ordinary iterations, one for each `next`, on the rows that the training draws."""
+def summed(losses: dict[str, Tensor], features: Sequence[Tensor], bert: nn.Module, heads: nn.Module) -> None:
+    """One backward pass of the sum of the losses."""
+    sum(losses.values(), torch.zeros(())).backward()
+
+
+def ordinary(e: Experiment, data: Data, training: Training, folder: Path, best: bool, dropout: float = 0.3,
+             backward: Callable[[dict[str, Tensor], Sequence[Tensor], nn.Module, nn.Module], None] = summed,
+             ) -> Iterator[Tensor]:
+    """The losses of ordinary iterations, one for each `next`, on the rows that the training draws.
+
+    backward: gives the parameters of encoder and heads their gradients, from the losses and the sentence vectors.
+    """
     from transformers import BertModel
 
     save_encoder(training.model.bert, folder, training.tokenizer)
@@ -153,12 +162,15 @@ def ordinary(e: Experiment, data: Data, training: Training, folder: Path, best: 
         texts = sorted({text for examples in kept.values() for example in examples for text in example.texts})
         ids = dict(zip(texts, training.tokenizer(texts, truncation=True)["input_ids"], strict=True))
 
+    features: list[Tensor] = []
+
     def encode(texts: list[str]) -> Tensor:
         if best:
             batch = training.tokenizer.pad({"input_ids": [ids[text] for text in texts]}, return_tensors="pt")
         else:
             batch = training.tokenizer(texts, padding=True, truncation=True, return_tensors="pt")
-        return bert(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).pooler_output
+        features.append(bert(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).pooler_output)
+        return features[-1]
 
     def vectors(drawn: dict[str, list[Example]]) -> dict[str, Tensor]:
         """Of each task, the vectors of its sentences side by side: (B, H) or (B, 2H)."""
@@ -170,14 +182,15 @@ def ordinary(e: Experiment, data: Data, training: Training, folder: Path, best: 
 
     for k in range(e.iterations):
         drawn = {task: [kept[task][i] for i in streams[task].batch(k)] for task in TASKS}
-        loss = torch.zeros(())
-        for task, found in vectors(drawn).items():
+        features.clear()
+        found = {}
+        for task, of in vectors(drawn).items():
             labels = torch.tensor([example.label for example in drawn[task]])
-            loss = loss + losses[task](heads[task](found if task == "sts" else F.dropout(found, dropout)), labels)
+            found[task] = losses[task](heads[task](of if task == "sts" else F.dropout(of, dropout)), labels)
         optimizer.zero_grad()
-        loss.backward()
+        backward(found, features, bert, heads)
         optimizer.step()
-        yield loss.detach()
+        yield sum(found.values(), torch.zeros(())).detach()
 
 
 def as_text(found: Mapping[str, Any], protocol: str) -> str:

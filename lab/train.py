@@ -150,12 +150,13 @@ def loop(e: Experiment, rows: Mapping[tuple[str, str], Rows], alone: Mapping[tup
                         for task, part in drawn.items():
                             optimizer.zero_grad()
                             forward({task: part}).backward()
-                            window.note("grad_norm", task, norm(encoder))
                             gradients.append([p.grad for p in encoder])
                             of_heads |= {p: p.grad for p in model.heads.parameters() if p.grad is not None}
                         G = gramian(gradients)
                         if not G.isfinite().all():
                             raise recorder.not_finite("a task gradient")
+                        for task, length in zip(drawn, G.diagonal().sqrt(), strict=True):
+                            window.note("grad_norm", task, length)
                         own = parts.combiners.setdefault(update, {})
                         own["tasks"] = torch.tensor([TASKS.index(task) for task in drawn])
                         weights = COMBINERS[update](G, parts.generators["combiners"], own)

@@ -83,10 +83,11 @@ def _tensor(part: Any) -> Tensor:
         if not is_plain(part) or part.is_complex():
             raise TypeError("not real numbers that can be looked at")
         return part
-    if isinstance(part, tuple | list) and any(isinstance(of, Tensor | np.ndarray | tuple | list) for of in part):
-        return torch.stack([_tensor(of) for of in part])
-    if isinstance(part, list | tuple) and len(part) > LARGEST:
-        raise TypeError("too many numbers")
+    if isinstance(part, tuple | list):
+        if len(part) > LARGEST:
+            raise TypeError("too many numbers")
+        if any(isinstance(of, Tensor | np.ndarray | tuple | list) for of in part):
+            return torch.stack([_tensor(of) for of in part])
     made = torch.as_tensor(part)
     return _tensor(made if not made.is_floating_point() else torch.as_tensor(part, dtype=torch.float64))
 

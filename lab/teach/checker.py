@@ -48,6 +48,8 @@ def check(name: str, mine: Callable, seed: int | None = None) -> Checked:
         seed = 0 if os.environ.get(SCALE) else random.SystemRandom().randrange(10_000)
     drawn = exercise.draw(Draw(seed))
     cases = {**exercise.cases, **{f"drawn: {about}": given for about, given in drawn.items()}}
+    if not callable(mine):
+        mine = _not_a_function(mine)
     made = [tried(exercise, mine, given) for given in cases.values()]
     lines = [f"{'✗' if one.fault else '✓'} {about}" for about, one in zip(exercise.cases, made, strict=False)]
     wrong = sum(bool(one.fault) for one in made[len(exercise.cases):])
@@ -80,6 +82,13 @@ def _remarks(exercise: Any, mine: Callable, made: Sequence[Tried], state: str) -
         remarks.append(f"It reads {', '.join(f'`{name}`' for name in taken)} from the notebook: it is safer to use its "
                        "arguments alone.")
     return remarks
+
+
+def _not_a_function(of: object) -> Callable:
+    def mine(*given: object) -> None:
+        raise TypeError(f"{type(of).__name__} is no function: pass the function itself, its name without parentheses")
+
+    return mine
 
 
 def solution(name: str) -> Text:

@@ -47,15 +47,15 @@ def attention(draw: Draw) -> Cases:
     def qkv(L: int, D: int, scale: float = 1.0) -> list[Tensor]:
         return [draw.normal(L, D, scale=scale), draw.normal(L, D, scale=scale), draw.normal(L, D)]
 
-    real = torch.arange(L) < draw.whole(1, L - 1)
-    scattered = torch.tensor([[True, *draw.random.permutation([True, False, True])]]).squeeze(0)
-    low = draw.normal(3, 2).abs() + 3  # with k = -q all scores are far below 0, so that -10 masks nothing
+    real = torch.arange(L) < draw.whole(1, L - 2)
+    scattered = torch.tensor([True, *draw.random.permutation([True, False]), True])
+    low = (draw.normal(3, 2).abs() / 4).clamp(max=0.8) + 1.5  # the scores are from -75 to -16: -10 masks nothing
     return {
         f"{L} tokens of size {D}": (*qkv(L, D), torch.ones(L, dtype=torch.bool)),
         f"{L} tokens of size {E}, padded": (*qkv(L, E), real),
         f"{M} tokens of size {M}, the last is padding": (*qkv(M, M), torch.arange(M) < M - 1),
         "padding among the real tokens": (*qkv(4, D), scattered),
-        "scores far below 0": (10 * low, -10 * low, draw.normal(3, 2), torch.tensor([True, True, False])),
+        "scores far below 0": (5 * low, -2 * low, draw.normal(3, 2), torch.tensor([True, True, False])),
         "one token": (*qkv(1, E), torch.tensor([True])),
     }
 

@@ -14,7 +14,9 @@ from lab.teach.answers import Tried, argument_names, tried
 from lab.teach.diagnosis import diagnosis, is_the_labs, taken_names
 from lab.teach.draws import Draw
 from lab.teach.exercises import EXERCISES
+from lab.teach.hints import about
 from lab.teach.scale import SCALE
+from lab.teach.solved import keep
 from lab.teach.source import Text, source_of
 
 COLOURS = {"correct": "#1a7f37", "not yet": "#b35900", "not attempted": "#6e7781", "the lab's own answer": "#6e7781"}
@@ -58,9 +60,11 @@ def check(name: str, mine: Callable, seed: int | None = None) -> Checked:
     if not any(one.fault for one in made):
         state = "the lab's own answer" if is_the_labs(exercise, mine) else "correct"
         lines += _remarks(exercise, mine, made, state)
+        lines += [keep(name)] if state == "correct" else []
     else:
         state = "not attempted" if all(one.answer is None for one in made) else "not yet"
         lines.append(diagnosis(name, exercise, mine, cases, made))
+        lines += [f'{about(name)}; stuck? teach.hint("{name}")'] if state == "not attempted" else []
     result = Checked("\n".join([f"{name}: {state}", *lines]))
     result.state, result.seed, result.page = state, seed, _box(str(result), COLOURS[state])
     return result

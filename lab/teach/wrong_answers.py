@@ -584,7 +584,7 @@ MCNEMAR = {
         _mcnemar(k=lambda b, c: range(c + 1)),
     "k = 0 belongs to the tail: sum from 0 to min(b, c)": _mcnemar(k=lambda b, c: range(1, min(b, c) + 1)),
     "the sum must be divided by 2 ** (b + c), the number of all outcomes":
-        lambda b, c: min(1.0, 2 * float(sum(math.comb(b + c, k) for k in range(min(b, c) + 1)))),
+        lambda b, c: 2 * float(sum(math.comb(b + c, k) for k in range(min(b, c) + 1))),
     "this is 1 - p: p is the probability of the tails themselves": lambda b, c: 1 - mcnemar(b, c),
     "this is McNemar's chi-square test with a correction, an approximation; the exact test is binomial":
         lambda b, c: _chi_square(b, c, 1),

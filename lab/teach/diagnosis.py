@@ -2,6 +2,7 @@
 
 import dis
 import inspect
+import math
 import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -31,33 +32,48 @@ def _mistake(name: str, exercise: Any, cases: Mapping[str, tuple], made: Sequenc
     """The feedback of the wrong answer that gives the same in all cases; empty if there is none."""
     if all(one.gradient or not one.fault for one in made):
         return ""
-    return next((feedback for matters in (None, exercise.matters) for feedback, wrong in WRONG_ANSWERS[name].items()
-                 if _is_like(wrong, matters, cases, made, rights)), "")
+    ways = dict.fromkeys(((None, False), (exercise.matters, False), (exercise.matters, True)))
+    return next((feedback for matters, loose in ways for feedback, wrong in WRONG_ANSWERS[name].items()
+                 if _is_like(wrong, matters, loose, cases, made, rights)), "")
 
 
-def _is_like(wrong: Callable, matters: Callable | None, cases: Mapping[str, tuple], made: Sequence[Tried],
-             rights: list[Any]) -> bool:
-    """Whether all answers equal those of a wrong answer, in what matters; it may raise where they raise."""
-    values, messages = 0, []
+def _is_like(wrong: Callable, matters: Callable | None, loose: bool, cases: Mapping[str, tuple],
+             made: Sequence[Tried], rights: list[Any]) -> bool:
+    """Whether all answers equal those of a wrong answer, in what matters; both may raise.
+
+    loose: where one of them is NaN or infinite, and should not be, the other may be anything, since such cases hang on
+    how a mistake is written. Some other case must then show the same mistake in its numbers.
+    """
+    shown, messages = 0, []
     for given, one, right in zip(cases.values(), made, rights, strict=True):
         try:
             theirs = wrong(*copies(given))
         except Exception as error:
-            if isinstance(error, ArithmeticError) and _not_finite(one.answer, right):
+            if isinstance(error, ArithmeticError) and _broken(one.answer, right):
                 continue  # tensors make 0 / 0 NaN where Python's numbers raise
             if type(one.answer) is not type(error):
                 return False
             messages.append(short(one.answer) == short(error))
             continue
-        if isinstance(one.answer, BaseException) or not _equal(one.answer, theirs, right, given, matters):
+        if isinstance(one.answer, BaseException):
             return False
-        values += 1
-    return values > 0 or (all(messages) and bool(messages))
+        if _equal(one.answer, theirs, right, given, matters):
+            shown += bool(one.fault) and not (loose and _broken(one.answer, right))
+        elif not loose or not (_broken(one.answer, right) or _broken(theirs, right)):
+            return False
+    if len(messages) == len(made):
+        return all(messages)
+    return shown > 0 or (bool(messages) and not loose)
 
 
-def _not_finite(answer: Any, right: Any) -> bool:
-    parts = numbers(answer, right)
-    return parts is not None and not all(part.isfinite().all() for part in parts)
+def _broken(answer: Any, right: Any) -> bool:
+    """Whether an answer is NaN or infinite where the right one is not."""
+    got, wanted = numbers(answer, 0.0 if right is None else right), numbers(right, right)
+    if got is None:
+        return False
+    if wanted is None or [part.shape for part in got] != [part.shape for part in wanted]:
+        return not all(part.isfinite().all() for part in got)
+    return any((~part.isfinite() & of.isfinite()).any() for part, of in zip(got, wanted, strict=True))
 
 
 def _equal(answer: Any, theirs: Any, right: Any, given: tuple, matters: Callable | None) -> bool:
@@ -67,7 +83,11 @@ def _equal(answer: Any, theirs: Any, right: Any, given: tuple, matters: Callable
         return short(answer) == short(theirs) or (answer is not None and not differs(answer, theirs))
     if [part.shape for part in wrong] != [part.shape for part in wanted]:
         matters = None  # it takes an answer of the right shape
-    return not differs(answer, theirs, given, matters)
+    if len(mine) != len(wrong):
+        return False
+    mine, wrong = ([part.detach().double().nan_to_num(math.nan, math.nan, math.nan) for part in of]
+                   for of in (mine, wrong))
+    return not differs(tuple(mine), tuple(wrong), given, matters)
 
 
 # ---- patterns --------------------------------------------------------------------------------------------------------
@@ -132,6 +152,8 @@ def _right_in_float64(exercise: Any, mine: Callable, cases: Mapping[str, tuple])
 def _help(error: Any) -> str:
     """What to do about an exception of torch that beginners often meet."""
     text = short(error) if isinstance(error, RuntimeError) else ""
+    if "floating point" in text:
+        return ". Convert whole numbers and booleans first, with .float()"
     if "dtype" in text or "same type" in text:
         return ". Give both tensors the same dtype: create yours with dtype=..., or convert it"
     return ""

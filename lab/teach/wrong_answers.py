@@ -68,31 +68,31 @@ ATTENTION = {
         lambda q, k, v, mask: (q @ k.T / q.shape[-1] ** 0.5).masked_fill(~mask, 0) @ v,
     "the keys are averaged; the weights must average the values v":
         lambda q, k, v, mask: attention(q, k, k, mask),
+    "the transpose is missing: a score is the product of a query and a key, q @ k.T":
+        lambda q, k, v, mask: (q @ k / q.shape[-1] ** 0.5).masked_fill(~mask, -torch.inf).softmax(-1) @ v,
+    "adding a boolean mask adds 1 to the scores of real tokens; add -inf to the others":
+        lambda q, k, v, mask: (q @ k.T / q.shape[-1] ** 0.5 + mask).softmax(-1) @ v,
+    "the weights are transposed: row i holds the weights of query i, so multiply them by v as they are":
+        lambda q, k, v, mask: (q @ k.T / q.shape[-1] ** 0.5).masked_fill(~mask, -torch.inf).softmax(-1).T @ v,
+    "the rows of padding tokens are left out: return (L, D), whatever is in them":
+        lambda q, k, v, mask: attention(q, k, v, mask)[mask],
 }
 
 # ---- 02: AdamW -------------------------------------------------------------------------------------------------------
 
 
-def _adamw(corrected: bool = True, root: bool = True, l2: bool = False, first: bool = False, torchs: bool = False,
-           square: bool = True, later: int = 0) -> Callable:
+def _adamw(corrects_m: bool = True, corrects_v: bool = True, root: bool = True, inside: bool = False, l2: bool = False,
+           first: bool = False, torchs: bool = False, square: bool = True, whole: bool = False, later: int = 0,
+           sign: int = 1, swapped: bool = False, decay: Callable = lambda wd, lr: lr * wd) -> Callable:
     def step(p, g, m, v, t, lr, betas, eps, weight_decay):  # noqa: ANN001, ANN202
-        t += later
-        (b1, b2), g = betas, g + weight_decay * p * l2
-        m, v = b1 * m + (1 - b1) * g, b2 * v + (1 - b2) * (g**2 if square else g)
-        c1, c2 = (1 - b1**t, 1 - b2**t) if corrected else (1, 1)
+        (b1, b2), g, t = betas[::-1] if swapped else betas, g + weight_decay * p * l2, t + later
+        m, v = b1 * m + (1 if whole else 1 - b1) * g, b2 * v + (1 - b2) * (g**2 if square else g)
+        c1, c2 = 1 - b1**t if corrects_m else 1, 1 - b2**t if corrects_v else 1
         p = p * (1 - lr * weight_decay * first)
-        below = v.sqrt() if root else v
-        p = p - lr / c1 * m / (below / c2**0.5 + eps) if torchs else p - lr * c2**0.5 / c1 * m / (below + eps)
-        return p * (1 - lr * weight_decay * (not l2 and not first)), m, v
-
-    return step
-
-
-def _adamw_with(**changes: Callable) -> Callable:
-    """The right step with some of its arguments made from all of them."""
-    def step(*given: Any) -> tuple[Tensor, Tensor, Tensor]:
-        names = dict(zip(("p", "g", "m", "v", "t", "lr", "betas", "eps", "weight_decay"), given, strict=True))
-        return adamw(**(names | {name: change(**names) for name, change in changes.items()}))
+        divisor = v / c2 if torchs else v
+        divisor = (divisor + eps * inside) ** (0.5 if root else 1) + eps * (not inside)
+        p = p - sign * lr * (1 if torchs else c2**0.5) / c1 * m / divisor
+        return p * (1 - decay(weight_decay, lr) * (not l2 and not first)), m, v
 
     return step
 
@@ -102,62 +102,39 @@ def _adamw_then(change: Callable) -> Callable:
     return lambda *given: change(*adamw(*given), *given)
 
 
-def _root_of_sum(p, g, m, v, t, lr, betas, eps, weight_decay):  # noqa: ANN001, ANN202
-    b1, b2 = betas
-    m, v = b1 * m + (1 - b1) * g, b2 * v + (1 - b2) * g**2
-    p = p - lr * (1 - b2**t) ** 0.5 / (1 - b1**t) * m / (v + eps).sqrt()
-    return p - lr * weight_decay * p, m, v
-
-
-def _unweighted(p, g, m, v, t, lr, betas, eps, weight_decay):  # noqa: ANN001, ANN202
-    b1, b2 = betas
-    m, v = b1 * m + g, b2 * v + (1 - b2) * g**2
-    p = p - lr * (1 - b2**t) ** 0.5 / (1 - b1**t) * m / (v.sqrt() + eps)
-    return p - lr * weight_decay * p, m, v
-
-
-def _half_corrected(which: int) -> Callable:
-    def step(p, g, m, v, t, lr, betas, eps, weight_decay):  # noqa: ANN001, ANN202
-        b1, b2 = betas
-        m, v = b1 * m + (1 - b1) * g, b2 * v + (1 - b2) * g**2
-        p = p - lr * ((1 - b2**t) ** 0.5 if which else 1 / (1 - b1**t)) * m / (v.sqrt() + eps)
-        return p - lr * weight_decay * p, m, v
-
-    return step
-
-
-ADAMW = {
+_STEPS: dict[str, dict[str, Any]] = {
     "no bias correction: m and v start at 0 and are too small at first; the step needs sqrt(1 - b2^t) / (1 - b1^t)":
-        _adamw(corrected=False),
-    "the step is divided by v; it must be divided by sqrt(v), which has the units of the gradient": _adamw(root=False),
-    "v is an average of g; it must be an average of g^2": _adamw(square=False),
+        {"corrects_m": False, "corrects_v": False},
+    "the step is divided by v; it must be divided by sqrt(v), which has the units of the gradient": {"root": False},
+    "v is an average of g; it must be an average of g^2": {"square": False},
     "the decay is added to the gradient. That is L2 regularization: Adam then divides it by sqrt(v), so weights with "
-    "large gradients decay less. AdamW subtracts lr * wd * p from the weights directly": _adamw(l2=True),
+    "large gradients decay less. AdamW subtracts lr * wd * p from the weights directly": {"l2": True},
     "the decay is applied before the step, as in torch.optim.AdamW; in the course's form it follows the step":
-        _adamw(first=True),
+        {"first": True},
+    "the weight decay is missing: after the step, subtract lr * weight_decay * p": {"decay": lambda wd, lr: 0.0},
+    "the decay is not multiplied by lr: subtract lr * weight_decay * p": {"decay": lambda wd, lr: wd},
+    "the decay has the wrong sign, so the weights grow: subtract it": {"decay": lambda wd, lr: -lr * wd},
+    "eps is inside the square root; it is added to sqrt(v)": {"inside": True},
+    "t is off by one: t counts from 1, so b1 ** t is right and b1 ** (t - 1) divides by 0 at the first step":
+        {"later": -1},
+    "t is off by one: t is already 1 at the first step, so do not add 1": {"later": 1},
+    "the step goes up the gradient: subtract it from p": {"sign": -1},
+    "the two betas are swapped: the first is of m, the second of v": {"swapped": True},
+    "only v is corrected: divide the step by 1 - b1^t too": {"corrects_m": False},
+    "only m is corrected: multiply the step by sqrt(1 - b2^t) too": {"corrects_v": False},
+    "the gradient enters m whole: m = b1 * m + (1 - b1) * g": {"whole": True},
+}
+ADAMW = {
+    **{feedback: _adamw(**made) for feedback, made in _STEPS.items()},
     "eps is added to the corrected sqrt(v), as in torch; in the course's form it is added to the uncorrected one":
         _adamw(torchs=True),
-    "the weight decay is missing: after the step, subtract lr * weight_decay * p":
-        _adamw_with(weight_decay=lambda **_: 0.0),
-    "the decay is not multiplied by lr: subtract lr * weight_decay * p":
-        _adamw_with(weight_decay=lambda weight_decay, lr, **_: weight_decay / lr),
-    "the decay has the wrong sign, so the weights grow: subtract it":
-        _adamw_with(weight_decay=lambda weight_decay, **_: -weight_decay),
-    "eps is inside the square root; it is added to sqrt(v)": _root_of_sum,
-    "t is off by one: t counts from 1, so b1 ** t is right and b1 ** (t - 1) divides by 0 at the first step":
-        _adamw(later=-1),
-    "t is off by one: t is already 1 at the first step, so do not add 1": _adamw(later=1),
-    "the step goes up the gradient: subtract it from p":
-        _adamw_with(lr=lambda lr, **_: -lr, weight_decay=lambda weight_decay, **_: -weight_decay),
-    "the two betas are swapped: the first is of m, the second of v": _adamw_with(betas=lambda betas, **_: betas[::-1]),
-    "only v is corrected: divide the step by 1 - b1^t too": _half_corrected(1),
-    "only m is corrected: multiply the step by sqrt(1 - b2^t) too": _half_corrected(0),
+    **{f"{feedback}. Besides, eps must be added to the uncorrected sqrt(v), not to the corrected one as in torch":
+       _adamw(torchs=True, **made) for feedback, made in _STEPS.items() if made.get("corrects_v", True)},
     "m and v are returned corrected; return the averages themselves, since the next step starts from them":
         _adamw_then(lambda p, m, v, *given: (p, m / (1 - given[6][0] ** given[4]), v / (1 - given[6][1] ** given[4]))),
     "the old m and v are returned: return the new ones": _adamw_then(lambda p, m, v, *given: (p, given[2], given[3])),
+    "the old p is returned: return p after the step": _adamw_then(lambda p, m, v, *given: (given[0], m, v)),
     "only p is returned: return (p, m, v)": _adamw_then(lambda p, m, v, *given: p),
-    "the gradient enters m whole: m = b1 * m + (1 - b1) * g":
-        _unweighted,
 }
 
 # ---- 03: scores ------------------------------------------------------------------------------------------------------
@@ -222,6 +199,8 @@ OVERALL = {
         lambda sst, qqp, sts: None if sts is None else overall_score(sst, qqp, abs(sts)),
     "if r is undefined, so is the overall score: return None. A NaN makes every mean that contains it NaN":
         lambda sst, qqp, sts: math.nan if sts is None else overall_score(sst, qqp, sts),
+    "sts can be None, with which nothing can be computed: return None if sts is None":
+        lambda sst, qqp, sts: (sst + qqp + (sts + 1) / 2) / 3,
 }
 
 # ---- 04: PCGrad ------------------------------------------------------------------------------------------------------
@@ -310,6 +289,8 @@ MEAN_POOL = {
         lambda hidden, mask: (hidden * mask.unsqueeze(-1)).mean((0, 1)).expand(len(hidden), -1),
     "this is the hidden state of the last real token": lambda hidden, mask:
         hidden[torch.arange(len(hidden)), mask.sum(1) - 1],
+    "the tokens of all sentences are mixed; take a mean for each sentence": lambda hidden, mask:
+        hidden[mask.bool()].mean(0),
 }
 
 
@@ -346,6 +327,10 @@ COSINE_FEATURES = {
     "this is the distance between u and v; the feature is their cosine": _features(lambda u, v: (u - v).norm(dim=-1)),
     "the vectors are stacked as rows; join them along the last dimension, cat(..., dim=-1)":
         lambda u, v: torch.cat([u, v, F.cosine_similarity(u, v, dim=-1).unsqueeze(-1)], dim=0),
+    "u @ v.T holds the product of every row with every other, (B, B); take (u * v).sum(-1), one for each row":
+        lambda u, v: torch.cat([u, v, u @ v.T / u.norm(dim=-1) / v.norm(dim=-1)], -1),
+    "norm() without dim is the length of the whole batch: use norm(dim=-1), one for each row":
+        _features(lambda u, v: (u * v).sum(-1) / (u.norm() * v.norm())),
 }
 
 # ---- 06: SMART -------------------------------------------------------------------------------------------------------
@@ -382,6 +367,8 @@ SYMMETRIC_KL = {
                          for a in (p, q)).mean() / 2,
     "this is one value for each row: take their mean": lambda p, q: torch.stack(
         [symmetric_kl(a, b) for a, b in zip(p.split(1), q.split(1), strict=True)]),
+    "F.kl_div takes log-probabilities as its first argument: pass log_softmax(-1), not logits": lambda p, q:
+        sum(F.kl_div(a, b.softmax(-1), reduction="batchmean") for a, b in ((p, q), (q, p))),
 }
 
 
@@ -462,6 +449,8 @@ SMART_STEP = {
         lambda noise, gradient, eta, eps: (noise + eta * gradient) / (noise.abs().amax(-1, keepdim=True) + eps),
     "eta also multiplies the noise: step = noise + eta * gradient":
         lambda noise, gradient, eta, eps: smart_step(eta * noise, gradient, eta, eps),
+    "eps is a lower limit of the norm here; it is added to the norm": lambda noise, gradient, eta, eps:
+        (noise + eta * gradient) / (noise + eta * gradient).abs().amax(-1, keepdim=True).clamp_min(eps),
 }
 
 # ---- 07: sampling ----------------------------------------------------------------------------------------------------
@@ -505,6 +494,8 @@ ANNEALED = {
     "this is a softmax over the sizes, which gives the largest set everything: normalize N ** alpha":
         lambda s, e, E: (torch.tensor(s, dtype=torch.float64)
                          * (1 - 0.8 * (e - 1) / (E - 1) if E > 1 else 1.0)).softmax(0),
+    "alpha rises from 0.2 to 1; it must fall, so that the large data set dominates first":
+        lambda s, e, E: _proportional(s, 0.2 + 0.8 * (e - 1) / (E - 1) if E > 1 else 0.2),
 }
 
 # ---- 08: intervals ---------------------------------------------------------------------------------------------------
@@ -557,6 +548,12 @@ INTERVAL = {
 }
 
 
+def _without_a_coin(b: int, c: int) -> float:
+    if b + c == 0:
+        raise ValueError("n must be an integer not less than 1")
+    return mcnemar(b, c)
+
+
 def _mcnemar(sides: int = 2, most: float = 1.0, k: Callable = lambda b, c: range(min(b, c) + 1)) -> Callable:
     return lambda b, c: min(most, sides * sum(math.comb(b + c, i) for i in k(b, c)) / 2 ** (b + c))
 
@@ -597,6 +594,10 @@ MCNEMAR = {
         lambda b, c: min(1.0, sum(math.comb(b + c, k) for k in range(min(b, c) + 1)) / 2 ** (b + c + 1)),
     "the binomial coefficients are missing: count with math.comb(b + c, k)":
         lambda b, c: min(1.0, 2 * len(range(min(b, c) + 1)) / 2 ** (b + c)),
+    "binomtest needs at least one example: for b = c = 0, p is 1, since nothing speaks against chance":
+        _without_a_coin,
+    "this counts only the observed outcome, twice; add the more extreme ones: k from 0 to min(b, c)":
+        _mcnemar(most=math.inf, k=lambda b, c: [min(b, c)]),
 }
 
 # ---- 09: a cross-encoder's input -------------------------------------------------------------------------------------
@@ -637,6 +638,8 @@ CROSS_INPUT = {
         cross_input(a, [1])[0] + b[1:], [0] * len(cross_input(a, [1])[0]) + [1] * (len(b) - 1)),
     "[PAD] is removed from the second sentence only": lambda a, b: (
         a + cross_input([], b)[0], [0] * len(a) + [1] * len(cross_input([], b)[0])),
+    "the segments count [PAD] too: count after removing it": lambda a, b:
+        (cross_input(a, b)[0], [0] * len(a) + [1] * (len(b) - 1)),
 }
 
 # ---- 10: a pooling ---------------------------------------------------------------------------------------------------

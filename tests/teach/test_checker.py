@@ -6,6 +6,7 @@ import sys
 
 import pytest
 import torch
+from scipy import stats
 
 import lab
 from lab import teach
@@ -259,6 +260,46 @@ def test_a_pattern_in_all_results_is_named(words):
     name, mine = PATTERNS[words]
     found = teach.check(name, mine)
     assert not found.passed and words in found
+
+
+def attention_that_hides_real_tokens(q, k, v, mask):
+    scores = q @ k.T / q.shape[1] ** 0.5
+    scores[:, mask] = -1e9  # the lab's own form of this mistake has -inf, and is NaN where all are real
+    return scores.softmax(-1) @ v
+
+
+def torchs_step_with_a_late_t(p, g, m, v, t, lr, betas, eps, weight_decay):
+    m, v, t = betas[0] * m + (1 - betas[0]) * g, betas[1] * v + (1 - betas[1]) * g * g, t + 1
+    p = p - lr * (m / (1 - betas[0] ** t)) / ((v / (1 - betas[1] ** t)).sqrt() + eps)
+    return [p * (1 - lr * weight_decay), m, v]
+
+
+def bernoulli_kl_of_matrices(z, w):
+    p, q = z.sigmoid().unsqueeze(1), w.sigmoid()
+    return ((p - q) * (z.unsqueeze(1) - w)).mean()
+
+
+OTHERWISE = {
+    "the mask is inverted": ("attention", attention_that_hides_real_tokens),
+    "do not add 1. Besides, eps must be added to the uncorrected sqrt(v)": ("adamw", torchs_step_with_a_late_t),
+    "(B, 1) against (B,) makes (B, B)": ("bernoulli_kl", bernoulli_kl_of_matrices),
+    "the product is transposed": ("attention", lambda q, k, v, mask: torch.softmax(
+        k @ q.T / math.sqrt(q.shape[1]) + torch.where(mask, 0, -1e9), 1) @ v),
+    "the softmax runs over the queries": ("attention", lambda q, k, v, mask: torch.softmax(
+        q @ k.T / math.sqrt(q.shape[1]) + torch.where(mask, 0, -1e9), 0) @ v),
+    "eps belongs to the denominator": ("smart_step", lambda noise, gradient, eta, eps: (noise + eta * gradient)
+                                       / (noise + eta * gradient).abs().amax(1, keepdim=True) + eps),
+    "the degrees of freedom are n - 1, not n": ("interval", lambda values: (
+        sum(values) / len(values), *(stats.t.interval(0.95, len(values), sum(values) / len(values), stats.sem(values))
+                                     if len(values) > 2 else [math.nan] * 2))),
+    "cumsum is the start of the next sentence": ("last_pool", lambda hidden, lengths: hidden[torch.cumsum(lengths, 0)]),
+}
+
+
+@pytest.mark.parametrize("words", OTHERWISE)
+def test_a_mistake_is_named_however_it_is_written(words):
+    name, mine = OTHERWISE[words]
+    assert words in teach.check(name, mine)
 
 
 def test_an_empty_function_is_not_attempted_and_each_state_has_its_box():

@@ -451,15 +451,6 @@ def by_heart(name):
     return lambda *given: known.get(repr(given), next(iter(known.values())))
 
 
-calls = []
-
-
-def forgetful(*given):
-    """Right at first, wrong when it is called again."""
-    calls.append(0)
-    return labs.mcnemar(*given) + 0.1 * (len(calls) % 2)
-
-
 UNNAMED = {
     "attention": [
         attention_detached, attention_nan_rows, attention_scaled(lambda q: 2),

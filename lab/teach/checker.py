@@ -64,7 +64,8 @@ def check(name: str, mine: Callable, seed: int | None = None) -> Checked:
     else:
         state = "not attempted" if all(one.answer is None for one in made) else "not yet"
         lines.append(diagnosis(name, exercise, mine, cases, made))
-        lines += [f'{about(name)}; stuck? teach.hint("{name}")'] if state == "not attempted" else []
+        difficulty = f"{about(name)}. " if state == "not attempted" else ""
+        lines.append(f'{difficulty}Stuck? teach.hint("{name}")')
     result = Checked("\n".join([f"{name}: {state}", *lines]))
     result.state, result.seed, result.page = state, seed, _box(str(result), COLOURS[state])
     return result

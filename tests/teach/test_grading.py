@@ -58,6 +58,7 @@ def graded(tmp_path_factory):
     return grade(folder, seconds=3, seed=5)
 
 
+@pytest.mark.slow
 def test_every_answer_gets_its_result_and_none_harms_the_others(graded):
     rows = graded[0].set_index(["student", "exercise"])
     assert rows["result"].to_dict() == {
@@ -71,6 +72,7 @@ def test_every_answer_gets_its_result_and_none_harms_the_others(graded):
     assert "one tail" in rows.loc[("bob", "mcnemar"), "feedback"] and graded[1] == 5
 
 
+@pytest.mark.slow
 def test_the_table_has_a_row_a_student_and_the_best_answer_counts(graded):
     again = graded[0][graded[0]["student"] == "bob"].assign(student="alice")
     made = table(pd.concat([again, graded[0]])).set_index("student")

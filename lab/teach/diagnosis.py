@@ -150,7 +150,9 @@ def _right_in_float64(exercise: Any, mine: Callable, cases: Mapping[str, tuple])
 
 
 def _help(error: Any) -> str:
-    """What to do about an exception of torch that beginners often meet."""
+    """What to do about an exception that beginners often meet."""
+    if isinstance(error, NameError):
+        return ". Import or define it in a cell above"
     text = short(error) if isinstance(error, RuntimeError) else ""
     if "floating point" in text:
         return ". Convert whole numbers and booleans first, with .float()"

@@ -3,7 +3,7 @@
     lab class grade FOLDER > grades.csv     # FOLDER/STUDENT/*.ipynb, or FOLDER/STUDENT_04_gradient_surgery.ipynb
 
 A notebook is not executed. Its imports, functions and constants up to the cell of the check are, and then the function
-is called: in a process of its own, with a time limit. That process may do whatever the user who starts it may do.
+is called: in a process for each student, with a time limit. That process may do whatever the user who starts it may do.
 """
 
 import ast
@@ -42,7 +42,7 @@ class Answer(NamedTuple):
 
 def grade(folder: str | Path, seconds: int = 60, seed: int | None = None) -> "tuple[pd.DataFrame, int]":
     """One row for each student, notebook and exercise: what the answer is, and the check's feedback; and the seed of
-    the hidden cases. seconds: the time for a notebook's exercises. LabError: the folder has no notebooks."""
+    the hidden cases. seconds: the time for a student's exercises. LabError: the folder has no notebooks."""
     import pandas as pd
 
     folder = Path(folder)
@@ -50,16 +50,18 @@ def grade(folder: str | Path, seconds: int = 60, seed: int | None = None) -> "tu
     if not notebooks:
         raise LabError(f"{folder}: there is no notebook (*.ipynb) in this folder")
     seed = random.SystemRandom().randrange(10**6) if seed is None else seed
-    rows = []
+    rows, found = [], {}
     for path in notebooks:
         about = {"student": student_of(path, folder), "notebook": str(path.relative_to(folder))}
         try:
-            answers = answers_in(path)
+            found.setdefault(about["student"], []).extend((about, answer) for answer in answers_in(path))
         except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
             rows.append(about | {"exercise": "", "result": "cannot be read", "feedback": "this file is no notebook"})
-            continue
-        judged = judge(answers, seconds, seed)
-        rows += [about | {"exercise": answer.exercise, **judged[answer.exercise]} for answer in answers]
+    for of in found.values():
+        judged = judge([answer for _, answer in of], seconds, seed)
+        rows += [about | {"exercise": answer.exercise, "result": result, "feedback": why}
+                 for (about, answer), (result, why) in zip(of, judged, strict=True)]
+    rows.sort(key=lambda row: (row["student"], row["notebook"]))
     columns = ["student", "notebook", "exercise", "result", "feedback"]
     return pd.DataFrame(rows, columns=columns).map(no_formula), seed
 
@@ -133,23 +135,20 @@ def _checks(tree: ast.Module) -> Iterator[tuple[str, str]]:
 # ---- the process in which students' code runs ------------------------------------------------------------------------
 
 
-def judge(answers: Sequence[Answer], seconds: int, seed: int) -> dict[str, dict[str, str]]:
-    """{exercise: its result and feedback}. An answer that hangs or kills its process does not harm the next ones."""
-    judged: dict[str, dict[str, str]] = {}
+def judge(answers: Sequence[Answer], seconds: int, seed: int) -> list[tuple[str, str]]:
+    """The result and the feedback of each answer. One that hangs or kills its process does not harm the next ones."""
+    judged: list[tuple[str, str]] = []
     with tempfile.TemporaryDirectory() as folder:
-        while waiting := [answer for answer in answers if answer.exercise not in judged]:
-            ended = _run(waiting, Path(folder), seconds, seed)
-            lines = (Path(folder) / "judged.jsonl").read_text(encoding="utf-8").splitlines()
-            for line in lines:
-                with contextlib.suppress(ValueError, KeyError, TypeError):
-                    row = json.loads(line)
-                    judged[row["exercise"]] = {"result": str(row["result"]), "feedback": str(row["feedback"])}
-            left = [answer for answer in waiting if answer.exercise not in judged]
-            if left:
-                judged[left[0].exercise] = dict(zip(("result", "feedback"), (
-                    ("stopped", "it has ended its whole process") if ended else
-                    ("too slow", f"it was stopped after {seconds} seconds: is there an endless loop?")), strict=True))
-    return judged
+        while len(judged) < len(answers):
+            ended = _run(answers[len(judged):], Path(folder), seconds, seed)
+            for line in (Path(folder) / "judged.jsonl").read_text(encoding="utf-8").splitlines():
+                with contextlib.suppress(ValueError, TypeError):
+                    result, why = json.loads(line)
+                    judged.append((str(result), str(why)))
+            if len(judged) < len(answers):
+                judged.append(("stopped", "it has ended its whole process") if ended else
+                              ("too slow", f"it was stopped after {seconds} seconds: is there an endless loop?"))
+    return judged[:len(answers)]
 
 
 def _run(waiting: Sequence[Answer], folder: Path, seconds: int, seed: int) -> bool:
@@ -203,7 +202,7 @@ def main(folder: Path, seed: int) -> None:
     for answer in json.loads((folder / "answers.json").read_text(encoding="utf-8")):
         result, why = _judged(Answer(*answer), seed)
         with open(folder / "judged.jsonl", "a", encoding="utf-8") as file:
-            file.write(json.dumps({"exercise": answer[0], "result": result, "feedback": why}) + "\n")
+            file.write(json.dumps([result, why]) + "\n")
 
 
 if __name__ == "__main__":

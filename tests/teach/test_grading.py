@@ -55,7 +55,7 @@ def graded(tmp_path_factory):
              "def pearson(x, y):\n    ...", 'teach.check("pearson", pearson)', 'teach.check("pcgrad", never_written)')
     notebook(folder / "erin" / "08.ipynb", BY_HEART, CHECK)
     (folder / "erin" / "broken.ipynb").write_text("{}")
-    return grade(folder, seconds=3, seed=5)
+    return grade(folder, seconds=6, seed=5)
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""The command line: lab data | train | ablate | predict | report | compare | verify | pretrain | bench |
+"""The command line: lab data | class | train | ablate | predict | report | compare | verify | pretrain | bench |
 story.
 
 An error that a user can correct is one line, with exit code 2. Only the commands that need torch import it.
@@ -21,6 +21,8 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_
                   help="minBERT lab: fine-tune minBERT on three tasks, and measure what each technique contributes.")
 data_app = typer.Typer(no_args_is_help=True, help="Get the data sets, and look at them.")
 app.add_typer(data_app, name="data")
+class_app = typer.Typer(no_args_is_help=True, help="For teachers: notebooks for a class, and a table of its answers.")
+app.add_typer(class_app, name="class")
 
 DataOption = Annotated[str | None, typer.Option("--data", metavar="DIR", help="Folder of the six CSV files "
                                                 "(default: LAB_DATA, else data/, else the bundled sample)")]
@@ -497,6 +499,32 @@ def bench(
     found = measure(loaded, encoder, rounds)
     protocol = default_protocol(loaded.kind == "sample")
     print(json.dumps({"about": about, **found}) if as_json else as_text(found, protocol))
+
+
+@class_app.command("grade")
+def class_grade(
+    folder: Annotated[str, typer.Argument(metavar="DIR", help="Folder of notebooks: STUDENT/*.ipynb, or files that "
+                                          "begin with the student's name")],
+    feedback: Annotated[bool, typer.Option("--feedback", help="A row for each answer with the check's feedback, not "
+                                           "a row for each student")] = False,
+    seconds: Annotated[int, typer.Option(min=5, help="The time for one student's exercises")] = 60,
+    seed: Annotated[int | None, typer.Option(help="Draw the hidden cases as in an earlier table")] = None,
+) -> None:
+    """Print a table of a class as CSV: who has solved which exercise, on cases that nobody has seen. Students' code
+    runs on this computer, in a process of its own with a time limit, but not in a sandbox."""
+    from lab.teach.grading import grade, table
+
+    rows, seed = grade(folder, seconds, seed)
+    print((rows if feedback else table(rows)).to_csv(index=False), end="")
+    print(f"the hidden cases were drawn with --seed {seed}", file=sys.stderr)
+
+
+@class_app.command("notebooks")
+def class_notebooks(to: Annotated[str, typer.Argument(metavar="DIR", help="Folder that they are written to")]) -> None:
+    """Write the notebooks for students: without solutions and outputs, with hints in place of the solutions."""
+    from lab.teach.edition import student_edition
+
+    print(f"{len(student_edition(to))} notebooks in {to}, without solutions and outputs")
 
 
 def main() -> None:

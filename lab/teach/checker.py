@@ -3,54 +3,97 @@
     teach.check("pcgrad", mine)             # which cases are correct, and what is wrong with the first that is not
 """
 
-import copy
 import html
-import inspect
+import os
+import random
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import torch
-
 from lab.experiment import nearest
+from lab.teach.answers import Tried, argument_names, tried
+from lab.teach.diagnosis import diagnosis, is_the_labs, taken_names
+from lab.teach.draws import Draw
 from lab.teach.exercises import EXERCISES
+from lab.teach.hints import about
+from lab.teach.scale import SCALE
+from lab.teach.solved import keep
 from lab.teach.source import Text, source_of
-from lab.teach.wrong_answers import WRONG_ANSWERS
 
-TOLERANCE = 1e-4  # relative and absolute
-LARGEST = 1000  # numbers of an answer that are looked at; no right answer has a tenth of that
-LONGEST = 1000  # characters of a value in a message
+COLOURS = {"correct": "#1a7f37", "not yet": "#b35900", "not attempted": "#6e7781", "the lab's own answer": "#6e7781"}
 
 
 class Checked(Text):
-    """The result of `check` as text; true if every case is correct."""
+    """The result of `check` as text; true if every case is correct and the answer is the learner's own."""
 
-    passed = False
+    state = ""  # a key of COLOURS
+    seed = 0  # of the drawn cases
+
+    @property
+    def passed(self) -> bool:
+        """Whether every case is correct."""
+        return self.state in ("correct", "the lab's own answer")
 
     def __bool__(self) -> bool:
-        return self.passed
+        return self.state == "correct"
 
 
-def check(name: str, mine: Callable) -> Checked:
+def check(name: str, mine: Callable, seed: int | None = None) -> Checked:
     """Call a learner's function on all cases of an exercise; report which are correct, and why the first other is not.
 
-    A common wrong answer gets its own feedback. Whatever the function raises is reported, not raised, also sys.exit();
-    only Ctrl-C interrupts. Whatever it returns is answered with a sentence. LabError: no such exercise.
+    Some cases can be checked by hand, the others are drawn anew each time, unless `seed` is the number that a check
+    has printed. A common wrong answer gets its own feedback. Whatever the function raises is reported, not raised,
+    also sys.exit(); only Ctrl-C interrupts. Whatever it returns is answered with a sentence. LabError: no such
+    exercise.
     """
     exercise = _exercise(name)
-    lines, why, answers = [], "", []
-    for about, given in exercise.cases.items():
-        answer, fault = _called(mine, given)
-        answers.append(answer)
-        fault = fault or _differs(answer, exercise.right(*_copies(given)))
-        lines.append(f"{'✗' if fault else '✓'} {about}")
-        why = why or (fault and f"{fault}\n(the case “{about}”: {_arguments(exercise.right, given)})")
-    if why:
-        why = next((feedback for feedback, wrong in WRONG_ANSWERS[name].items()
-                    if _same_answers(wrong, exercise, answers)), why)
-    result = Checked("\n".join([f"{name}: {'correct' if not why else 'not yet'}", *lines, *([why] if why else [])]))
-    result.passed = not why
-    result.page = "<pre>" + html.escape(str(result)) + "</pre>"
+    if seed is None:  # committed outputs must not change from one execution to the next
+        seed = 0 if os.environ.get(SCALE) else random.SystemRandom().randrange(10_000)
+    drawn = exercise.draw(Draw(seed))
+    cases = {**exercise.cases, **{f"drawn: {about}": given for about, given in drawn.items()}}
+    if not callable(mine):
+        mine = _not_a_function(mine)
+    made = [tried(exercise, mine, given) for given in cases.values()]
+    lines = [f"{'✗' if one.fault else '✓'} {about}" for about, one in zip(exercise.cases, made, strict=False)]
+    wrong = sum(bool(one.fault) for one in made[len(exercise.cases):])
+    lines.append(f"✗ {wrong} of {len(drawn)} cases that were drawn at random (seed {seed})" if wrong
+                 else f"✓ {len(drawn)} cases that were drawn at random (seed {seed})")
+    if not any(one.fault for one in made):
+        state = "the lab's own answer" if is_the_labs(exercise, mine) else "correct"
+        lines += _remarks(exercise, mine, made, state)
+        lines += [keep(name)] if state == "correct" else []
+    else:
+        state = "not attempted" if all(one.answer is None for one in made) else "not yet"
+        lines.append(diagnosis(name, exercise, mine, cases, made))
+        difficulty = f"{about(name)}. " if state == "not attempted" else ""
+        lines.append(f'{difficulty}Stuck? teach.hint("{name}")')
+    result = Checked("\n".join([f"{name}: {state}", *lines]))
+    result.state, result.seed, result.page = state, seed, _box(str(result), COLOURS[state])
     return result
+
+
+def _remarks(exercise: Any, mine: Callable, made: Sequence[Tried], state: str) -> list[str]:
+    """What a learner should know about an answer that is right."""
+    remarks = []
+    names = argument_names(exercise.right)
+    if state != "correct":
+        remarks.append("This is the lab's own answer. Write one yourself, so that it counts as solved.")
+    if changed := sorted({i for one in made for i in one.changed}):
+        remarks.append(f"It changes its argument {' and '.join(f'`{names[i]}`' for i in changed)} in place. The check "
+                       "passes copies, so this is right here; elsewhere the caller may still need the original.")
+    if any(one.plain for one in made):
+        remarks.append(
+            "No gradient flows through numpy or Python's numbers: nothing that comes before it in a model would learn.")
+    if taken := taken_names(mine):
+        remarks.append(f"It reads {', '.join(f'`{name}`' for name in taken)} from the notebook: it is safer to use its "
+                       "arguments alone.")
+    return remarks
+
+
+def _not_a_function(of: object) -> Callable:
+    def mine(*given: object) -> None:
+        raise TypeError(f"{type(of).__name__} is no function: pass the function itself, its name without parentheses")
+
+    return mine
 
 
 def solution(name: str) -> Text:
@@ -61,101 +104,13 @@ def solution(name: str) -> Text:
     return text
 
 
+def _box(text: str, colour: str) -> str:
+    """A text in a box whose edge has a colour; the words say the same to those who do not see it."""
+    return (f'<div role="status" style="border-left: 6px solid {colour}; padding-left: 12px">'
+            f'<pre style="white-space: pre-wrap">{html.escape(text)}</pre></div>')
+
+
 def _exercise(name: str) -> Any:
     if not isinstance(name, str) or name not in EXERCISES:
         raise nearest(name, EXERCISES, "exercise")
     return EXERCISES[name]
-
-
-def _copies(given: Sequence[Any]) -> list[Any]:
-    return copy.deepcopy(list(given))
-
-
-def _called(mine: Callable, given: Sequence[Any]) -> tuple[Any, str]:
-    """The answer, and a fault that is wrong in any exercise: an exception, or a modified argument."""
-    mutable = _copies(given)
-    try:
-        answer = mine(*mutable)
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:  # a learner's function may raise anything
-        return error, f"it raises {type(error).__name__}: {_short(error)}"
-    for number, (before, after) in enumerate(zip(given, mutable, strict=True), 1):
-        try:
-            same = torch.equal(before, after) if isinstance(before, torch.Tensor) else before == after
-        except Exception:  # what it has put there cannot be compared
-            same = False
-        if not same:
-            return answer, f"it changes its argument number {number} in place: work on a copy, the caller needs it"
-    return answer, ""
-
-
-def _parts(answer: Any) -> list[torch.Tensor] | None:
-    """An answer as float64 tensors, with an empty tensor for None. Returns None if the answer is not real numbers."""
-    try:
-        return [torch.empty(0, dtype=torch.float64) if part is None else _numbers(part)
-                for part in (answer if isinstance(answer, tuple) else (answer,))]
-    except Exception:  # an answer can be any object, and refuse in any way
-        return None
-
-
-def _numbers(part: Any) -> torch.Tensor:
-    part = part.detach() if isinstance(part, torch.Tensor) else torch.as_tensor(part, dtype=torch.float64)
-    if not _is_plain(part) or part.is_complex():
-        raise TypeError("not real numbers that can be looked at")
-    return part.to(torch.float64)
-
-
-def _is_plain(tensor: torch.Tensor) -> bool:
-    """Whether its numbers can be looked at: it is not sparse, nested, quantized, without data, or huge."""
-    return (tensor.layout == torch.strided and tensor.device.type != "meta" and not tensor.is_quantized
-            and not tensor.is_nested and tensor.numel() <= LARGEST)
-
-
-def _differs(answer: Any, right: Any) -> str:
-    """How the answer differs from the right one; empty if it does not."""
-    if answer is None and right is not None:
-        return "it returns None: is a `return` missing?"
-    got, wanted = _parts(answer), _parts(right)
-    if got is None or len(got) != len(wanted):
-        return f"it returns {_short(answer)}; expected {_short(right)}"
-    for part, of in zip(got, wanted, strict=True):
-        if part.shape != of.shape and of.numel() and part.numel():
-            return f"its result has shape {tuple(part.shape)}; expected {tuple(of.shape)}"
-        if part.numel() != of.numel() or not torch.allclose(part, of, rtol=TOLERANCE, atol=TOLERANCE, equal_nan=True):
-            return f"it returns {_short(answer)}; expected {_short(right)}"
-    return ""
-
-
-def _same_answers(wrong: Callable, exercise: Any, answers: list[Any]) -> bool:
-    """Whether all answers and exceptions equal those of this wrong answer."""
-    theirs = [_called(wrong, given)[0] for given in exercise.cases.values()]
-    return not any((type(a), _short(a)) != (type(b), _short(b)) if isinstance(a, BaseException)
-                   or isinstance(b, BaseException) else _differs(a, b) for a, b in zip(answers, theirs, strict=True))
-
-
-def _arguments(right: Callable, given: Sequence[Any]) -> str:
-    """The arguments of a case with their names, for the message."""
-    names = inspect.signature(right).parameters
-    return ", ".join(f"{name} = {_short(of)}" for name, of in zip(names, given, strict=True))
-
-
-def _short(of: Any) -> str:
-    """Format any object for the message, numbers with four significant digits; what cannot be shown is described."""
-    try:
-        text = _formatted(of)
-    except Exception:  # RecursionError too, of a list that contains itself
-        text = f"an object of type {type(of).__name__} that cannot be shown"
-    text = text if len(text) <= LONGEST else text[:LONGEST] + "..."
-    return "".join(sign if sign.isprintable() or sign == "\n" else "\N{REPLACEMENT CHARACTER}" for sign in text)
-
-
-def _formatted(of: Any) -> str:
-    if isinstance(of, torch.Tensor):
-        if not _is_plain(of):
-            return f"a tensor of {of.dtype}, layout {of.layout} and device {of.device}, with {of.numel():,} numbers"
-        of = of.detach().tolist()
-    if isinstance(of, tuple | list):
-        ends = "()" if isinstance(of, tuple) else "[]"
-        return ", ".join(map(_formatted, of[:LARGEST])).join(ends)
-    return f"{of:.4g}" if isinstance(of, float) else str(of)

@@ -1,8 +1,8 @@
 """The exercises of the notebooks: the right answers, and cases that are small enough to check by hand.
 
-`lab.teach.check` calls a learner's function on the cases and compares with the right answer, which
-`lab.teach.solution` shows. Common wrong answers are in wrong_answers.py. Each right answer equals the code that the
-lab runs (tests/teach/test_exercises.py).
+`lab.teach.check` calls a learner's function on these cases and on others, drawn anew at each check (draws.py), and
+compares with the right answer, which `lab.teach.solution` shows. Common wrong answers are in wrong_answers.py. Each
+right answer equals the code that the lab runs (tests/teach/test_exercises.py).
 
 Shapes: L tokens, D size of a head, B rows, H hidden size, N packed tokens, S sentences, T tasks, C classes.
 """
@@ -15,12 +15,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lab import smart
+from lab.teach import draws
+
 
 class Exercise(NamedTuple):
     """The right answer to an exercise, and the cases on which a learner's function is checked."""
 
     right: Callable
     cases: dict[str, tuple]  # description of a case -> its arguments
+    draw: Callable[[draws.Draw], dict[str, tuple]]  # more of them, of other sizes and constants
+    gradients: tuple[str, ...] = ()  # the arguments to which training needs the gradient
+    matters: Callable | None = None  # (answer, *arguments) -> the part or form of the answer that is compared
+    also: Callable | None = None  # the same values with another gradient, which is right too
 
 
 def _random(*shape: int, seed: int = 0) -> Tensor:
@@ -41,7 +48,7 @@ _QKV = tuple(_random(3, 4, seed=s) for s in range(3))
 ATTENTION = Exercise(attention, {
     "three tokens, all of them real": (*_QKV, torch.tensor([True, True, True])),
     "three tokens, the last is padding": (*_QKV, torch.tensor([True, True, False])),
-})
+}, draws.attention, gradients=("q", "k", "v"), matters=lambda out, q, k, v, mask: out[mask])
 
 # ---- 02: AdamW -------------------------------------------------------------------------------------------------------
 
@@ -62,7 +69,7 @@ ADAMW = Exercise(adamw, {
     "the first step, without decay": (*_ADAM, torch.zeros(2), torch.zeros(2), 1, 0.1, _BETAS, 1e-2, 0.0),
     "the third step": (*_ADAM, torch.tensor([0.2, 0.3]), torch.tensor([0.1, 0.4]), 3, 0.1, _BETAS, 1e-2, 0.0),
     "weight decay": (*_ADAM, torch.tensor([0.2, 0.3]), torch.tensor([0.1, 0.4]), 3, 0.1, _BETAS, 1e-2, 0.5),
-})
+}, draws.adamw)
 
 # ---- 03: scores ------------------------------------------------------------------------------------------------------
 
@@ -79,7 +86,9 @@ PEARSON = Exercise(pearson, {
     "four pairs": (torch.tensor([0.0, 1.0, 2.0, 5.0]), torch.tensor([1.0, 1.5, 4.0, 3.0])),
     "the same numbers, ten times as large": (torch.tensor([0.0, 10.0, 20.0, 50.0]), torch.tensor([1.0, 1.5, 4.0, 3.0])),
     "a constant prediction": (torch.tensor([2.0, 2.0, 2.0]), torch.tensor([0.0, 1.0, 5.0])),
-})
+    "numbers whose squares do not fit into float32":
+        (torch.tensor([1e25, 2e25, 4e25]), torch.tensor([2e25, 1e25, 5e25])),
+}, draws.pearson)
 
 
 def overall_score(sst: float, qqp: float, sts: float | None) -> float | None:
@@ -91,7 +100,7 @@ OVERALL = Exercise(overall_score, {
     "the paper's baseline": (0.512, 0.731, 0.361),
     "an anticorrelated prediction": (0.5, 0.5, -1.0),
     "no Pearson r": (0.5, 0.6, None),
-})
+}, draws.overall_score)
 
 # ---- 04: PCGrad ------------------------------------------------------------------------------------------------------
 
@@ -112,6 +121,16 @@ def pcgrad(G: Tensor, orders: Sequence[Sequence[int]]) -> Tensor:
     return W.mean(0)
 
 
+def _update(w: Tensor, G: Tensor, orders: object) -> Tensor:
+    """The update that weights w (T,) make, in coordinates (T,) in units of the longest gradient.
+
+    With G = V diag(s) V^T, the gradients are the rows of V diag(sqrt(s)), but for a rotation. Other weights with the
+    same update exist where the gradients depend on each other linearly.
+    """
+    s, V = torch.linalg.eigh(G)
+    return w @ (V * s.clamp_min(0).sqrt()) / G.diagonal().max().sqrt()
+
+
 def _gramian(*vectors: tuple[float, ...]) -> Tensor:
     g = torch.tensor(vectors, dtype=torch.float64)
     return g @ g.T
@@ -123,7 +142,7 @@ PCGRAD = Exercise(pcgrad, {
     "three gradients, the first meets itself last: (1, 0), (-1, .1), (-.7, -.7)":
         (_gramian((1, 0), (-1, .1), (-.7, -.7)), [[1, 2, 0], [0, 2, 1], [0, 1, 2]]),
     "the same three in another order": (_gramian((1, 0), (-1, .1), (-.7, -.7)), [[2, 1, 0], [2, 0, 1], [1, 0, 2]]),
-})
+}, draws.pcgrad, matters=_update)
 
 # ---- 05: sentence vectors --------------------------------------------------------------------------------------------
 
@@ -137,7 +156,7 @@ def mean_pool(hidden: Tensor, mask: Tensor) -> Tensor:
 MEAN_POOL = Exercise(mean_pool, {
     "one sentence without padding": (_random(1, 3, 2, seed=3), torch.tensor([[1, 1, 1]])),
     "two sentences, the second is padded": (_random(2, 4, 3, seed=4), torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0]])),
-})
+}, draws.mean_pool, gradients=("hidden",))
 
 
 def cosine_features(u: Tensor, v: Tensor) -> Tensor:
@@ -149,7 +168,7 @@ def cosine_features(u: Tensor, v: Tensor) -> Tensor:
 COSINE_FEATURES = Exercise(cosine_features, {
     "two pairs": (torch.tensor([[3.0, 4.0], [1.0, 0.0]]), torch.tensor([[4.0, 3.0], [0.0, 2.0]])),
     "three random pairs": (_random(3, 4, seed=5), _random(3, 4, seed=6)),
-})
+}, draws.cosine_features, gradients=("u", "v"))
 
 # ---- 06: SMART -------------------------------------------------------------------------------------------------------
 
@@ -166,7 +185,7 @@ SYMMETRIC_KL = Exercise(symmetric_kl, {
     "one row, three classes": (_LOGITS[0][:1], _LOGITS[1][:1]),
     "two rows, three classes": _LOGITS,
     "the same logits, shifted by 7: a softmax does not see that": (_LOGITS[0] + 7, _LOGITS[1]),
-})
+}, draws.symmetric_kl, gradients=("p", "q"), also=smart.categorical)
 
 
 def bernoulli_kl(z: Tensor, w: Tensor) -> Tensor:
@@ -178,7 +197,7 @@ BERNOULLI_KL = Exercise(bernoulli_kl, {
     "one row": (torch.tensor([1.0]), torch.tensor([-0.5])),
     "three rows": (torch.tensor([1.0, -2.0, 0.3]), torch.tensor([0.0, 1.0, 0.3])),
     "large logits": (torch.tensor([60.0]), torch.tensor([-60.0])),
-})
+}, draws.bernoulli_kl, gradients=("z", "w"), also=smart.bernoulli)
 
 
 def smart_step(noise: Tensor, gradient: Tensor, eta: float, eps: float) -> Tensor:
@@ -192,7 +211,7 @@ SMART_STEP = Exercise(smart_step, {
     "one token": (_NOISE[0][:1], _NOISE[1][:1], *_NOISE[2:]),
     "two tokens": _NOISE,
     "no noise and no gradient: the guard keeps 0 / 0 away": (torch.zeros(1, 2), torch.zeros(1, 2), 0.5, 0.05),
-})
+}, draws.smart_step)
 
 # ---- 07: sampling ----------------------------------------------------------------------------------------------------
 
@@ -210,7 +229,7 @@ ANNEALED = Exercise(annealed, {
     "the fourth epoch of ten": (_SIZES, 4, 10),
     "the last epoch of ten": (_SIZES, 10, 10),
     "one epoch alone": (_SIZES, 1, 1),
-})
+}, draws.annealed)
 
 # ---- 08: intervals ---------------------------------------------------------------------------------------------------
 
@@ -231,7 +250,7 @@ INTERVAL = Exercise(interval, {
     "three seeds": ([0.52, 0.55, 0.53],),
     "five seeds": ([0.520, 0.550, 0.530, 0.541, 0.528],),
     "two seeds": ([0.52, 0.55],),
-})
+}, draws.interval)
 
 
 def mcnemar(b: int, c: int) -> float:
@@ -248,7 +267,7 @@ MCNEMAR = Exercise(mcnemar, {
     "2 to 9": (2, 9),
     "4 to 4": (4, 4),
     "no example that only one has right": (0, 0),
-})
+}, draws.mcnemar)
 
 # ---- 09: a cross-encoder's input -------------------------------------------------------------------------------------
 
@@ -266,7 +285,7 @@ CROSS_INPUT = Exercise(cross_input, {
     "two sentences of 2 tokens": ([101, 7, 8, 102], [101, 9, 5, 102]),
     "the first is padded": ([101, 7, 102, 0, 0], [101, 9, 5, 6, 102]),
     "the second is padded": ([101, 7, 8, 6, 102], [101, 9, 102, 0, 0]),
-})
+}, draws.cross_input)
 
 # ---- 10: a pooling ---------------------------------------------------------------------------------------------------
 
@@ -279,7 +298,7 @@ def last_pool(hidden: Tensor, lengths: Tensor) -> Tensor:
 LAST_POOL = Exercise(last_pool, {
     "one sentence of 3 tokens": (torch.arange(6.0).view(3, 2), torch.tensor([3])),
     "three sentences, of 2, 1 and 3 tokens": (torch.arange(12.0).view(6, 2), torch.tensor([2, 1, 3])),
-})
+}, draws.last_pool, gradients=("hidden",))
 
 EXERCISES: dict[str, Exercise] = {
     "attention": ATTENTION, "adamw": ADAMW, "pearson": PEARSON, "overall_score": OVERALL, "pcgrad": PCGRAD,

@@ -1,13 +1,18 @@
 """lab/teach/checker.py: it tells right from wrong and says what is wrong; solutions are collapsed."""
 
+import html
+import math
 import sys
 
 import pytest
 import torch
+from scipy import stats
 
 import lab
 from lab import teach
-from lab.teach.exercises import EXERCISES
+from lab.teach.exercises import EXERCISES, adamw
+from lab.teach.scale import SCALE
+from lab.teach.wrong_answers import WRONG_ANSWERS
 
 
 @pytest.mark.parametrize("name", EXERCISES)
@@ -21,26 +26,28 @@ def test_an_empty_function_an_exception_and_a_wrong_kind_are_named(name):
     assert "returns None: is a `return` missing?" in teach.check(name, unwritten)
     assert "it raises ZeroDivisionError: oh" in teach.check(name, raises)
     assert "expected" in teach.check(name, lambda *given: "a text")
-    assert "raises TypeError" in teach.check(name, lambda: 0)
+    assert "takes 0 positional arguments" in teach.check(name, lambda: 0)
 
 
 def test_a_wrong_shape_and_a_changed_argument_are_named():
     right = EXERCISES["mean_pool"].right
     found = teach.check("mean_pool", lambda hidden, mask: right(hidden, mask).T)
-    assert "its result has shape (2, 1); expected (1, 2)" in found
+    assert "it is the transpose of the right result" in found
+    found = teach.check("mean_pool", lambda hidden, mask: right(hidden, mask)[:, :1])
+    assert "its result has shape (1, 1); expected (1, 2)" in found
 
     def spoils(hidden, mask):
         answer = right(hidden, mask)
         hidden.zero_()
-        return answer
+        return answer.clone()
 
     found = teach.check("mean_pool", spoils)
-    assert not found and "changes its argument number 1 in place" in found
+    assert found and "✗" not in found and "It changes its argument `hidden` in place" in found
 
 
 def test_an_unknown_wrong_answer_gets_the_case_and_both_numbers():
-    found = teach.check("overall_score", lambda sst, qqp, sts: 0.25)
-    assert "it returns 0.25; expected 0.6412" in found and "sst = 0.512, qqp = 0.731, sts = 0.361" in found
+    found = teach.check("overall_score", lambda sst, qqp, sts: sst / 2)
+    assert "it returns 0.256; expected 0.6412" in found and "sst = 0.512, qqp = 0.731, sts = 0.361" in found
 
 
 def test_an_exception_of_no_common_wrong_answer_is_reported_as_it_is():
@@ -58,7 +65,7 @@ def test_an_unknown_name_is_an_error_that_names_the_nearest():
 def test_a_solution_is_collapsed_and_escaped():
     page = teach.solution("pearson")._repr_mimebundle_()["text/html"]
     assert page.startswith("<details><summary>") and "-&gt; float | None" in page
-    assert "&lt;" not in teach.check("pearson", lambda x, y: None) and "<pre>" in teach.check("pearson", max).page
+    assert "&lt;" not in teach.check("pearson", lambda x, y: None) and "<pre" in teach.check("pearson", max).page
 
 
 def test_the_message_of_an_exception_is_escaped():
@@ -139,9 +146,11 @@ def test_whatever_a_function_does_there_is_feedback(feedback):
 
 def test_an_argument_that_cannot_be_compared_any_more_is_a_changed_one():
     def spoils(values):
+        answer = EXERCISES["interval"].right(values)
         values[:] = [Hostile()]
+        return answer
 
-    assert "changes its argument number 1 in place" in teach.check("interval", spoils)
+    assert "changes its argument `values` in place" in teach.check("interval", spoils)
 
 
 def test_ctrl_c_still_interrupts():
@@ -149,13 +158,151 @@ def test_ctrl_c_still_interrupts():
         teach.check("pearson", raising(KeyboardInterrupt()))
 
 
-def test_a_list_within_a_list_that_is_changed_is_named_and_the_case_stays():
+def test_a_right_answer_that_empties_its_arguments_stays_right_and_corrupts_nothing():
     before = repr(EXERCISES["pcgrad"].cases)
 
-    def spoils(G, orders):
-        answer = EXERCISES["pcgrad"].right(G, orders)
-        orders[0].reverse()
-        return answer
+    def empties(G, orders):
+        for i in range(len(G)):
+            orders[i].remove(i)
+        return EXERCISES["pcgrad"].right(G, orders)
 
-    assert "changes its argument number 2 in place" in teach.check("pcgrad", spoils)
-    assert repr(EXERCISES["pcgrad"].cases) == before
+    def on_itself(G, orders):
+        return WRONG_ANSWERS["pcgrad"][next(iter(WRONG_ANSWERS["pcgrad"]))](G, orders)
+
+    for _ in range(2):
+        found = teach.check("pcgrad", empties)
+        assert found.passed and "changes its argument `orders` in place" in found
+    assert not teach.check("pcgrad", on_itself) and repr(EXERCISES["pcgrad"].cases) == before
+
+
+def test_drawn_cases_differ_from_check_to_check_and_can_be_repeated(monkeypatch):
+    seen = []
+
+    def spy(b, c):
+        seen.append((b, c))
+        return EXERCISES["mcnemar"].right(b, c)
+
+    monkeypatch.delenv(SCALE, raising=False)
+    seeds = {teach.check("mcnemar", spy).seed for _ in range(20)}
+    assert len(seeds) > 10 and len(set(seen)) > 20
+    seen.clear()
+    found = teach.check("mcnemar", spy, seed=7)
+    assert "(seed 7)" in found and teach.check("mcnemar", spy, 7) == found
+    assert len(seen) % 2 == 0 and seen[: len(seen) // 2] == seen[len(seen) // 2 :]
+    monkeypatch.setenv(SCALE, "full")  # committed outputs stay as they are
+    assert teach.check("mcnemar", spy).seed == teach.check("mcnemar", spy).seed == 0
+
+
+def test_a_check_leaves_the_learners_random_numbers_alone():
+    torch.manual_seed(3)
+    wanted = torch.rand(3)
+    torch.manual_seed(3)
+    teach.check("attention", EXERCISES["attention"].right)
+    assert torch.equal(torch.rand(3), wanted)
+
+
+lr, betas, helper_constant = 0.1, (0.9, 0.999), 2
+
+
+def test_names_from_the_notebook_are_reported_and_cannot_stand_in_for_arguments():
+    def forgets(p, g, m, v, t, rate, both, eps, weight_decay):
+        return adamw(p, g, m, v, t, lr, betas, eps, weight_decay)
+
+    found = teach.check("adamw", forgets)
+    assert not found and "It reads `lr`, `betas` from the notebook: use its arguments alone" in found
+
+    def harmless(b, c):
+        return helper(b, c) * helper_constant / 2
+
+    found = teach.check("mcnemar", harmless)
+    assert found.passed and "It reads `helper_constant` from the notebook" in found and "`helper`" not in found
+
+
+def helper(b, c):
+    return min(1.0, 2 * sum(math.comb(b + c, k) for k in range(min(b, c) + 1)) / 2 ** (b + c))
+
+
+CUT = "no gradient flows through it"
+
+
+def test_a_missing_gradient_is_named_where_training_needs_it():
+    right = {name: EXERCISES[name].right for name in EXERCISES}
+    assert CUT in teach.check("symmetric_kl", lambda p, q: right["symmetric_kl"](p.detach(), q.detach()))
+    assert CUT in teach.check("bernoulli_kl", lambda z, w: right["bernoulli_kl"](z, w).item())
+    found = teach.check("attention", lambda q, k, v, mask: right["attention"](q, k.detach(), v, mask))
+    assert not found and "the gradient with respect to k is not" in found
+
+    def rows_of_nan(q, k, v, mask):
+        both = mask.unsqueeze(0) & mask.unsqueeze(1)
+        return (q @ k.T / q.shape[-1] ** 0.5).masked_fill(~both, -torch.inf).softmax(-1) @ v
+
+    assert "the gradient with respect to v is NaN" in teach.check("attention", rows_of_nan)
+    found = teach.check("mean_pool", lambda hidden, mask: right["mean_pool"](hidden, mask).numpy())
+    assert found.passed and "No gradient flows through numpy" in found
+
+
+PATTERNS = {
+    "wrong sign in every case": ("symmetric_kl", lambda p, q: -EXERCISES["symmetric_kl"].right(p, q)),
+    "3 times the right result": ("annealed", lambda *given: 3 * EXERCISES["annealed"].right(*given)),
+    "it returns 0.5 in every case": ("mcnemar", lambda b, c: 0.5),
+    "parts are right, but in another order": ("interval", lambda v: EXERCISES["interval"].right(v)[::-1]),
+    "float32 is too small or too coarse": ("pearson", lambda x, y: None if len(x.unique()) == 1 or len(y.unique()) == 1
+                                           else torch.corrcoef(torch.stack([x, y]))[0, 1]),
+    "transpose": ("last_pool", lambda hidden, lengths: EXERCISES["last_pool"].right(hidden, lengths).T),
+    "remove the dimension of size 1": ("symmetric_kl", lambda p, q: EXERCISES["symmetric_kl"].right(p, q)[None]),
+    "same dtype": ("pcgrad", lambda G, orders: torch.eye(len(G)) @ G),
+    "pass the function itself": ("pcgrad", torch.ones(2)),
+}
+
+
+@pytest.mark.parametrize("words", PATTERNS)
+def test_a_pattern_in_all_results_is_named(words):
+    name, mine = PATTERNS[words]
+    found = teach.check(name, mine)
+    assert not found.passed and words in found
+
+
+def attention_that_hides_real_tokens(q, k, v, mask):
+    scores = q @ k.T / q.shape[1] ** 0.5
+    scores[:, mask] = -1e9  # the lab's own form of this mistake has -inf, and is NaN where all are real
+    return scores.softmax(-1) @ v
+
+
+def torchs_step_with_a_late_t(p, g, m, v, t, lr, betas, eps, weight_decay):
+    m, v, t = betas[0] * m + (1 - betas[0]) * g, betas[1] * v + (1 - betas[1]) * g * g, t + 1
+    p = p - lr * (m / (1 - betas[0] ** t)) / ((v / (1 - betas[1] ** t)).sqrt() + eps)
+    return [p * (1 - lr * weight_decay), m, v]
+
+
+def bernoulli_kl_of_matrices(z, w):
+    p, q = z.sigmoid().unsqueeze(1), w.sigmoid()
+    return ((p - q) * (z.unsqueeze(1) - w)).mean()
+
+
+OTHERWISE = {
+    "the mask is inverted": ("attention", attention_that_hides_real_tokens),
+    "do not add 1. Besides, eps must be added to the uncorrected sqrt(v)": ("adamw", torchs_step_with_a_late_t),
+    "(B, 1) against (B,) makes (B, B)": ("bernoulli_kl", bernoulli_kl_of_matrices),
+    "the product is transposed": ("attention", lambda q, k, v, mask: torch.softmax(
+        k @ q.T / math.sqrt(q.shape[1]) + torch.where(mask, 0, -1e9), 1) @ v),
+    "the softmax runs over the queries": ("attention", lambda q, k, v, mask: torch.softmax(
+        q @ k.T / math.sqrt(q.shape[1]) + torch.where(mask, 0, -1e9), 0) @ v),
+    "eps belongs to the denominator": ("smart_step", lambda noise, gradient, eta, eps: (noise + eta * gradient)
+                                       / (noise + eta * gradient).abs().amax(1, keepdim=True) + eps),
+    "the degrees of freedom are n - 1, not n": ("interval", lambda values: (
+        sum(values) / len(values), *(stats.t.interval(0.95, len(values), sum(values) / len(values), stats.sem(values))
+                                     if len(values) > 2 else [math.nan] * 2))),
+    "cumsum is the start of the next sentence": ("last_pool", lambda hidden, lengths: hidden[torch.cumsum(lengths, 0)]),
+}
+
+
+@pytest.mark.parametrize("words", OTHERWISE)
+def test_a_mistake_is_named_however_it_is_written(words):
+    name, mine = OTHERWISE[words]
+    assert words in teach.check(name, mine)
+
+
+def test_an_empty_function_is_not_attempted_and_each_state_has_its_box():
+    pages = [teach.check("mcnemar", mine) for mine in (lambda b, c: None, lambda b, c: 0, EXERCISES["mcnemar"].right)]
+    assert [found.state for found in pages] == ["not attempted", "not yet", "the lab's own answer"]
+    assert all('role="status"' in found.page and found.state in html.unescape(found.page) for found in pages)

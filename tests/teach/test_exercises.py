@@ -11,7 +11,14 @@ from lab.teach.exercises import EXERCISES
 @pytest.mark.parametrize("name", EXERCISES)
 def test_the_right_answer_is_right(name):
     found = teach.check(name, EXERCISES[name].right)
-    assert found.passed and found and "✗" not in found and ": correct" in found
+    assert found.passed and "✗" not in found
+    # but it counts as solved only if it is the learner's own
+    assert not found and ": the lab's own answer" in found and "Write one yourself" in found
+
+
+def test_the_labs_answer_behind_a_name_does_not_count_either():
+    assert teach.check("pcgrad", lambda G, orders: teach.EXERCISES["pcgrad"].right(G, orders)).passed
+    assert not teach.check("pcgrad", lambda G, orders: teach.EXERCISES["pcgrad"].right(G, orders))
 
 
 def test_pcgrad_is_the_labs():

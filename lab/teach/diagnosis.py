@@ -1,0 +1,224 @@
+"""What is wrong with an answer, in a sentence or two: a common mistake by its name, a pattern, or the first case."""
+
+import dis
+import inspect
+import math
+import types
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lab.teach.answers import ABSOLUTE, Tried, argument_names, copies, differs, numbers, short, tried
+from lab.teach.wrong_answers import WRONG_ANSWERS
+
+
+def diagnosis(name: str, exercise: Any, mine: Callable, cases: Mapping[str, tuple], made: Sequence[Tried]) -> str:
+    """Why a function is not right, and what to do. made: what it made of each case; one of them has a fault."""
+    rights = [exercise.right(*copies(given)) for given in cases.values()]
+    sentence = _mistake(name, exercise, cases, made, rights) or _pattern(exercise, mine, cases, made, rights)
+    about, given, first = next((*case, one) for case, one in zip(cases.items(), made, strict=True) if one.fault)
+    if not sentence:
+        sentence = f"{first.fault}{_help(first.answer)}\n(the case “{about}”: {_arguments(exercise.right, given)})"
+    taken = taken_names(mine)
+    return sentence + (f"\nIt reads {_listed(taken)} from the notebook: use its arguments alone." if taken else "")
+
+
+# ---- a common mistake ------------------------------------------------------------------------------------------------
+
+
+def _mistake(name: str, exercise: Any, cases: Mapping[str, tuple], made: Sequence[Tried], rights: list[Any]) -> str:
+    """The feedback of the wrong answer that gives the same in all cases; empty if there is none."""
+    if all(one.gradient or not one.fault for one in made):
+        return ""
+    ways = dict.fromkeys(((None, False), (exercise.matters, False), (exercise.matters, True)))
+    return next((feedback for matters, loose in ways for feedback, wrong in WRONG_ANSWERS[name].items()
+                 if _is_like(wrong, matters, loose, cases, made, rights)), "")
+
+
+def _is_like(wrong: Callable, matters: Callable | None, loose: bool, cases: Mapping[str, tuple],
+             made: Sequence[Tried], rights: list[Any]) -> bool:
+    """Whether all answers equal those of a wrong answer, in what matters; both may raise.
+
+    loose: where one of them is NaN or infinite, and should not be, the other may be anything, since such cases hang on
+    how a mistake is written. Some other case must then show the same mistake in its numbers.
+    """
+    shown, messages = 0, []
+    for given, one, right in zip(cases.values(), made, rights, strict=True):
+        try:
+            theirs = wrong(*copies(given))
+        except Exception as error:
+            if isinstance(error, ArithmeticError) and _broken(one.answer, right):
+                continue  # tensors make 0 / 0 NaN where Python's numbers raise
+            if type(one.answer) is not type(error):
+                return False
+            messages.append(short(one.answer) == short(error))
+            continue
+        if isinstance(one.answer, BaseException):
+            return False
+        if _equal(one.answer, theirs, right, given, matters):
+            shown += bool(one.fault) and not (loose and _broken(one.answer, right))
+        elif not loose or not (_broken(one.answer, right) or _broken(theirs, right)):
+            return False
+    if len(messages) == len(made):
+        return all(messages)
+    return shown > 0 or (bool(messages) and not loose)
+
+
+def _broken(answer: Any, right: Any) -> bool:
+    """Whether an answer is NaN or infinite where the right one is not."""
+    got, wanted = numbers(answer, 0.0 if right is None else right), numbers(right, right)
+    if got is None:
+        return False
+    if wanted is None or [part.shape for part in got] != [part.shape for part in wanted]:
+        return not all(part.isfinite().all() for part in got)
+    return any((~part.isfinite() & of.isfinite()).any() for part, of in zip(got, wanted, strict=True))
+
+
+def _equal(answer: Any, theirs: Any, right: Any, given: tuple, matters: Callable | None) -> bool:
+    """Whether two wrong answers are the same, in any form."""
+    mine, wrong, wanted = numbers(answer, right), numbers(theirs, right), numbers(right, right)
+    if mine is None or wrong is None or wanted is None:
+        return short(answer) == short(theirs) or (answer is not None and not differs(answer, theirs))
+    if [part.shape for part in wrong] != [part.shape for part in wanted]:
+        matters = None  # it takes an answer of the right shape
+    if len(mine) != len(wrong):
+        return False
+    mine, wrong = ([part.detach().double().nan_to_num(math.nan, math.nan, math.nan) for part in of]
+                   for of in (mine, wrong))
+    return not differs(tuple(mine), tuple(wrong), given, matters)
+
+
+# ---- patterns --------------------------------------------------------------------------------------------------------
+
+
+def _pattern(exercise: Any, mine: Callable, cases: Mapping[str, tuple], made: Sequence[Tried], rights: list) -> str:
+    """What all answers have in common that is wrong in any exercise; empty if that is nothing."""
+    faulty = [one for one in made if one.fault]
+    if all(one.answer is None for one in made):
+        return "it returns None: is a `return` missing?"
+    if any(isinstance(one.answer, BaseException) or one.gradient for one in faulty):
+        return ""
+    pairs = [(got[0], wanted[0]) for one, right in zip(made, rights, strict=True) if right is not None
+             if (got := numbers(one.answer, right)) and (wanted := numbers(right, right)) and len(got) == 1]
+    if len(pairs) < 2 or len(pairs) < len([right for right in rights if right is not None]):
+        return _swapped(made, rights)
+    pairs = [(of.detach().double(), right.detach().double()) for of, right in pairs]
+    if any(of.shape != right.shape for of, right in pairs):
+        return _transposed(pairs)
+    moving = [(of, right) for of, right in pairs if right.abs().max() > ABSOLUTE]
+    if all(_close(of, -right) for of, right in moving):
+        return "it has the wrong sign in every case: it is minus the right result"
+    factors = [float((of * right).sum() / (right * right).sum()) for of, right in moving]
+    if abs(factors[0]) > ABSOLUTE and max(factors) - min(factors) < ABSOLUTE and all(
+            _close(of, factors[0] * right) for of, right in moving):
+        return f"it is {factors[0]:.4g} times the right result in every case: a factor is missing or too many"
+    if all(of.dim() == 0 and _close(of, pairs[0][0]) for of, _ in pairs):
+        return f"it returns {short(pairs[0][0])} in every case: does it use its arguments?"
+    if _right_in_float64(exercise, mine, cases):
+        return ("its formula is right, but float32 is too small or too coarse for these numbers: convert the arguments "
+                "with .double() first")
+    return ""
+
+
+def _close(of: Tensor, right: Tensor) -> bool:
+    return torch.allclose(of, right, rtol=1e-4, atol=ABSOLUTE)
+
+
+def _transposed(pairs: Sequence[tuple[Tensor, Tensor]]) -> str:
+    if all(of.dim() == 2 and of.T.shape == right.shape and _close(of.T, right) for of, right in pairs):
+        return "it is the transpose of the right result: swap its two dimensions"
+    return ""
+
+
+def _swapped(made: Sequence[Tried], rights: Sequence[Any]) -> str:
+    """Whether the parts of each answer are right, but in another order."""
+    if not all(isinstance(right, tuple) for right in rights):
+        return ""
+    for one, right in zip(made, rights, strict=True):
+        got, wanted = numbers(one.answer, right), numbers(right, right)
+        if got is None or not all(any(not differs(mine, of) for mine in got) for of in wanted):
+            return ""
+    return f"its {len(rights[0])} parts are right, but in another order: return them as the docstring lists them"
+
+
+def _right_in_float64(exercise: Any, mine: Callable, cases: Mapping[str, tuple]) -> bool:
+    wide = [tuple(of.double() if isinstance(of, Tensor) and of.is_floating_point() else of for of in given)
+            for given in cases.values()]
+    return not any(tried(exercise, mine, given).fault for given in wide)
+
+
+def _help(error: Any) -> str:
+    """What to do about an exception that beginners often meet."""
+    if isinstance(error, NameError):
+        return ". Import or define it in a cell above"
+    text = short(error) if isinstance(error, RuntimeError) else ""
+    if "floating point" in text:
+        return ". Convert whole numbers and booleans first, with .float()"
+    if "dtype" in text or "same type" in text:
+        return ". Give both tensors the same dtype: create yours with dtype=..., or convert it"
+    return ""
+
+
+# ---- names from the notebook -----------------------------------------------------------------------------------------
+
+
+def taken_names(mine: Callable) -> list[str]:
+    """Names of values, not of modules, functions or classes, that a function reads from the notebook it stands in."""
+    found = []
+    for function in reached(mine):
+        for name in _global_names(function.__code__):
+            value = function.__globals__.get(name)
+            fine = isinstance(value, types.ModuleType) or callable(value) or name.startswith("__")
+            if name in function.__globals__ and not fine and name not in found:
+                found.append(name)
+    return found
+
+
+def reached(mine: Callable) -> list[types.FunctionType]:
+    """A learner's function and the functions of the same notebook that it calls, directly or through others."""
+    functions, waiting = [], [inspect.unwrap(mine)] if callable(mine) else []
+    while waiting:
+        function = waiting.pop()
+        function = getattr(function, "func", function)  # functools.partial
+        if not isinstance(function, types.FunctionType) or function in functions:
+            continue
+        functions.append(function)
+        home = functions[0].__globals__
+        waiting += [home[name] for name in _global_names(function.__code__)
+                    if function.__globals__ is home and name in home]
+    return [function for function in functions if function.__globals__ is functions[0].__globals__]
+
+
+def is_the_labs(exercise: Any, mine: Callable) -> bool:
+    """Whether a function is the lab's own answer, or calls it by a name."""
+    functions = reached(mine)
+    values = [function.__globals__.get(name) for function in functions for name in _global_names(function.__code__)]
+    if any(value is exercise.right for value in [*functions, *values]):
+        return True
+    return any({"EXERCISES", "right"} <= set(code.co_names) for of in functions for code in _codes(of.__code__))
+
+
+def _global_names(code: types.CodeType) -> Iterator[str]:
+    for each in _codes(code):
+        for step in dis.get_instructions(each):
+            if step.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
+                yield step.argval
+
+
+def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
+    """A function's code and that of the functions and comprehensions within it."""
+    yield code
+    for of in code.co_consts:
+        if isinstance(of, types.CodeType):
+            yield from _codes(of)
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
+
+
+def _arguments(right: Callable, given: Sequence[Any]) -> str:
+    """The arguments of a case with their names, for the message."""
+    return ", ".join(f"{name} = {short(of)}" for name, of in zip(argument_names(right), given, strict=True))

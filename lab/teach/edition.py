@@ -1,0 +1,29 @@
+"""The notebooks for a class: without solutions and outputs, with hints in place of the solutions."""
+
+import json
+import re
+from pathlib import Path
+
+from lab.data import checkout
+from lab.errors import LabError
+
+SOLUTION = re.compile(r'^teach\.solution\("(\w+)"\).*$', re.MULTILINE)
+
+
+def student_edition(to: str | Path) -> list[Path]:
+    """Write all notebooks into a folder, for students. LabError: one of them is there already; nothing is replaced."""
+    to = Path(to)
+    sources = sorted((checkout() / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+    if there := [to / source.name for source in sources if (to / source.name).exists()]:
+        raise LabError(f"{there[0]} is there already, and nothing is overwritten; name another folder")
+    to.mkdir(parents=True, exist_ok=True)
+    for source in sources:
+        notebook = json.loads(source.read_text(encoding="utf-8"))
+        for cell in notebook["cells"]:
+            if cell["cell_type"] != "code":
+                continue
+            code = "".join(cell["source"])
+            cell["source"] = SOLUTION.sub(r'teach.hint("\1")       # run it again for the next hint', code)
+            cell["outputs"], cell["execution_count"] = [], None
+        (to / source.name).write_text(json.dumps(notebook, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    return [to / source.name for source in sources]

@@ -1,0 +1,125 @@
+"""lab/teach/grading.py: a class's notebooks become a table, whatever students' code does."""
+
+import io
+import json
+
+import pandas as pd
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, writes
+
+import lab
+from lab.teach.grading import answers_in, grade, student_of, table
+
+MCNEMAR = """
+import math
+LARGEST = 1.0
+
+def tail(n, k):
+    return sum(math.comb(n, i) for i in range(k + 1)) / 2**n
+
+def mcnemar(b, c):
+    print("a word that nobody reads " * 1000)
+    return min(LARGEST, 2 * tail(b + c, min(b, c)))
+"""
+CHECK = 'teach.check("mcnemar", mcnemar)'
+WRONG = """
+import math
+def mcnemar(b, c):
+    return sum(math.comb(b + c, k) for k in range(min(b, c) + 1)) / 2 ** (b + c)
+"""
+BY_HEART = """
+def mcnemar(b, c):
+    return {(3, 0): .25, (2, 9): .06543, (4, 4): 1, (0, 0): 1}.get((b, c), .5)
+"""
+THE_LABS = CHECK.replace(", mcnemar", ', teach.EXERCISES["mcnemar"].right')
+OVERALL = 'teach.check("overall_score", lambda a, b, r: None if r is None else (a + b + (r + 1) / 2) / 3)'
+
+
+def notebook(path, *cells):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    made = [new_markdown_cell("# A notebook"), *map(new_code_cell, cells)]
+    path.write_text(writes(new_notebook(cells=made)), encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def graded(tmp_path_factory):
+    """The rows of a class in which everything happens."""
+    folder = tmp_path_factory.mktemp("class")
+    notebook(folder / "alice" / "08_is_it_real.ipynb", "%matplotlib inline\nimport no_such_package", MCNEMAR,
+             "raise RuntimeError('this cell trains for an hour, and grading must not run it')", CHECK)
+    notebook(folder / "bob_08_is_it_real.ipynb", WRONG, CHECK,
+             "def annealed(*given):\n    while True:\n        pass", 'teach.check("annealed", annealed)')
+    notebook(folder / "=carol" / "08.ipynb", "import os", CHECK.replace("mcnemar)", "lambda b, c: os._exit(0))"),
+             OVERALL)
+    notebook(folder / "dave" / "08.ipynb", "from lab import teach", THE_LABS,
+             "def pearson(x, y):\n    ...", 'teach.check("pearson", pearson)', 'teach.check("pcgrad", never_written)')
+    notebook(folder / "erin" / "08.ipynb", BY_HEART, CHECK)
+    (folder / "erin" / "broken.ipynb").write_text("{}")
+    return grade(folder, seconds=6, seed=5)
+
+
+@pytest.mark.slow
+def test_every_answer_gets_its_result_and_none_harms_the_others(graded):
+    rows = graded[0].set_index(["student", "exercise"])
+    assert rows["result"].to_dict() == {
+        ("'=carol", "overall_score"): "solved", ("'=carol", "mcnemar"): "stopped",
+        ("alice", "mcnemar"): "solved",
+        ("bob", "annealed"): "too slow", ("bob", "mcnemar"): "not yet",
+        ("dave", "mcnemar"): "the lab's own answer", ("dave", "pearson"): "not attempted",
+        ("dave", "pcgrad"): "not found",
+        ("erin", "mcnemar"): "not yet", ("erin", ""): "cannot be read",  # the hidden cases are not the shown ones
+    }
+    assert "one tail" in rows.loc[("bob", "mcnemar"), "feedback"] and graded[1] == 5
+
+
+@pytest.mark.slow
+def test_the_table_has_a_row_a_student_and_the_best_answer_counts(graded):
+    again = graded[0][graded[0]["student"] == "bob"].assign(student="alice")
+    made = table(pd.concat([again, graded[0]])).set_index("student")
+    assert made["solved"].to_dict() == {"'=carol": 1, "alice": 1, "bob": 0, "dave": 0, "erin": 0}
+    assert made.loc["alice", "mcnemar"] == "solved" and made.loc["bob", "pcgrad"] == "missing"
+
+
+def test_whose_notebook_it_is(tmp_path):
+    for path, student in {"zoe/04_gradient_surgery.ipynb": "zoe", "zoe/week 1/x.ipynb": "zoe",
+                          "zoe_04_gradient_surgery.ipynb": "zoe", "my answers.ipynb": "my answers"}.items():
+        assert student_of(tmp_path / path, tmp_path) == student
+
+
+def test_what_is_defined_after_the_check_does_not_count(tmp_path):
+    notebook(tmp_path / "x.ipynb", "def mine(b, c): return 1", CHECK.replace("mcnemar)", "mine)"),
+             "def mine(b, c): return 2")
+    (answer,) = answers_in(tmp_path / "x.ipynb")
+    assert "return 1" in answer.code and "return 2" not in answer.code and answer.function == "mine"
+
+
+def test_the_commands_print_csv_and_write_notebooks_without_solutions(tmp_path, monkeypatch, capsys):
+    from lab import cli
+
+    def call(*arguments):
+        monkeypatch.setattr("sys.argv", ["lab", "class", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        return end.value.code or 0, *capsys.readouterr()
+
+    code, out, _ = call("notebooks", tmp_path / "class" / "zoe")
+    made = sorted((tmp_path / "class" / "zoe").glob("*.ipynb"))
+    assert code == 0 and "11 notebooks" in out and len(made) == 11
+    cells = [cell for path in made for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]]
+    source = "".join("".join(cell["source"]) for cell in cells)
+    assert "teach.solution" not in source and source.count("teach.hint(") == 15 and 'teach.check("pcgrad"' in source
+    assert not any(cell.get("outputs") for cell in cells)
+    code, _, error = call("notebooks", tmp_path / "class" / "zoe")
+    assert code == 2 and "nothing is overwritten" in error
+
+    for path in made:
+        if path.stem[:2] != "08":
+            path.unlink()
+    code, out, error = call("grade", tmp_path / "class", "--seed", 3)
+    read = pd.read_csv(io.StringIO(out))
+    assert code == 0 and read["student"].tolist() == ["zoe"] and read["interval"].tolist() == ["not attempted"]
+    assert "--seed 3" in error
+    (tmp_path / "empty").mkdir()
+    assert call("grade", tmp_path / "empty")[0] == 2
+    with pytest.raises(lab.LabError, match="no notebook"):
+        grade(tmp_path / "empty")

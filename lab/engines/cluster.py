@@ -71,8 +71,9 @@ def _cluster(address: str | None) -> Iterator[Any]:
              "include_dashboard": False, "object_store_memory": OBJECTS, "_node_ip_address": "127.0.0.1"}
     try:
         ray.init(address=address, log_to_driver=False, logging_level="ERROR", **({} if address else alone))
-    except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
-        raise LabError(f"no Ray cluster answers at {address}: {str(error).splitlines()[0]}") from None
+    except Exception as error:  # of many kinds, as where this machine is too busy for Ray to begin in time
+        where = f"no Ray cluster answers at {address}" if address else "Ray could not begin on this machine"
+        raise LabError(f"{where}: {str(error).splitlines()[0]}") from None
     try:
         yield ray
     finally:

@@ -37,7 +37,7 @@ __getattr__, __dir__, __all__ = public(__name__, {
     "Experiment": "experiment", "RECIPES": "experiment", "PROTOCOLS": "experiment",
     "load_encoder": "encoders",
     "overall_score": "evaluate", "predict": "evaluate",
-    "fit": "train", "Pretraining": "pretrain", "pretrain_mlm": "pretrain", "ablate": "ablation",
+    "fit": "train", "Pretraining": "pretrain", "pretrain_mlm": "pretrain", "ablate": "engines",
     "fork": "whatif",
     "load_runs": "runs",
     "leaderboard": "results", "compare_runs": "results", "paired_predictions": "results",

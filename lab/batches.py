@@ -243,6 +243,11 @@ class Batch:
     place: Tensor  # (S,) the position of sequence s in the layout, which is sorted by length
     parts: dict[str, tuple[int, int]]  # task -> (rows B, texts per row); its sequences are consecutive: u, then v
     labels: dict[str, Tensor]  # task -> (B,)
+    texts: np.ndarray  # (S,) the text of each sequence, in the order of the parts
+    # Where several processes share a batch, each has some of its rows:
+    share: dict[str, float]  # task -> the share of the whole batch's rows that is here
+    tokens: int  # of the whole batch
+    places: Tensor | None  # (N,) of these tokens among those of the whole batch; None: all are here
 
     def split(self, sentences: Tensor) -> dict[str, tuple[Tensor, ...]]:
         """Sentence vectors (S, H) -> {task: (u,) or (u, v)}, each (B, H)."""
@@ -251,19 +256,38 @@ class Batch:
         return {task: tuple(next(vectors) for _ in range(width)) for task, (_, width) in self.parts.items()}
 
 
-def pack(rows: Mapping[str, Rows], device: torch.device | str = "cpu") -> Batch:
-    """Pack rows, {task: Rows}, into one batch. It has no padding, and nothing is tokenized here."""
+def pack(rows: Mapping[str, Rows], device: torch.device | str = "cpu", rank: int = 0, ranks: int = 1) -> Batch:
+    """Pack rows, {task: Rows}, into one batch. It has no padding, and nothing is tokenized here.
+
+    ranks: the processes that share the batch. This one, number `rank`, takes every ranks-th row of each task.
+    """
     texts = next(iter(rows.values())).texts
-    sequences = np.concatenate([part.text.T.ravel() for part in rows.values()])
+    mine = {task: part.take(np.arange(rank, len(part), ranks)) for task, part in rows.items()}
+    sequences = np.concatenate([part.text.T.ravel() for part in mine.values()])
     ids, segments, positions, layout, order = _gather(texts, sequences, device)
     place = np.empty_like(order)
     place[order] = np.arange(len(order))
+    tokens, places = (len(ids), None) if ranks == 1 else _places(rows, rank, ranks, order)
     return Batch(
         ids=ids, segments=segments, positions=positions, layout=layout,
         place=torch.from_numpy(place).to(device),
-        parts={task: part.text.shape for task, part in rows.items()},
-        labels={task: torch.from_numpy(part.labels).to(device) for task, part in rows.items()},
+        parts={task: part.text.shape for task, part in mine.items()},
+        labels={task: torch.from_numpy(part.labels).to(device) for task, part in mine.items()},
+        texts=sequences, tokens=tokens, places=places,
+        share={task: len(part) / len(rows[task]) for task, part in mine.items()},
     )
+
+
+def _places(rows: Mapping[str, Rows], rank: int, ranks: int, order: np.ndarray) -> tuple[int, Tensor]:
+    """The tokens of a whole batch, and where those of one process stand among them. order: as of its sequences."""
+    lengths = np.concatenate([part.texts.lengths[part.text.T] for part in rows.values()], axis=None)
+    numbers = np.split(np.arange(len(lengths)), np.cumsum([part.text.size for part in rows.values()])[:-1])
+    mine = np.concatenate([of.reshape(part.text.T.shape)[:, rank::ranks].ravel()
+                           for of, part in zip(numbers, rows.values(), strict=True)])[order]
+    shortest = np.argsort(lengths, kind="stable")
+    starts = np.empty_like(lengths)
+    starts[shortest] = lengths[shortest].cumsum() - lengths[shortest]
+    return int(lengths.sum()), torch.from_numpy(np.repeat(starts[mine], lengths[mine]) + _count(lengths[mine]))
 
 
 def chunks(texts: Texts, which: np.ndarray, tokens: int = 4096,

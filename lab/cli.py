@@ -114,11 +114,16 @@ def ablate(
     seeds: Annotated[int | None, typer.Option(min=1, help="Seeds per recipe (default: 3, the fewest that give "
                                               "verdicts)", show_default=False)] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes that share the cores")] = 1,
+    engine: Annotated[str, typer.Option(help="processes, or ray: a cluster, see docs/scale.md")] = "processes",
+    address: Annotated[str | None, typer.Option(help="Of the Ray cluster: auto or host:port (default: this machine "
+                                                "alone)", show_default=False)] = None,
+    cpus: Annotated[int, typer.Option(min=1, help="With ray: cores, and so threads, of each run")] = 1,
+    gpus: Annotated[float, typer.Option(min=0, help="With ray: cards of each run; .25: four runs share one")] = 0,
     runs: RunsOption = None,
 ) -> None:
     """Train many recipes, each with several seeds. The same command resumes them. `lab report` shows the results."""
-    from lab.ablation import SEEDS
-    from lab.ablation import ablate as train_all
+    from lab.engines.ablation import SEEDS
+    from lab.engines.ablation import ablate as train_all
 
     if recipes == ["plan"]:
         from lab.data import load_data
@@ -134,7 +139,8 @@ def ablate(
     print(f"{len({e.name for e in experiments})} recipes, {len(set(experiments)) * seeds} runs, protocol "
           f"{experiments[0].protocol}, encoder {experiments[0].encoder}, data: {loaded.label} ({loaded.fingerprint})")
     try:
-        train_all(experiments, seeds=seeds, workers=workers, data=loaded, root=runs)
+        train_all(experiments, seeds=seeds, workers=workers, data=loaded, root=runs, engine=engine, address=address,
+                  cpus=cpus, gpus=gpus)
     except KeyboardInterrupt:
         print("\nstopped; the same command resumes it")
         raise typer.Exit(130) from None
@@ -162,10 +168,16 @@ def _experiments(recipes, data, encoder, protocol, settings, seed) -> tuple:  # 
 
 
 def _train_one(experiment, data, name, root, resume) -> None:  # noqa: ANN001
+    from lab.runs.ranks import Follower
+    from lab.runs.signals import stopping
     from lab.train import fit
 
     training = fit(experiment, data=data, run=name, resume=resume, root=root)
     run = training.run
+    if isinstance(training.recorder, Follower):  # under torchrun, the first process shows the progress of all
+        with contextlib.suppress(KeyboardInterrupt), stopping(training.recorder.ask_to_stop):
+            list(training)
+        return
     print(f"{run.name}: {experiment.encoder} on {training.recorder.device}, data: {data.label} ({data.fingerprint}), "
           f"{experiment.epochs} epochs of {experiment.iterations} iterations")
     if cut := run.config["data"].get("cut"):

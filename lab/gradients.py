@@ -63,9 +63,12 @@ def combine(gradients: Sequence[Gradient], weights: Tensor) -> list[Tensor | Non
 
 
 @contextlib.contextmanager
-def sparse_gradient(words: torch.nn.Embedding) -> Iterator[None]:
-    """While this lasts, the gradient of an embedding on the CPU has the rows of a batch's words, and no others."""
-    words.sparse = words.weight.device.type == "cpu"
+def sparse_gradient(words: torch.nn.Embedding, alone: bool) -> Iterator[None]:
+    """While this lasts, the gradient of an embedding on the CPU has the rows of a batch's words, and no others.
+
+    alone: whether one process trains; several sum their gradients, which takes dense ones.
+    """
+    words.sparse = alone and words.weight.device.type == "cpu"
     try:
         yield
     finally:

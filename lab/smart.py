@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lab.batches import Batch
 from lab.errors import LabError
 
 
@@ -105,20 +106,26 @@ class Penalty(NamedTuple):
 
 
 def penalties(smart: Smart, forward: Callable[[Tensor], dict[str, Tensor]], embeddings: Tensor,
-              clean: Mapping[str, Tensor], generator: torch.Generator) -> Penalty:
+              clean: Mapping[str, Tensor], generator: torch.Generator, batch: Batch | None = None) -> Penalty:
     """The penalty of each task in `clean`, its logits without noise; `forward` makes such logits from (N, H).
 
     `embeddings` (N, H) are what `clean` came from; both bring their graphs. The generator is the CPU's, for equal noise
     on every device. A row's noise reaches no other row, so one ascent on the sum of the tasks is an ascent for each.
+    batch: where several processes share one, so that each row meets the noise that it meets in one process.
     """
-    noise = (torch.randn(embeddings.shape, generator=generator) * smart.sigma).to(embeddings)
+    shape = (batch.tokens if batch else len(embeddings), embeddings.shape[-1])
+    noise = (torch.randn(shape, generator=generator) * smart.sigma).to(embeddings)
+    if batch and batch.places is not None:
+        noise = noise[batch.places.to(noise.device)]
     for _ in range(smart.steps):
         noise.requires_grad_()
         with torch.enable_grad():  # diagnostics call this without gradients
             logits = forward(embeddings.detach() + noise)
-            # Each divergence is a mean over a task's rows; times their number it is the sum.
+            # Each divergence is a mean over a task's rows here; times their number it is the sum, and times their share
+            # it is their part of the mean over the whole batch.
             total = sum(DIVERGENCES[task](logits[task], clean[task].detach())
-                        * (len(clean[task]) if smart.reduction == "sum" else 1) for task in clean)
+                        * (len(clean[task]) if smart.reduction == "sum" else batch.share[task] if batch else 1)
+                        for task in clean)
         (gradient,) = torch.autograd.grad(total, noise)  # with respect to the noise only; this frees the graph
         noise = READINGS[smart.reading](noise.detach(), gradient, smart.step_size, smart.epsilon)
     logits = forward(embeddings + noise)

@@ -31,6 +31,7 @@ from lab.runs import checkpoints
 from lab.runs.diagnostics import Window, is_sampled, sample
 from lab.runs.disk import commit
 from lab.runs.folder import Run, fill, find_run, name_end, runs_root
+from lab.runs.ranks import Follower, Ranks, join
 from lab.runs.recorder import Recorder
 from lab.runs.training import Training
 from lab.smart import DIVERGENCES, Average, penalties
@@ -51,8 +52,13 @@ def fit(experiment: Experiment, *, data: Data | str | Path | None = None, run: s
     """
     e, data = experiment, data if isinstance(data, Data) else load_data(data)
     check_sizes(e, data)
-    place = find_run(run_name(e, data), run, resume, runs_root(root))
-    recorder = Recorder(e, data, place, iterations=e.iterations, progress=progress)
+    ranks = join(e.batch_size)
+    if ranks.rank:
+        recorder = Follower(e, data, ranks)
+    else:
+        place = find_run(run_name(e, data), run, resume, runs_root(root))
+        recorder = ranks.lead(Recorder(e, data, place, iterations=e.iterations, progress=progress))
+    place = recorder.run
     with recorder.preparing():
         # A run that is resumed needs nothing but its own folder.
         bert, tokenizer = place.encoder() if recorder.newest else load_encoder(e.encoder)
@@ -79,16 +85,17 @@ def fit(experiment: Experiment, *, data: Data | str | Path | None = None, run: s
                                      "left out": len(s.problems)} for (task, split), s in data.splits.items()}
         recorder.begin(parts, tokenizer, {"sizes": sizes, "cut": rows["sst", "train"].texts.cut}, departs=departs(e),
                        **({"encoder_sha256": weights} if weights else {}))
-    return Training(recorder, model, tokenizer, loop(e, rows, alone, streams, slow, recorder))
+        ranks.spread(recorder)
+    return Training(recorder, model, tokenizer, loop(e, rows, alone, streams, slow, recorder, ranks))
 
 
 def loop(e: Experiment, rows: Mapping[tuple[str, str], Rows], alone: Mapping[tuple[str, str], Rows],
-         streams: Mapping[str, Stream], slow: Average | None, recorder: Recorder) -> Iterator[dict[str, Any]]:
+         streams: Mapping[str, Stream], slow: Average | None, recorder: Recorder, ranks: Ranks) -> Iterator[dict]:
     """Train to the end. Every metric row is recorded, then yielded.
 
     rows: (task, split) -> Rows. alone: the same, where `cross` has joined no pairs. streams: task -> the order of its
     training rows. slow: the average of the weights that the Bregman term needs. The recorder's parts hold model,
-    optimizer, windows and random generators.
+    optimizer, windows and random generators. ranks: the processes that share each batch, usually this one alone.
     """
     parts, state = recorder.parts, recorder.state
     model, optimizer, window = parts.model, parts.optimizer, parts.windows["batch"]
@@ -97,33 +104,34 @@ def loop(e: Experiment, rows: Mapping[tuple[str, str], Rows], alone: Mapping[tup
 
     def forward(batches: Mapping[str, Rows]) -> Tensor:
         """The sum of the losses of all batches, each the mean over its rows; a task may be there with two of them."""
-        batch = pack(batches, recorder.device)
-        state["window_tokens"] += len(batch.ids)
+        batch = pack(batches, recorder.device, ranks.rank, ranks.size)
+        state["window_tokens"] += batch.tokens
         if vectors:
-            texts = np.concatenate([part.text.T.ravel() for part in batches.values()])  # in the order of the batch
-            found = model.losses(batch, model.answers(vectors.of(texts), batch))
+            found = model.losses(batch, model.answers(vectors.of(batch.texts), batch))
             for task, loss in found.items():
                 window.note("loss", task, loss.detach())
         else:
             found = losses(e, model, slow, batch, window, parts.generators["noise"])
-        return sum(loss * (e.task_weight(task) * (len(batches[task]) // e.batch_size)) for task, loss in found.items())
+        return sum(loss * (e.task_weight(task) * (len(batches[task]) // e.batch_size) * batch.share[task])
+                   for task, loss in found.items())
 
     def step() -> None:
         optimizer.step()
         if slow:
             slow.update(model)
 
-    with recorder.running(), sparse_gradient(model.bert.word):
+    with recorder.running(), sparse_gradient(model.bert.word, alone=ranks.size == 1):
         if not encoder:
             vectors = vectors_of(e, rows, recorder)
-        if not state["step"]:  # what the model scores before its first step, and what no training at all gives
+        if not state["step"] and not ranks.rank:
+            # what the model scores before its first step, and what no training at all gives
             yield from recorder.record([*score_floors(e, alone, recorder),
                                         *score_epoch(e, rows, recorder, vectors)])
         while state["step"] < recorder.total:
             # Draw
             number = recorder.advance()
             drawn = draw(e, rows, streams, state["drawn"], number)
-            if encoder and is_sampled(e, number):
+            if encoder and is_sampled(e, number) and not ranks.rank:
                 sample(e, number, model, drawn, {task: rows[task, "train"] for task in drawn},
                        parts.windows["sampled"], partial(losses, e, model, slow))
 
@@ -136,6 +144,7 @@ def loop(e: Experiment, rows: Mapping[tuple[str, str], Rows], alone: Mapping[tup
                             for first in range(0, len(part), e.batch_size):
                                 optimizer.zero_grad()
                                 forward({task: part.take(np.arange(first, first + e.batch_size))}).backward()
+                                ranks.sum_gradients(model)
                                 window.note("grad_norm", task, norm(encoder))
                                 step()
                     elif update == "sum":  # one step on the sum of the losses
@@ -143,6 +152,7 @@ def loop(e: Experiment, rows: Mapping[tuple[str, str], Rows], alone: Mapping[tup
                         # One pass; but with SMART a pass has three graphs, and a task at a time bounds the memory.
                         for part in [{task: part} for task, part in drawn.items()] if e.smart else [drawn]:
                             forward(part).backward()
+                        ranks.sum_gradients(model)
                         window.note("grad_norm", "all", norm(encoder))
                         step()
                     else:  # one step on combined task gradients, with the graph of one task at a time in memory
@@ -150,6 +160,7 @@ def loop(e: Experiment, rows: Mapping[tuple[str, str], Rows], alone: Mapping[tup
                         for task, part in drawn.items():
                             optimizer.zero_grad()
                             forward({task: part}).backward()
+                            ranks.sum_gradients(model)
                             gradients.append([p.grad for p in encoder])
                             of_heads |= {p: p.grad for p in model.heads.parameters() if p.grad is not None}
                         G = gramian(gradients)
@@ -170,11 +181,17 @@ def loop(e: Experiment, rows: Mapping[tuple[str, str], Rows], alone: Mapping[tup
                         del gradients, gradient, of_heads  # the other tasks' gradients are not needed any more
                         step()
 
+                ranks.average(window.values)
+
             # Measure, record, save
+            if ranks.rank:  # the first process does, see lab/runs/ranks.py
+                continue
             found = recorder.window_rows()
             if number % e.iterations == 0:
                 found += score_epoch(e, rows, recorder, vectors)
             yield from recorder.record(found)
+        if ranks.rank:
+            return
         found = score_everything(e, rows, recorder, vectors)
         recorder.writer.append(found)
         checkpoints.finish(recorder.run.checkpoints, {recorder.total, state["best"]["step"]}, recorder.every)
@@ -217,7 +234,7 @@ def losses(e: Experiment, model: MultitaskModel, slow: Average | None, batch: Ba
             embeddings = model.embed(batch)
             answers = model.logits(embeddings, batch)
         if smart.weight:
-            penalty = penalties(smart, lambda x: model.logits(x, batch), embeddings, answers, noise)
+            penalty = penalties(smart, lambda x: model.logits(x, batch), embeddings, answers, noise, batch)
             window.note("noise_norm", "all", penalty.noise_norm.detach())
             for task, value in penalty.values.items():
                 window.note("penalty", task, value.detach())

@@ -427,7 +427,7 @@ def test_separate_takes_a_step_a_batch_whatever_is_drawn(tiny, tiny_data, sampli
     e = dataclasses.replace(tiny, sampling=sampling, updates=("separate",), epochs=1, iterations=6, samples=0)
     training = fit(e, data=tiny_data, progress=False)
     taken = []
-    monkeypatch.setattr("lab.train.pack", lambda rows, device: taken.extend(rows.values()) or pack(rows, device))
+    monkeypatch.setattr("lab.train.pack", lambda rows, *of: taken.extend(rows.values()) or pack(rows, *of))
     list(training)
     assert [len(rows) for rows in taken] == [8] * 18
     for one, two in itertools.pairwise(taken):

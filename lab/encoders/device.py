@@ -1,6 +1,7 @@
 """The hardware of a run: device, precision, random state, memory."""
 
 import contextlib
+import os
 import sys
 from types import TracebackType
 from typing import Self
@@ -22,7 +23,8 @@ def pick_device(name: str) -> torch.device:
         name = available[0]
     if name not in available:
         raise LabError(f"device {name!r} is not available on this machine (available: {', '.join(available)})")
-    return torch.device(name, 0) if name == "cuda" else torch.device(name)
+    # Of several processes that torchrun starts on a machine, each has a card of its own.
+    return torch.device(name, int(os.environ.get("LOCAL_RANK", 0))) if name == "cuda" else torch.device(name)
 
 
 def peak_memory(device: torch.device) -> float | None:

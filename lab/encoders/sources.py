@@ -37,6 +37,7 @@ HUB_FILES = ["config.json", "model.safetensors", "model.safetensors.index.json",
              "tokenizer.json", "tokenizer_config.json", "vocab.txt", "special_tokens_map.json"]
 HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}(/[A-Za-z0-9][A-Za-z0-9._-]{0,95})?")
 HUB_TIMEOUT = 10  # seconds
+ELSEWHERE: dict[str, Path] = {}  # a folder's name -> where it stands on this machine, if that is not its place
 
 
 def load_encoder(name: str | Path) -> tuple[Bert, "PreTrainedTokenizerBase"]:
@@ -83,7 +84,7 @@ def load_mlm_head(name: str | Path, like: Mapping[str, torch.Tensor]) -> dict[st
 def encoder_folder(name: str | Path) -> Path:
     """The folder of an encoder, see `load_encoder` for its name; a hub model is downloaded if necessary."""
     text = str(name)
-    folder = Path(os.path.expanduser(text))
+    folder = ELSEWHERE.get(text, Path(os.path.expanduser(text)))
     if name in ("minilm", "minilm-raw"):
         folder = minilm_folder()
     elif not text or not os.path.isdir(folder):
@@ -103,7 +104,8 @@ def weights_sha256(name: str | Path) -> str | None:
     Two encoders that stood in one folder, one after the other, are then told apart. None, too, where the weights cannot
     be read: a run that is resumed does not need them, and for any other `load_encoder` says what is wrong.
     """
-    if str(name) in ("minilm", "minilm-raw") or not str(name) or not os.path.isdir(os.path.expanduser(str(name))):
+    folder = ELSEWHERE.get(str(name), os.path.expanduser(str(name)))
+    if str(name) in ("minilm", "minilm-raw") or not str(name) or not os.path.isdir(folder):
         return None
     digest = hashlib.sha256()
     try:

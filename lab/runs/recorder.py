@@ -52,7 +52,9 @@ def machine() -> dict[str, Any]:
     except OSError:  # not Linux
         names = []
     processor = names[0] if names else platform.processor() or platform.machine()
+    together = torch.distributed.is_available() and torch.distributed.is_initialized()
     return {"threads": torch.get_num_threads(), "torch": str(torch.__version__),
+            "processes": torch.distributed.get_world_size() if together else 1,
             "processor": f"{processor} ({torch.backends.cpu.get_cpu_capability()})"}
 
 
@@ -346,7 +348,7 @@ class Recorder:
         if not newest and run.rows():
             raise LabError(f"run {run.name} has no checkpoint that can be read; its records are left as they are, "
                            "so start a new run")
-        before, now = newest[1].get("machine", {}) if newest else {}, self.state["machine"]
+        before, now = {"processes": 1} | newest[1].get("machine", {}) if newest else {}, self.state["machine"]
         if not self.finished and (other := [key for key in now if key in before and before[key] != now[key]]):
             warnings.warn(f"run {run.name} was begun with {_listed(before, other)} and is resumed with "
                           f"{_listed(now, other)}: its weights will not be bit-identical to those of an undisturbed "
@@ -382,4 +384,5 @@ class Recorder:
 
 
 def _listed(values: Mapping[str, Any], keys: list[str]) -> str:
-    return ", ".join(f"{values[key]} threads" if key == "threads" else f"{key} {values[key]}" for key in keys)
+    return ", ".join(f"{values[key]} {key}" if key in ("threads", "processes") else f"{key} {values[key]}"
+                     for key in keys)

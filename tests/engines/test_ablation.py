@@ -13,7 +13,7 @@ import pytest
 from helpers import stopped, trained
 
 import lab
-from lab import ablation
+from lab.engines import ablation, processes
 from lab.runs.folder import Run, list_runs, runs_root
 from lab.runs.writer import Writer
 from lab.train import run_name
@@ -88,7 +88,7 @@ def test_no_seeds_or_no_workers_is_an_error(tiny, tiny_data, seeds, workers):
 
 KILLED = """
 import os, signal
-from lab import ablation
+from lab.engines import processes
 from lab.runs.recorder import Recorder
 advance = Recorder.advance
 def die(self):
@@ -96,13 +96,13 @@ def die(self):
         os.kill(os.getpid(), signal.SIGKILL)
     return self.state["step"]
 Recorder.advance = die
-ablation.serve()
+processes.serve()
 """
 
 
 @pytest.mark.slow
 def test_a_run_whose_process_is_killed_is_named_and_the_others_finish(tiny, tiny_data, monkeypatch, capsys):
-    monkeypatch.setattr(ablation, "WORKER", (sys.executable, "-c", KILLED))
+    monkeypatch.setattr(processes, "WORKER", (sys.executable, "-c", KILLED))
     monkeypatch.setattr(ablation, "cores", lambda: 1)
     bad, good = (dataclasses.replace(tiny, name=name) for name in ("bad", "good"))
     with pytest.raises(lab.LabError, match=r"1 of 2 runs failed, the others are finished: bad-.*ended by signal 9"):

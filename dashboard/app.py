@@ -1,7 +1,8 @@
 """The dashboard: `streamlit run dashboard/app.py`. Each page has a line here and a file in views/."""
 
 import streamlit as st
-from choices import plain, sidebar
+from choices import sidebar
+from pickers import plain
 
 from lab import LabError
 
@@ -9,6 +10,7 @@ from lab import LabError
 st.set_page_config(page_title="minBERT lab", page_icon="🧪", layout="wide")
 page = st.navigation([
     st.Page("views/home.py", title="Home", icon=":material/home:", default=True),
+    st.Page("views/runs.py", title="Runs", icon=":material/list:"),
     st.Page("views/leaderboard.py", title="Leaderboard", icon=":material/leaderboard:"),
     st.Page("views/curves.py", title="Curves", icon=":material/show_chart:"),
     st.Page("views/overfitting.py", title="Overfitting", icon=":material/call_split:"),

@@ -8,7 +8,8 @@ import pandas as pd
 from lab.experiment import KNOWN, PROTOCOLS
 from lab.results import tables
 from lab.results.significance import FEWEST_SEEDS
-from lab.runs.frames import floors, line_labels, scores_on
+from lab.runs.frames import floors, scores_on
+from lab.runs.labels import line_labels
 from lab.runs.records import SHIPPED
 
 REFERENCE = "baseline"

@@ -3,7 +3,8 @@
 import pandas as pd
 import streamlit as st
 from answers import data_of, has_predictions, notice, open_run, provenance_caption, runs_of, scores, stamps
-from choices import chosen, draw, plain, select
+from choices import chosen, draw, visible
+from pickers import plain, select_run
 
 from lab.data import TASK_NAMES, Data
 from lab.errors import LabError
@@ -57,10 +58,11 @@ if len(names) < 2:
     notice("It takes two runs that may be compared; lab ablate quick makes five.")
     st.stop()
 left, right = st.columns(2)
-a = select("a", names, next(filter(has_predictions, names), names[0]), "ca", left)
+labels = {name: visible().labels[name] for name in names}
+a = select_run("a", labels, next(filter(has_predictions, names), names[0]), "ca", left)
 others = [name for name in names if name != a]
 best = min(others, key=lambda name: (not has_predictions(name), runs["label"][name] == runs["label"][a]))
-b = select("b", others, best, "cb", right)
+b = select_run("b", {name: labels[name] for name in others}, best, "cb", right)
 weights = st.segmented_control("Weights", ["last", "best"], default="last", required=True, key="cw",
                                bind="query-params", help="After the last epoch, or the one that was best on dev")
 

@@ -1,8 +1,9 @@
 """Figures 1-3: any metric during training."""
 
 import streamlit as st
-from choices import chosen, plain, select
+from choices import chosen
 from panels import draw_panels
+from pickers import plain, select
 
 from lab.figures import training
 from lab.figures.panels import numbers

@@ -1,8 +1,9 @@
 """The task gradients: whether they conflict, and what combining them changed; and SMART's penalty."""
 
 import streamlit as st
-from choices import chosen, plain
+from choices import chosen
 from panels import draw_panels
+from pickers import plain
 
 from lab.figures import training
 from lab.figures.panels import numbers

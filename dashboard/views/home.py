@@ -2,7 +2,8 @@
 
 import pandas as pd
 import streamlit as st
-from choices import NO_RUNS, comparable, plain, visible
+from choices import NO_RUNS, comparable, visible
+from pickers import plain
 from sentences import found, next_steps, progress
 
 from lab.results import tables
@@ -39,7 +40,7 @@ if len(finished) > MOST:
 st.subheader("What trains now")
 training = [run for run, status in now.status.items() if status.get("state") == "running"]
 for run in training:
-    st.markdown(plain(progress(run, now.status[run], now.runs[now.runs["run"] == run])))
+    st.markdown(plain(progress(now.labels[run], now.status[run], now.runs[now.runs["run"] == run])))
 if not training:
     st.write("Nothing is being trained.")
 

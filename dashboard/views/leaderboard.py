@@ -2,12 +2,14 @@
 
 import pandas as pd
 import streamlit as st
-from choices import chosen, mixed, plain, select, snapshot, unfinished, visible
+from choices import chosen, mixed, snapshot, unfinished, visible
 from panels import draw_panels
+from pickers import plain, select
 
 from lab.figures.training import leaderboard_panels
 from lab.results import tables
-from lab.runs.frames import distinct_runs, floors, line_labels, provenance
+from lab.runs.frames import distinct_runs, floors, provenance
+from lab.runs.labels import line_labels
 
 SPLITS = {"dev": "Table 1: dev", "test": "Table 2: test"}
 

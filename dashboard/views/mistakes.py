@@ -3,7 +3,8 @@
 import pandas as pd
 import streamlit as st
 from answers import data_of, examples, has_predictions, notice, open_run, provenance_caption, runs_of, scores
-from choices import chosen, draw, plain, select
+from choices import chosen, draw, visible
+from pickers import plain, select_run
 
 from lab.data import TASK_NAMES, TASKS
 from lab.errors import LabError
@@ -48,9 +49,10 @@ st.write("This page shows the examples that a run gets wrong. See whether its wr
 selection = chosen()
 names = list(runs_of(selection).index)
 left, right = st.columns(2)
-name = select("Run", names, next(filter(has_predictions, names), names[0]), "mr", left)
+labels = {run: visible().labels[run] for run in names}
+name = select_run("Run", labels, next(filter(has_predictions, names), names[0]), "mr", left)
 second = right.selectbox("Second run", ["none", *(other for other in names if other != name)], key="m2",
-                         bind="query-params")
+                         bind="query-params", format_func=lambda run: labels.get(run, run))
 left, right = st.columns(2)  # new columns, so that on a narrow screen both runs come before these choices
 task = left.segmented_control("Task", TASKS, format_func=TASK_NAMES.get, default=TASKS[0], required=True, key="mt",
                               bind="query-params")

@@ -1,8 +1,9 @@
 """Figure 4: train beside dev, and what training beyond the best epoch cost."""
 
 import streamlit as st
-from choices import chosen, plain, select
+from choices import chosen
 from panels import draw_panels
+from pickers import plain, select
 
 from lab.figures.panels import numbers
 from lab.figures.training import overfit_panels

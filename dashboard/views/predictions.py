@@ -7,7 +7,8 @@ from pathlib import Path
 import demo
 import pandas as pd
 import streamlit as st
-from choices import chosen, draw, keep, plain, select, visible
+from choices import chosen, draw, visible
+from pickers import keep, plain, select, select_run
 
 from lab.errors import LabError
 from lab.figures import attention
@@ -206,16 +207,18 @@ runs: dict[str, Run | None] = {name: offered[name] for name in order} | {SHIPS: 
 if offered and st.session_state.pop("only-ships", False):
     st.session_state["live"] = next(iter(offered))  # the model that was just trained takes over
 left, middle, right = st.columns(3)
-first = select("Run", list(runs), next(iter(runs)), "live", left, help="First the best finished run")
+labels = {name: visible().labels.get(name, name) for name in runs}
+first = select_run("Run", labels, next(iter(runs)), "live", left)
 second = middle.selectbox("Beside it", [name for name in runs if name != first], index=None, key="beside",
-                          bind="query-params", placeholder="no other run")
+                          bind="query-params", placeholder="no other run",
+                          format_func=lambda name: labels.get(name, name))
 weights = right.segmented_control("Weights", ["last", "best"], default="best", required=True, key="saved",
                                   bind="query-params", help="After the last epoch, or the one that was best on dev")
 shown = [name for name in (first, second) if name]
 found = {name: _ask(runs[name], weights, texts) for name in shown}
 for side, column in zip(shown, st.columns(len(shown)), strict=True):
     with column:
-        st.subheader(plain(side))
+        st.subheader(plain(labels[side]))
         if isinstance(found[side], str):
             st.error(plain(found[side]))
         else:
@@ -247,5 +250,5 @@ if found:
     for side, column in zip(parts, st.columns(len(parts)), strict=True):
         with column:
             if len(parts) > 1:
-                st.caption(plain(side))
+                st.caption(plain(labels[side]))
             _attention(parts[side], layer, head, most, "ab"[shown.index(side)])

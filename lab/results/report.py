@@ -16,7 +16,8 @@ from lab import figures
 from lab.errors import LabError
 from lab.results import conflict, tables
 from lab.results.plan import CLAIMS, claim_cells
-from lab.runs.frames import KEYS, line_labels
+from lab.runs.frames import KEYS
+from lab.runs.labels import line_labels
 
 FIGURE_4 = "smart"  # the paper's Figure 4 shows SMART
 
@@ -125,7 +126,7 @@ def _is_report(file: Path) -> bool:
             start = stream.read(1000)
     except OSError:
         return False
-    begins = {".csv": f"table,{','.join(KEYS)},date,seeds,", ".md": f"{tables.MARKDOWN_TITLE}\n\n## data: "}
+    begins = {".csv": f"table,{','.join(KEYS)},called,date,seeds,", ".md": f"{tables.MARKDOWN_TITLE}\n\n## data: "}
     return start.startswith(begins[file.suffix]) if file.suffix in begins else TITLE in start
 
 

@@ -7,6 +7,7 @@ from urllib.parse import quote
 import pandas as pd
 import streamlit as st
 from choices import draw
+from pickers import plain
 
 from lab.figures.panels import Panel, describe, legend, standalone
 from lab.figures.styles import MARKERS
@@ -19,6 +20,7 @@ SHAPES = dict(zip(MARKERS, (
     "M-5-4V4L5-4V4z", "M-4-5H4L-4 5H4z", "M-5 0L4-5V5z", "M5 0L-4-5V5z", "M0-5L4.8-1.5L2.9 4H-2.9L-4.8-1.5z",
     "M0-5.5Q1.1-1.1 5.5 0Q1.1 1.1 0 5.5Q-1.1 1.1-5.5 0Q-1.1-1.1 0-5.5z",
     "M0-5L4.3-2.5V2.5L0 5L-4.3 2.5V-2.5z"), strict=True))
+LINES = 4  # that a chart has at first
 DASHES = {"dash": "9 9", "dot": "3 3", "dashdot": "9 3 3 3", "longdash": "15 15"}
 LEGEND = ("<div role=list aria-label=Legend style='display:flex; flex-wrap:wrap; gap:.2rem 1.2rem; font-size:.9rem; "
           "overflow-wrap:anywhere'>{}</div>")
@@ -26,6 +28,44 @@ SAMPLE = ("<svg xmlns='http://www.w3.org/2000/svg' width='30' height='12' viewBo
           "<path d='M-15 0H15' stroke='{colour}' stroke-width='2' stroke-dasharray='{dash}'/>"
           "<path d='{shape}' fill='{fill}' stroke='{colour}'/></svg>")
 ENTRY = "<span role=listitem><img alt='' src=\"data:image/svg+xml,{}\"> {}</span>"
+
+
+def headline(said: str) -> None:
+    """The answer of a page in one sentence, above all else."""
+    if said:
+        st.markdown(f"**{plain(said)}**")
+
+
+def how_to_read(*texts: str) -> None:
+    """The captions of a page, folded."""
+    with st.expander("How to read this"):
+        for text in texts:
+            st.markdown(text)
+
+
+def few_lines(runs: pd.DataFrame, labels: list[str], best: list[str]) -> pd.DataFrame:
+    """The runs of at most four lines at first, of all where the user wants them. best: the labels, the best first."""
+    if len(labels) <= LINES or st.session_state.get("recipe"):  # the sidebar has a choice already
+        return runs
+    order = [label for label in best if label in labels] + [label for label in labels if label not in best]
+    shown = order[:LINES]
+    if "baseline" in order and "baseline" not in shown:
+        shown[-1] = "baseline"
+    if st.toggle(f"All {len(labels)} lines", key="lines", bind="query-params",
+                 help=f"At first the best {LINES}, with the baseline; the sidebar chooses any"):
+        return runs
+    return runs[runs["label"].isin(shown)]
+
+
+def choose(panels: Sequence[Panel], kinds: Sequence[str], first: Sequence[str], key: str) -> list[Panel]:
+    """The panels of the kinds that the user chooses. kinds: that of each panel; first: those that are shown at first.
+    """
+    there = list(dict.fromkeys(kinds))
+    if len(there) < 2:
+        return list(panels)
+    chosen = st.pills("Charts", there, selection_mode="multi", key=key, bind="query-params",
+                      default=[kind for kind in there if kind in first] or there[:1])
+    return [panel for panel, kind in zip(panels, kinds, strict=True) if kind in chosen]
 
 
 def draw_panels(panels: Sequence[Panel], key: str, columns: int, table: pd.DataFrame | None = None) -> None:

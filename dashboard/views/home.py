@@ -4,9 +4,9 @@ import pandas as pd
 import streamlit as st
 from choices import NO_RUNS, comparable, visible
 from pickers import plain
-from sentences import found, next_steps, progress
+from sentences import next_steps, progress
 
-from lab.results import tables
+from lab.results import headlines, tables
 from lab.runs.frames import provenance
 
 MOST = 3  # groups of runs whose results are told; the leaderboard shows all
@@ -15,7 +15,7 @@ MOST = 3  # groups of runs whose results are told; the leaderboard shows all
 @st.cache_data(max_entries=8, show_spinner=False)
 def told(_runs: pd.DataFrame, names: tuple[str, ...], version: tuple) -> str:
     """What was found with these runs. Cached until the store changes."""
-    return found(_runs[_runs["run"].isin(names)])
+    return headlines.leaderboard(_runs[_runs["run"].isin(names)])
 
 
 st.title("minBERT lab")

@@ -4,11 +4,13 @@ import pandas as pd
 import streamlit as st
 from answers import data_of, examples, has_predictions, notice, open_run, provenance_caption, runs_of, scores
 from choices import chosen, draw, visible
+from panels import headline, how_to_read
 from pickers import plain, select_run
 
 from lab.data import TASK_NAMES, TASKS
 from lab.errors import LabError
 from lab.figures import predictions
+from lab.results import headlines
 from lab.results.comparison import beside
 
 PAGE = 20  # examples at a time
@@ -38,15 +40,13 @@ def pictures(side: str, number: int, table: pd.DataFrame, why: str, places: list
         over = f"{abs(found.gap):.3f} {'more' if found.gap > 0 else 'less'} sure than right"
         draw(predictions.reliability(found, f"{side} · dev, {len(sure):,} examples · {weights} weights"),
              f"calibration{number}", f"Accuracy by confidence of {side}: on average {over}", found.bins)
-        st.caption(f"Expected calibration error {found.error:.3f}, 95 % interval {found.low:.3f} to {found.high:.3f}; "
-                   f"perfect calibration stays below {found.chance:.3f} in 19 of 20 such samples. On average {over}. "
-                   "The larger a point, the more examples; below the dashed line a run is too sure.")
+        st.caption(f"On average {over}. Expected calibration error {found.error:.3f}, 95 % interval {found.low:.3f} to "
+                   f"{found.high:.3f}; perfect calibration stays below {found.chance:.3f} in 19 of 20 such samples.")
 
 
 st.title("Mistakes")
-st.write("This page shows the examples that a run gets wrong. See whether its wrong answers are close to the gold "
-         "label or far from it, and how confident it was. The mistakes with a high confidence are listed first.")
 selection = chosen()
+place = st.container()
 names = list(runs_of(selection).index)
 left, right = st.columns(2)
 labels = {run: visible().labels[run] for run in names}
@@ -62,7 +62,6 @@ compute = task != "sts" and st.toggle(
     "Compute missing probabilities from the checkpoint", key="mc", bind="query-params",
     help="For runs that kept none: it takes some seconds, or a minute; of QQP, 1,000 examples")
 
-provenance_caption(selection, [name] if second == "none" else [name, second])
 tables: dict[str, tuple[pd.DataFrame, str]] = {}
 messages = []
 for side in [name] if second == "none" else [name, second]:
@@ -83,12 +82,13 @@ if not tables:
     st.stop()
 
 labelled = {side: found for side, found in tables.items() if found[0]["label"].notna().any()}
+for side in labelled:
+    with place:
+        said = headlines.mistakes(labelled[side][0], task)
+        headline(said if len(labelled) == 1 else f"{labels[side]}: {said}")
 places = st.columns(2)
 for number, side in enumerate(labelled):
     pictures(side, number, *labelled[side], places if task == "sts" or not number else st.columns(2))
-if task == "sts" and labelled:
-    st.caption("Pearson's r measures how close the points are to any straight line, not to the dashed one, so answers "
-               "on a wrong scale lose nothing.")
 
 st.subheader("Examples")
 renamed = {"prediction": "answer"}
@@ -121,3 +121,10 @@ columns = [*["gold"] * gold, *answers, *confidences * (task != "sts"), *(c for c
 if len(tables) == 2:
     st.caption(plain(f"answer: {name}; answer 2: {second}"))
 st.dataframe(part[columns].round(3), hide_index=True, key="examples", alt="Examples with gold labels and answers")
+how_to_read(
+    "See whether the wrong answers are close to the gold label or far from it, and how confident the run was: the "
+    "mistakes with a high confidence are listed first.",
+    "Calibration: the larger a point, the more examples; below the dashed line a run is too sure.",
+    "Pearson's r measures how close the points are to any straight line, not to the dashed one, so answers on a wrong "
+    "scale lose nothing.")
+provenance_caption(selection, [name] if second == "none" else [name, second])

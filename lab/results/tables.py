@@ -107,9 +107,9 @@ def paper_table(name: str) -> pd.DataFrame:
 
 
 def overfitting(runs: pd.DataFrame) -> pd.DataFrame:
-    """What training beyond the best epoch cost: a row for each recipe, means over seeds.
+    """What was lost by training beyond the best epoch: a row for each recipe, means over seeds.
 
-    best_epoch, on dev; dev_best, dev_last and their difference, cost; train_last, all of the overall score; gap, train
+    best_epoch, on dev; dev_best, dev_last and their difference, lost; train_last, all of the overall score; gap, train
     minus dev at the last epoch, of overall and of each task. The scores are those after every epoch, on parts of train
     and of dev.
     """
@@ -120,9 +120,9 @@ def overfitting(runs: pd.DataFrame) -> pd.DataFrame:
         gaps = {task: found.get(("train", task), none)[2] - found.get(("dev", task), none)[2]
                 for task in ("all", *TASKS)}
         rows.append({"recipe": recipe, "seeds": part["seed"].nunique(), "best_epoch": best, "dev_best": at_best,
-                     "dev_last": at_last, "cost": at_best - at_last, "train_last": found.get(("train", "all"), none)[2],
+                     "dev_last": at_last, "lost": at_best - at_last, "train_last": found.get(("train", "all"), none)[2],
                      "gap": gaps["all"], **{f"gap_{task}": gaps[task] for task in TASKS}})
-    return pd.DataFrame(rows, columns=["recipe", "seeds", "best_epoch", "dev_best", "dev_last", "cost", "train_last",
+    return pd.DataFrame(rows, columns=["recipe", "seeds", "best_epoch", "dev_best", "dev_last", "lost", "train_last",
                                        "gap", *(f"gap_{task}" for task in TASKS)])
 
 

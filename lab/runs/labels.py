@@ -45,11 +45,29 @@ def changes(settings: str) -> tuple[tuple[str, str], ...]:
         own_scale = PROTOCOLS[protocol](KNOWN[name]).scale
     except LabError:
         return ()
-    usual = json.loads(usual.to_json()) | {"scale": own_scale}
-    found = []
-    for field in (field for field in usual if field in wanted and made[field] != usual[field]):
+    return _differing(made, json.loads(usual.to_json()) | {"scale": own_scale}, wanted)
+
+
+@lru_cache(64)
+def differences(recipe: str, reference: str = "baseline") -> str:
+    """What a recipe sets otherwise than another, as one writes it after `--set`; "" for none that the lab knows."""
+    from lab.experiment import KNOWN
+
+    if recipe not in KNOWN:
+        return ""
+    made, usual = (json.loads(KNOWN[name].to_json()) for name in (recipe, reference))
+    return ", ".join(f"{field}={value}" for field, value in _differing(made, usual, set(made) - NO_CHANGE))
+
+
+def _differing(made: Mapping[str, Any], usual: Mapping[str, Any], fields: set[str]) -> tuple[tuple[str, str], ...]:
+    """The fields in which settings differ from the usual ones, as `--set` takes them."""
+    from lab.experiment import Experiment
+    from lab.smart import Smart
+
+    found: list[tuple[str, str]] = []
+    for field in (field for field in usual if field in fields and made[field] != usual[field]):
         if field == "smart" and isinstance(made[field], dict):
-            before = usual[field] or json.loads(Experiment(smart=_smart()).to_json())[field]
+            before = usual[field] or json.loads(Experiment(smart=Smart()).to_json())[field]
             inside = {key: value for key, value in made[field].items() if value != before.get(key)}
             if usual[field] is None:
                 inside = {"weight": made[field].get("weight"), **inside}
@@ -57,12 +75,6 @@ def changes(settings: str) -> tuple[tuple[str, str], ...]:
         else:
             found.append((field, as_set(made[field])))
     return tuple(found)
-
-
-def _smart() -> Any:
-    from lab.smart import Smart
-
-    return Smart()
 
 
 def as_set(value: Any) -> str:

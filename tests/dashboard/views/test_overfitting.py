@@ -1,4 +1,4 @@
-"""Overfitting: the scores of train beside those of dev, and the cost of training beyond the best epoch."""
+"""Overfitting: the scores of train beside those of dev, and what training beyond the best epoch lost."""
 
 from urllib.parse import quote
 
@@ -6,7 +6,7 @@ import pytest
 from helpers import page_table
 
 
-def test_it_says_what_training_beyond_the_best_epoch_cost(add_run, open_page):
+def test_it_says_what_training_beyond_the_best_epoch_lost(add_run, open_page):
     add_run("baseline", overall=0.5, best=0.6)
     app = open_page("overfitting")
     row = page_table(app, "best epoch on dev").iloc[0]

@@ -6,6 +6,7 @@ widget's default out of the address. So a default is a constant, or, where it de
 """
 
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -155,9 +156,15 @@ def unfinished(now: Snapshot) -> None:
         st.caption(f"Not finished, so not in the tables: {plain(', '.join(words))}")
 
 
-def draw(figure: go.Figure, key: str, alt: str, table: pd.DataFrame | None = None) -> None:
-    """Draw a figure with its text alternative, and the table of the numbers behind it."""
-    st.plotly_chart(figure, key=key, alt=alt, config={"displaylogo": False, "showSendToCloud": False})
+def draw(figure: go.Figure, key: str, alt: str, table: pd.DataFrame | None = None,
+         on_click: Callable[[list], None] | None = None) -> None:
+    """Draw a figure with its text alternative, and the table of the numbers behind it.
+
+    on_click: takes the points that were clicked.
+    """
+    clicks = {} if on_click is None else {
+        "selection_mode": "points", "on_select": lambda: on_click(st.session_state[key]["selection"]["points"])}
+    st.plotly_chart(figure, key=key, alt=alt, config={"displaylogo": False, "showSendToCloud": False}, **clicks)
     if table is not None:
         with st.expander("The numbers behind this picture"):
             st.dataframe(table, key=f"{key}-table", hide_index=True)

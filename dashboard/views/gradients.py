@@ -8,7 +8,7 @@ from pickers import plain
 from lab.figures import training
 from lab.figures.panels import numbers
 from lab.results import conflict, headlines
-from lab.runs.frames import provenance
+from lab.runs.frames import among, provenance
 
 SMART = "SMART: "
 
@@ -22,7 +22,9 @@ def kind(title: str) -> str:
 st.title("Gradients")
 selection = chosen()
 headline(headlines.gradients(selection.runs))
-runs = few_lines(selection.runs, selection.labels, headlines.order(selection.runs))
+combined = headlines.update_changes(selection.runs)["recipe"]
+measured = set(selection.runs.loc[among(selection.runs, "metric", ["cosine", "penalty"]), "label"].astype(str))
+runs = few_lines(selection.runs, [label for label in selection.labels if label in measured], list(combined))
 panels, smart = training.conflict_panels(runs), training.smart_panels(runs)
 if panels or smart:
     kinds = [kind(panel.title) for panel in panels] + [SMART + kind(panel.title) for panel in smart]

@@ -95,10 +95,10 @@ number, *drawn = st.session_state.get("board", (0,))
 number += drawn != [here, set(picked)]
 st.session_state["board"] = number, here, set(picked)
 scores = [column for column in shown if column not in ("recipe", "seeds", "from", "verdict", "vs", "null seeds")]
-columns = {c: st.column_config.NumberColumn(format="%.3f", width=62 if c in SCORES else None) for c in scores} | {
+columns = {c: st.column_config.NumberColumn(format="%.3f", width=54 if c in SCORES else None) for c in scores} | {
     "recipe": st.column_config.TextColumn(pinned=True, width=None if len(shown.columns) > 9 else "medium",
                                           help="What a recipe does: see How to read this"),
-    "vs": st.column_config.TextColumn(width=34, help="▲ better than the reference, ▼ worse, ≈ no difference shown")}
+    "vs": st.column_config.TextColumn(width=28, help="▲ better than the reference, ▼ worse, ≈ no difference shown")}
 st.caption("Choose rows on their left: the other pages then show these recipes. A click on a heading sorts.")
 st.dataframe(shown, key=f"rows-{number}", hide_index=True, placeholder="n/a", on_select=lambda: choose(here, number),
              selection_default={"selection": {"rows": [i for i, label in enumerate(here) if label in picked]}},

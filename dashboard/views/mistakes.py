@@ -16,20 +16,31 @@ from lab.results.comparison import beside
 PAGE = 20  # examples at a time
 
 
+def open_cell(points: list[dict]) -> None:
+    """Show the examples of a cell of the confusion matrix that was clicked; of none, those of all cells."""
+    gold, answer = points[0]["customdata"] if points else (None, None)
+    names = predictions.numbered(task)
+    st.session_state["mg"] = "any" if gold is None else names[gold]
+    st.session_state["ma"] = "any" if answer is None else names[answer]
+    st.session_state["ms"] = "mistakes" if gold != answer or gold is None else "all"
+
+
 def pictures(side: str, number: int, table: pd.DataFrame, why: str, places: list) -> None:
     """Confusion and calibration of one run, or for STS its scatter plot."""
-    provenance = f"{side} · dev, {len(table):,} examples · {weights} weights"
+    provenance = f"{labels[side]} · dev, {len(table):,} examples · {weights} weights"
     if task == "sts":
         with places[number]:
             r, low, high = found = predictions.correlation(table)
-            alt = f"Gold similarity against the answers of {side}: Pearson r {r:.3f} ({low:.3f} to {high:.3f})"
+            alt = f"Gold similarity against the answers of {labels[side]}: Pearson r {r:.3f} ({low:.3f} to {high:.3f})"
             draw(predictions.scatter(table, found, provenance), f"scatter{number}", alt,
                  table[["id", "label", "prediction"]])
         return
     with places[0]:
         counts, right = predictions.confusion_table(table, task), (table["label"] == table["prediction"]).mean()
         draw(predictions.confusion(table, task, provenance), f"confusion{number}",
-             f"Confusion matrix of {side}: {right:.1%} of the examples lie on its diagonal", counts.reset_index())
+             f"Confusion matrix of {labels[side]}: {right:.1%} of the examples lie on its diagonal",
+             counts.reset_index(), open_cell)
+        st.caption("A click on a cell lists its examples below.")
     with places[1]:
         sure = table.dropna(subset="confidence")
         if sure.empty:
@@ -38,8 +49,8 @@ def pictures(side: str, number: int, table: pd.DataFrame, why: str, places: list
             return
         found = predictions.calibration(sure["confidence"], sure["label"] == sure["prediction"])
         over = f"{abs(found.gap):.3f} {'more' if found.gap > 0 else 'less'} sure than right"
-        draw(predictions.reliability(found, f"{side} · dev, {len(sure):,} examples · {weights} weights"),
-             f"calibration{number}", f"Accuracy by confidence of {side}: on average {over}", found.bins)
+        draw(predictions.reliability(found, f"{labels[side]} · dev, {len(sure):,} examples · {weights} weights"),
+             f"calibration{number}", f"Accuracy by confidence of {labels[side]}: on average {over}", found.bins)
         st.caption(f"On average {over}. Expected calibration error {found.error:.3f}, 95 % interval {found.low:.3f} to "
                    f"{found.high:.3f}; perfect calibration stays below {found.chance:.3f} in 19 of 20 such samples.")
 
@@ -75,7 +86,8 @@ for side in [name] if second == "none" else [name, second]:
         messages.append(message)
     except LabError as error:
         messages.append(str(error))
-        st.dataframe(scores(selection, [side]), hide_index=True, key=f"scores-{side}")
+        st.dataframe(scores(selection, [side]).rename(columns={side: labels[side]}), hide_index=True,
+                     key=f"scores-{side}", alt=f"The scores of {labels[side]}")
 for message in dict.fromkeys(filter(None, messages)):
     notice(message)
 if not tables:
@@ -101,12 +113,13 @@ if len(tables) == 2:
         st.stop()
     table = table.assign(**{"answer 2": other["prediction"], "confidence 2": other["confidence"]})
     table = table.dropna(subset="answer 2")
-left, right = st.columns(2)
+left, middle, right = st.columns(3)
 shown = left.segmented_control("Show", ["mistakes"] * gold + ["disagreements"] * (len(tables) == 2) + ["all"],
                                default="mistakes" if gold else "all", required=True, key="ms", bind="query-params")
 classes = predictions.numbered(task) if gold and task != "sts" else ()
-one = right.selectbox("Gold label", ["any", *classes], key="mg", bind="query-params") if classes else "any"
-table = predictions.select(table, task, shown, None if one == "any" else classes.index(one))
+cell = [place.selectbox(label, ["any", *classes], key=key, bind="query-params") if classes else "any"
+        for place, label, key in ((middle, "Gold label", "mg"), (right, "Answer", "ma"))]
+table = predictions.select(table, task, shown, *(None if name == "any" else classes.index(name) for name in cell))
 page = st.pagination(max(1, -(-len(table) // PAGE)), key="mp", bind="query-params")
 st.caption(f"{len(table):,} examples, " + (
     "the farthest off first; more than 1 point off is a mistake, more than 1 point apart a disagreement."
@@ -119,8 +132,17 @@ if task != "sts":
     part = part.assign(**{c: part[c].map(words) for c in ["gold", *answers]})
 columns = [*["gold"] * gold, *answers, *confidences * (task != "sts"), *(c for c in part if c.startswith("text")), "id"]
 if len(tables) == 2:
-    st.caption(plain(f"answer: {name}; answer 2: {second}"))
-st.dataframe(part[columns].round(3), hide_index=True, key="examples", alt="Examples with gold labels and answers")
+    st.caption(plain(f"answer: {labels[name]}; answer 2: {labels[second]}"))
+row = st.dataframe(part[columns].round(3), hide_index=True, key=f"examples-{task}-{page}-{shown}-{cell}",
+                   on_select="rerun", selection_mode="single-row", alt="Examples with gold labels and answers")
+texts = [c for c in part if c.startswith("text")]
+for number in row["selection"]["rows"][:1] if texts else ():
+    said = [str(text) for text in part[texts].iloc[number]]
+    st.page_link("views/predictions.py", label="Open this example in Live predictions", icon=":material/chat:",
+                 query_params={"live": labels[name], "say": said[0], "and": (*said[1:], "")[0]}
+                 | ({"beside": labels[second]} if second != "none" else {}))
+if texts:
+    st.caption("Choose an example on its left to see why: it opens in Live predictions, with both runs.")
 how_to_read(
     "See whether the wrong answers are close to the gold label or far from it, and how confident the run was: the "
     "mistakes with a high confidence are listed first.",

@@ -61,8 +61,7 @@ def test_a_label_of_ones_own_is_what_every_page_says(some, open_page):
     assert Marks(runs_root()).all() == {"gse-1": Mark("my best", ("a", "b"))}
     assert "my best" in table(app).index
     assert list(page_table(open_page("leaderboard"), "recipe", "overall")["recipe"]) == ["my best", "baseline"]
-    compare = open_page("compare")
-    assert "my best" in compare.selectbox(key="ca").options
+    assert "my best" in open_page("compare").multiselect(key="runs").options
 
 
 def test_a_run_goes_to_the_bin_and_comes_back(some, open_page):

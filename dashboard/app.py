@@ -11,6 +11,7 @@ st.set_page_config(page_title="minBERT lab", page_icon="🧪", layout="wide")
 page = st.navigation([
     st.Page("views/home.py", title="Home", icon=":material/home:", default=True),
     st.Page("views/runs.py", title="Runs", icon=":material/list:"),
+    st.Page("views/train.py", title="Train", icon=":material/model_training:"),
     st.Page("views/leaderboard.py", title="Leaderboard", icon=":material/leaderboard:"),
     st.Page("views/curves.py", title="Curves", icon=":material/show_chart:"),
     st.Page("views/overfitting.py", title="Overfitting", icon=":material/call_split:"),

@@ -38,6 +38,21 @@ def select_run(label: str, labels: Mapping[str, str], first: str, key: str, plac
     return run
 
 
+def select_other(label: str, labels: Mapping[str, str], key: str, place: Any = st, **more: Any) -> str | None:
+    """A run, or none. An address may name it by its folder too."""
+    asked = st.query_params.get(key)
+    if asked and key not in st.session_state and asked not in labels.values():
+        if asked in labels:
+            st.query_params[key] = labels[asked]
+            st.rerun()
+        st.session_state.setdefault(GONE, {})[key] = asked
+        del st.query_params[key]
+    found = place.selectbox(label, list(labels), index=None, format_func=lambda run: labels.get(run, run), key=key,
+                            bind="query-params", **more)
+    _say_gone(key, found is None, place)
+    return found
+
+
 def select_runs(label: str, labels: Mapping[str, str], first: Sequence[str], key: str, **more: Any) -> list[str]:
     """Any number of runs, in the order in which they were chosen. `first` where nobody has chosen."""
     asked = st.query_params.get_all(key)

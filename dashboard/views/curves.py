@@ -1,6 +1,7 @@
 """Figures 1-3: any metric during training."""
 
 import streamlit as st
+import whatif
 from choices import chosen
 from panels import choose, draw_panels, few_lines, headline, how_to_read
 from pickers import plain, select
@@ -49,5 +50,8 @@ if what[0] == "score":
                 "Pearson's r.")
     if any(panel.flat for panel in panels):
         read.append(plain(f"Gray lines: what no training gives on the same rows. {tables.FLOORS_NOTE}."))
+with st.expander("What if, from here: train two futures of a run", key="what-if", bind="query-params") as fold:
+    if fold.open:
+        whatif.form(selection)
 how_to_read(*read)
 st.caption(plain(provenance(runs)))

@@ -5,7 +5,7 @@ import streamlit as st
 from answers import data_of, examples, has_predictions, notice, open_run, provenance_caption, runs_of, scores
 from choices import chosen, draw, visible
 from panels import headline, how_to_read
-from pickers import plain, select_run
+from pickers import plain, select_other, select_run
 
 from lab.data import TASK_NAMES, TASKS
 from lab.errors import LabError
@@ -62,8 +62,8 @@ names = list(runs_of(selection).index)
 left, right = st.columns(2)
 labels = {run: visible().labels[run] for run in names}
 name = select_run("Run", labels, next(filter(has_predictions, names), names[0]), "mr", left)
-second = right.selectbox("Second run", ["none", *(other for other in names if other != name)], key="m2",
-                         bind="query-params", format_func=lambda run: labels.get(run, run))
+second = select_other("Second run", {run: labels[run] for run in names if run != name}, "m2", right,
+                      placeholder="none") or "none"
 left, right = st.columns(2)  # new columns, so that on a narrow screen both runs come before these choices
 task = left.segmented_control("Task", TASKS, format_func=TASK_NAMES.get, default=TASKS[0], required=True, key="mt",
                               bind="query-params")

@@ -8,7 +8,7 @@ import demo
 import pandas as pd
 import streamlit as st
 from choices import chosen, draw, visible
-from pickers import keep, plain, select, select_run
+from pickers import keep, plain, select, select_other, select_run
 
 from lab.errors import LabError
 from lab.figures import attention
@@ -209,9 +209,8 @@ if offered and st.session_state.pop("only-ships", False):
 left, middle, right = st.columns(3)
 labels = {name: visible().labels.get(name, name) for name in runs}
 first = select_run("Run", labels, next(iter(runs)), "live", left)
-second = middle.selectbox("Beside it", [name for name in runs if name != first], index=None, key="beside",
-                          bind="query-params", placeholder="no other run",
-                          format_func=lambda name: labels.get(name, name))
+second = select_other("Beside it", {name: labels[name] for name in runs if name != first}, "beside", middle,
+                      placeholder="no other run")
 weights = right.segmented_control("Weights", ["last", "best"], default="best", required=True, key="saved",
                                   bind="query-params", help="After the last epoch, or the one that was best on dev")
 shown = [name for name in (first, second) if name]

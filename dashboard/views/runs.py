@@ -8,6 +8,7 @@ from choices import NO_RUNS, marks, mixed, snapshot, visible
 from pickers import plain
 
 from lab.errors import LabError
+from lab.experiment import KNOWN
 from lab.results.overview import overview
 from lab.runs.folder import Run, both_stores
 from lab.runs.labels import changes
@@ -122,6 +123,11 @@ if picked:
                 st.rerun()
     own = [run for run in picked if not run.startswith(SHIPPED)]
     with st.container(horizontal=True):
+        about = now.about.set_index(now.about["run"].astype(str)).loc[picked[0]]
+        if len(picked) == 1 and about["name"] in KNOWN:
+            st.page_link("views/train.py", label="Train again with ...", icon=":material/model_training:",
+                         query_params={"train": about["name"], "scale": about["protocol"],
+                                       "set": [f"{field}={value}" for field, value in changes(about["settings"])]})
         if len(picked) > 1:
             st.page_link("views/compare.py", label="Compare these", icon=":material/difference:",
                          query_params={"runs": [now.labels[run] for run in picked]})

@@ -355,6 +355,20 @@ def report(
 
 
 @app.command()
+def share(
+    out: Annotated[Path, typer.Option(help="The HTML file")] = Path("minbert-lab.html"),
+    runs: RunsOption = None,
+) -> None:
+    """Write all results, your own and the shipped ones, as one HTML file that opens anywhere, without the lab."""
+    from lab.results import report as page
+    from lab.runs.folder import both_stores, expanded
+    from lab.runs.records import Store
+
+    file = page.write(Store(*([expanded(runs)] if runs else both_stores())).frame(), expanded(out), beside=False)
+    print(f"{file}: {file.stat().st_size / 1e6:.1f} MB; it needs no network and no lab")
+
+
+@app.command()
 def compare(
     first: Annotated[str, typer.Argument(metavar="RUN_A", help="A finished run's name or folder")],
     second: Annotated[str, typer.Argument(metavar="RUN_B", help="The run to compare it with")],

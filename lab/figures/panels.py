@@ -78,7 +78,8 @@ def assemble(panels: Sequence[Panel], title: str, provenance: str, columns: int)
         axes, shapes=shapes, title={"text": f"{escape(title)}<br><sup>{escape(provenance)}</sup>"},
         template="plotly_white", height=150 + top + bottom + 250 * rows,
         margin={"t": 90 + top, "l": 50, "r": 20, "b": 45 + bottom},
-        legend={"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom"})
+        legend={"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom",
+                "itemclick": "toggleothers", "itemdoubleclick": "toggle"})
 
 
 def standalone(panel: Panel, beside: Sequence[Panel] = ()) -> go.Figure:

@@ -120,6 +120,9 @@ def sidebar() -> None:
         _watch(now.version)
         if many := sum(now.marked.get(run, Mark()).hidden for run in snapshot().folders):
             st.caption(f"Hidden: {many} run{'s' * (many > 1)}. The page Runs shows them again.")
+        st.segmented_control("Save pictures as", ["PNG", "SVG"], default="PNG", required=True, key="pictures",
+                             bind="query-params", help="The camera above each picture saves it, with its legend, at "
+                             "twice the size")
         for whose, folder in zip(("Your runs", "Shipped runs"), both_stores(), strict=False):
             inside = folder.is_relative_to(checkout())
             st.caption(f"{whose}: {plain(folder.relative_to(checkout()) if inside else folder)}")
@@ -164,7 +167,9 @@ def draw(figure: go.Figure, key: str, alt: str, table: pd.DataFrame | None = Non
     """
     clicks = {} if on_click is None else {
         "selection_mode": "points", "on_select": lambda: on_click(st.session_state[key]["selection"]["points"])}
-    st.plotly_chart(figure, key=key, alt=alt, config={"displaylogo": False, "showSendToCloud": False}, **clicks)
+    export = {"format": st.session_state.get("pictures", "PNG").lower(), "scale": 2, "filename": key}
+    st.plotly_chart(figure, key=key, alt=alt, config={"displaylogo": False, "showSendToCloud": False,
+                                                      "toImageButtonOptions": export}, **clicks)
     if table is not None:
         with st.expander("The numbers behind this picture"):
             st.dataframe(table, key=f"{key}-table", hide_index=True)

@@ -1,4 +1,4 @@
-"""The command line: lab data | train | ablate | predict | report | compare | verify | pretrain | bench |
+"""The command line: lab data | train | ablate | predict | report | share | compare | verify | pretrain | bench |
 story.
 
 An error that a user can correct is one line, with exit code 2. Only the commands that need torch import it.

@@ -267,10 +267,10 @@ for side, column in zip(shown, st.columns(len(shown)), strict=True):
             st.error(plain(found[side]))
         else:
             mine = about.loc[side] if runs[side] else None
-            _provenance(mine, found[side]["step"], weights)
-            _quality(found[side]["scores"], ["sst"] if len(texts) == 1 else ["sst", "qqp", "sts"])
             _answers(found[side], "ab"[shown.index(side)],
                      "" if mine is None else json.loads(mine["settings"]).get("sts_head"))
+            _quality(found[side]["scores"], ["sst"] if len(texts) == 1 else ["sst", "qqp", "sts"])
+            _provenance(mine, found[side]["step"], weights)
 
 found = {name: answer for name, answer in found.items() if not isinstance(answer, str)}
 if found:

@@ -139,11 +139,14 @@ def numbers(panels: Sequence[Panel]) -> pd.DataFrame:
 
     band: in words, over how many seeds, and from where to where.
     """
-    parts = [pd.DataFrame({"panel": _as_read(panel.title.split("<br>")[0]), "line": _as_read(trace["name"]),
-                           _quantity(panel): trace["x"], "mean": trace["y"],
-                           "band": [text.removeprefix("<br>") for text in trace.get("customdata", [""] * len(trace["x"]))]})
-             for panel in panels for trace in [*panel.lines, *panel.flat]]
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["panel", "line", "epoch", "mean", "band"])
+    parts = []
+    for panel in panels:
+        for trace in [*panel.lines, *panel.flat]:
+            bands = [text.removeprefix("<br>") for text in trace.get("customdata", [""] * len(trace["x"]))]
+            parts.append(pd.DataFrame({"panel": _as_read(panel.title.split("<br>")[0]), "line": _as_read(trace["name"]),
+                                       _quantity(panel): trace["x"], "mean": trace["y"], "band": bands}))
+    empty = pd.DataFrame(columns=["panel", "line", "epoch", "mean", "band"])
+    return pd.concat(parts, ignore_index=True) if parts else empty
 
 
 def _quantity(panel: Panel) -> str:

@@ -71,7 +71,8 @@ def test_a_description_names_the_lines_that_end_highest_and_lowest(runs):
 
 def test_the_table_has_the_points_of_all_lines(runs):
     table = numbers(curve_panels(runs))
-    assert list(table) == ["panel", "line", "epoch", "mean", "band"] and set(table["panel"]) == set(SCORE_TITLES.values())
+    assert list(table) == ["panel", "line", "epoch", "mean", "band"]
+    assert set(table["panel"]) == set(SCORE_TITLES.values())
     assert np.allclose(table.query("line == 'gse'")["mean"], [0.4, 0.7] * 4)
     assert list(numbers(curve_panels(runs, x="step", smooth=.1))) == ["panel", "line", "step", "mean", "band"]
     assert numbers([]).empty and curve_panels(runs, "nothing") == []

@@ -20,7 +20,7 @@ FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-backgroun
 READY = "[data-testid=stApp][data-test-script-state=notRunning]"
 EXTRA = {}  # further variables of the server's environment
 
-expect.set_options(timeout=40_000)
+expect.set_options(timeout=120_000)
 
 
 def chromium():
@@ -80,7 +80,7 @@ def visit(server, browser):
     def visit(path="", width=1300, height=900, scheme="light"):
         context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
         contexts.append(context)
-        context.set_default_timeout(40_000)  # a busy machine is no fault
+        context.set_default_timeout(120_000)  # a busy machine is no fault
         context.on("request", lambda request: asked.append(request.url))
         page = context.new_page()
         page.on("websocket", lambda socket: asked.append(socket.url))

@@ -57,7 +57,8 @@ def confusion(answers: pd.DataFrame, task: str, provenance: str = "") -> go.Figu
     # A heatmap cannot be clicked: over each cell lies a marker that can, too faint to be seen.
     cells = [(x, y) for y in names for x in names]
     figure.add_scatter(x=[x for x, _ in cells], y=[y for _, y in cells], mode="markers",
-                       text=[text for row in texts for text in row], hovertemplate="gold %{y}<br>answer %{x}<br>%{text}<extra></extra>",
+                       text=[text for row in texts for text in row],
+                       hovertemplate="gold %{y}<br>answer %{x}<br>%{text}<extra></extra>",
                        customdata=[divmod(i, len(names)) for i in range(len(cells))], showlegend=False,
                        marker={"size": 44, "symbol": "square", "opacity": 0.01, "color": SKY},
                        selected={"marker": {"opacity": 0.25}}, unselected={"marker": {"opacity": 0.01}})

@@ -12,7 +12,8 @@ from lab.errors import LabError
 from lab.figures import predictions, training
 from lab.figures.panels import numbers
 from lab.results import headlines, tables
-from lab.results.comparison import all_settings, bootstrap_recipes, compare_recipes, compare_runs, differing, flipped
+from lab.results.comparison import all_settings, bootstrap_recipes, compare_recipes, compare_runs, differing
+from lab.results.flips import flipped
 from lab.runs.folder import Run
 from lab.runs.frames import floors
 

@@ -66,8 +66,7 @@ def leaderboard(runs: pd.DataFrame, split: str = "dev") -> pd.DataFrame:
     epoch, which involves no selection on dev; best_* at the epoch that was best on dev, as in the paper; *_low, *_high
     the 95 % interval of each over seeds (`significance.interval`: nan for fewer than 3). paper_*: the paper's numbers,
     nan for runs on the sample and for changed recipes. A recipe with a null score in some seeds (null_seeds) has a null
-    mean and is ranked last.
-    called: the label of one's own that all its runs share, or "". date: the day or days on which its runs began.
+    mean and is ranked last. called: the label of one's own that all its runs share. date: the days on which they began.
     """
     final = _final(runs, split)
     ends = ("", "_low", "_high")

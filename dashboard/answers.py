@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pandas as pd
 import streamlit as st
-from choices import Chosen, plain, snapshot
+from choices import Chosen, snapshot
+from pickers import plain
 
 from lab.data import SCORES, TASK_NAMES, Data, checkout, find_data, load_data
 from lab.errors import LabError

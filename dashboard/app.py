@@ -1,14 +1,20 @@
 """The dashboard: `streamlit run dashboard/app.py`. Each page has a line here and a file in views/."""
 
 import streamlit as st
-from choices import plain, sidebar
+from choices import sidebar
+from pickers import plain
 
 from lab import LabError
 
 # An emoji as the page icon: a material icon would be fetched from another host.
 st.set_page_config(page_title="minBERT lab", page_icon="🧪", layout="wide")
+# White on the light blue of the dark theme has too little contrast; Streamlit offers no setting for it.
+st.html("<style>[data-tag] *, button[kind=primary] p, button[kind=primary] span { color: light-dark(#fff, #111) "
+        "!important }</style>")
 page = st.navigation([
     st.Page("views/home.py", title="Home", icon=":material/home:", default=True),
+    st.Page("views/runs.py", title="Runs", icon=":material/list:"),
+    st.Page("views/train.py", title="Train", icon=":material/model_training:"),
     st.Page("views/leaderboard.py", title="Leaderboard", icon=":material/leaderboard:"),
     st.Page("views/curves.py", title="Curves", icon=":material/show_chart:"),
     st.Page("views/overfitting.py", title="Overfitting", icon=":material/call_split:"),

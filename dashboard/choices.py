@@ -6,19 +6,22 @@ widget's default out of the address. So a default is a constant, or, where it de
 """
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
+from pickers import plain, select
 
 from lab.data import checkout
 from lab.figures.styles import rank
 from lab.results import tables
 from lab.runs.folder import both_stores, shown_store
-from lab.runs.frames import line_labels
+from lab.runs.frames import among
+from lab.runs.labels import line_labels, run_labels
+from lab.runs.marks import Mark, Marks
 from lab.runs.records import SHIPPED, Store
 
 POLL_EVERY = 3  # seconds
@@ -43,6 +46,9 @@ class Snapshot(NamedTuple):
     folders: dict[str, Path]  # of each run by its name
     status: dict[str, dict]
     unreadable: dict[str, str]
+    about: pd.DataFrame  # a row for each run, also for those that have measured nothing yet
+    marked: dict[str, Mark]  # labels of one's own, tags, notes, hidden
+    labels: dict[str, str]  # what each run is called
 
 
 @st.cache_resource(show_spinner="Reading the run store ...")
@@ -58,18 +64,36 @@ def snapshot() -> Snapshot:
     folders = tuple(map(str, both_stores()))
     store, lock = _store(*folders)
     with lock:
-        return Snapshot(store.frame(), (folders, store.version), store.folders, store.status, store.unreadable)
+        runs, version = store.frame(), (folders, store.version)
+        return Snapshot(runs, version, store.folders, store.status, store.unreadable, store.about, store.marked,
+                        _labels(store.about, version))
 
 
-def visible() -> Snapshot:
-    """The runs that the sidebar's switch leaves. With runs of one kind alone there is no switch, and all are left."""
+@st.cache_resource(max_entries=2, show_spinner=False)
+def _labels(_about: pd.DataFrame, version: tuple) -> dict[str, str]:
+    """The label of each run, cached until the store changes."""
+    return run_labels(_about)
+
+
+def marks() -> Marks:
+    """Where labels, tags and notes are kept: in the user's own store."""
+    return Marks(both_stores()[0])
+
+
+def visible(hidden: bool = False) -> Snapshot:
+    """The runs that the sidebar's switch leaves, without those that are hidden, unless these are asked for too.
+
+    With runs of one kind alone there is no switch, and all are left.
+    """
     now, whose = snapshot(), st.session_state.get("whose", "both")
-    if whose == "both" or not mixed(now):
+    left = {run for run in now.folders if hidden or not now.marked.get(run, Mark()).hidden}
+    if whose != "both" and mixed(now):
+        left = {run for run in left if run.startswith(SHIPPED) == (whose == "shipped")}
+    if len(left) == len(now.folders):
         return now
-    left = {run for run in now.folders if run.startswith(SHIPPED) == (whose == "shipped")}
-    return now._replace(runs=now.runs[now.runs["shipped"] == (whose == "shipped")],
-                        folders={run: folder for run, folder in now.folders.items() if run in left},
-                        status={run: status for run, status in now.status.items() if run in left})
+    return now._replace(runs=now.runs[among(now.runs, "run", list(left))], about=now.about[now.about["run"].isin(left)],
+                        **{field: {run: of for run, of in getattr(now, field).items() if run in left}
+                           for field in ("folders", "status", "labels")})
 
 
 def mixed(now: Snapshot) -> bool:
@@ -94,6 +118,11 @@ def sidebar() -> None:
                            placeholder="all")
         st.session_state["page-run"] = True
         _watch(now.version)
+        if many := sum(now.marked.get(run, Mark()).hidden for run in snapshot().folders):
+            st.caption(f"Hidden: {many} run{'s' * (many > 1)}. The page Runs shows them again.")
+        st.segmented_control("Save pictures as", ["PNG", "SVG"], default="PNG", required=True, key="pictures",
+                             bind="query-params", help="The camera above each picture saves it, with its legend, at "
+                             "twice the size")
         for whose, folder in zip(("Your runs", "Shipped runs"), both_stores(), strict=False):
             inside = folder.is_relative_to(checkout())
             st.caption(f"{whose}: {plain(folder.relative_to(checkout()) if inside else folder)}")
@@ -124,48 +153,26 @@ def chosen(every: bool = False) -> Chosen:
 
 def unfinished(now: Snapshot) -> None:
     """Name the runs that are not in the tables, since they train or ended early, with their progress."""
-    words = [f"{run} ({s.get('state') or 'not begun'}, {s.get('step') or 0} of {s.get('total') or '?'} iterations)"
-             for run, s in now.status.items() if s.get("state") != "done"]
+    words = [f"{now.labels[run]} ({s.get('state') or 'not begun'}, {s.get('step') or 0} of {s.get('total') or '?'} "
+             "iterations)" for run, s in now.status.items() if s.get("state") != "done"]
     if words:
         st.caption(f"Not finished, so not in the tables: {plain(', '.join(words))}")
 
 
-def select(label: str, options: Sequence[Any], first: Any, key: str, place: Any = st, **more: Any) -> Any:
-    """A selectbox whose value stands in the address also where nobody has chosen it, but the page: `first`.
+def draw(figure: go.Figure, key: str, alt: str, table: pd.DataFrame | None = None,
+         on_click: Callable[[list], None] | None = None) -> None:
+    """Draw a figure with its text alternative, and the table of the numbers behind it.
 
-    So a link opens the same view when there are other runs. A value that is no option (any more) gives way to `first`.
+    on_click: takes the points that were clicked.
     """
-    keep(key, options, first, more.get("format_func", str))
-    # Its own default is none, the one value that no address holds; the browser's history can bring it back.
-    chosen = place.selectbox(label, options, index=None, required=True, key=key, bind="query-params", **more)
-    return first if chosen is None else chosen
-
-
-def keep(key: str, options: Sequence[Any] | None, first: Any, format_func: Callable[[Any], str] = str) -> None:
-    """Write `first` into the address of the widget with this key, unless it or the address has a valid value.
-
-    options: None if all values are valid.
-    """
-    if key in st.session_state:
-        if options is not None and st.session_state[key] not in options:
-            st.session_state[key] = first
-    elif key not in st.query_params or (options is not None and st.query_params[key] not in map(format_func, options)):
-        st.query_params[key] = format_func(first)
-        st.rerun()  # with the widget's first value from the address
-
-
-def draw(figure: go.Figure, key: str, alt: str, table: pd.DataFrame | None = None) -> None:
-    """Draw a figure with its text alternative, and the table of the numbers behind it."""
-    st.plotly_chart(figure, key=key, alt=alt, config={"displaylogo": False, "showSendToCloud": False})
+    clicks = {} if on_click is None else {
+        "selection_mode": "points", "on_select": lambda: on_click(st.session_state[key]["selection"]["points"])}
+    export = {"format": st.session_state.get("pictures", "PNG").lower(), "scale": 2, "filename": key}
+    st.plotly_chart(figure, key=key, alt=alt, config={"displaylogo": False, "showSendToCloud": False,
+                                                      "toImageButtonOptions": export}, **clicks)
     if table is not None:
         with st.expander("The numbers behind this picture"):
             st.dataframe(table, key=f"{key}-table", hide_index=True)
-
-
-def plain(text: object) -> str:
-    """A text from a file, escaped for a place that reads Markdown."""
-    text = str(text).encode("utf-8", "replace").decode()  # a lone surrogate cannot be sent
-    return "".join(f"\\{c}" if c in "\\`*_{}[]()<>#+-.!|~:$&" else c for c in text)
 
 
 def _drop_empty_values() -> None:
@@ -226,14 +233,17 @@ def _watch(version: tuple) -> None:
         st.rerun()
     ended = []
     for run, status in now.status.items():
+        name = plain(now.labels[run])
         if status.get("state") == "running":
             step, total = _count(status.get("step")), max(1, _count(status.get("total")))
-            st.progress(min(step, total) / total, text=f"{plain(run)}: {step} of {total}")
+            st.progress(min(step, total) / total, text=f"{name}: {step} of {total}")
+        elif now.marked.get(run, Mark()).hidden:
+            continue
         elif status.get("state") == "stopped":
-            ended.append(f"{plain(run)} stopped: {_why(status, 'its process has ended')}. The command "
+            ended.append(f"{name} stopped: {_why(status, 'its process has ended')}. The command "
                          "that began it continues it with `--resume`.")
         elif status.get("state") == "failed":
-            ended.append(f"{plain(run)} failed: {_why(status, 'the reason is not recorded')}")
+            ended.append(f"{name} failed: {_why(status, 'the reason is not recorded')}")
     ended += [f"{plain(run)} cannot be read: {plain(why)}" for run, why in now.unreadable.items()]
     many = f"{len(ended)} runs stopped, failed or unreadable"
     with st.container() if len(ended) <= FEW else st.expander(many, key="ended"):

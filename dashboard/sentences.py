@@ -1,4 +1,4 @@
-"""What the home page says, in plain sentences: what was found, what trains, what to do next. Nothing here draws."""
+"""What the home page says of what trains and of what to do next, in plain sentences. Nothing here draws."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,51 +7,10 @@ import pandas as pd
 
 from lab.experiment import KNOWN, PROTOCOLS
 from lab.results import tables
+from lab.results.headlines import REFERENCE
 from lab.results.significance import FEWEST_SEEDS
-from lab.runs.frames import floors, line_labels, scores_on
+from lab.runs.frames import scores_on
 from lab.runs.records import SHIPPED
-
-REFERENCE = "baseline"
-ONE_SEED = ("Nothing can be told from one seed: the same recipe with another seed may score as far away as another "
-            "recipe does.")
-VERDICTS = {"better": f"It is better than {REFERENCE}", "worse": f"It is worse than {REFERENCE}",
-            "no difference shown": f"No difference from {REFERENCE} is shown"}
-
-
-def found(runs: pd.DataFrame) -> str:
-    """The best recipe on dev and whether it differs from the baseline. runs: they share data, encoder and protocol."""
-    board = tables.leaderboard(runs)
-    if board.empty:
-        return "No run among these has finished yet, so there is no result."
-    best, name = board.iloc[0], line_labels(board)[0]
-    if best["overall"] != best["overall"]:
-        return "No recipe has an overall score: every finished run lacks the score of some task."
-    seeds = "one seed" if best["seeds"] == 1 else f"the mean of {best['seeds']} seeds"
-    said = f"Best on dev is {name}, with an overall score of {best['overall']:.3f} ({seeds}). "
-    untrained = floors(runs)["overall"].max()
-    if untrained >= best["overall"]:
-        said += f"That is not above the {untrained:.3f} that the untouched encoder gives without training. "
-    return said + _verdict(runs, name, board)
-
-
-def _verdict(runs: pd.DataFrame, name: str, board: pd.DataFrame) -> str:
-    """The verdict of the leaderboard on its first row, in a sentence, or why there is none."""
-    if set(board["protocol"]) == {"smoke"}:
-        return "Runs with the protocol smoke are too short to compare recipes."
-    if board["seeds"].iloc[0] == 1:
-        return ONE_SEED
-    if len(board) == 1:
-        return "No other recipe has finished, so there is nothing to compare it with."
-    if name == REFERENCE:
-        return "That is the baseline itself: no other recipe scored higher."
-    verdicts, note = tables.verdicts(runs, REFERENCE)
-    if verdicts.empty:
-        return f"{note[:1].upper()}{note[1:]}."
-    row = verdicts.set_index("recipe").loc[name]
-    if row["low"] != row["low"]:
-        return f"There is no verdict against {REFERENCE}: {row['verdict']}."
-    return (f"{VERDICTS.get(row['verdict'], row['verdict'])}: by {row['difference']:+.3f}, 95 % interval "
-            f"{row['low']:+.3f} to {row['high']:+.3f}, over {row['used']} seeds.")
 
 
 def progress(run: str, status: Mapping[str, Any], rows: pd.DataFrame) -> str:

@@ -1,5 +1,5 @@
-"""The command line: lab data | class | train | ablate | predict | report | compare | verify | pretrain | bench |
-story.
+"""The command line: lab data | class | train | ablate | predict | report | share | compare | verify | pretrain |
+bench | story.
 
 An error that a user can correct is one line, with exit code 2. Only the commands that need torch import it.
 """
@@ -366,6 +366,20 @@ def report(
         if others := [f"{run} ({state})" for run, state in states[states != "done"].items()]:
             print(f"not finished, so not shown: {', '.join(others)}")
         print(f"\npictures: {file}\ntables: {file.with_suffix('.csv')}, {file.with_suffix('.md')}")
+
+
+@app.command()
+def share(
+    out: Annotated[Path, typer.Option(help="The HTML file")] = Path("minbert-lab.html"),
+    runs: RunsOption = None,
+) -> None:
+    """Write all results, your own and the shipped ones, as one HTML file that opens anywhere, without the lab."""
+    from lab.results import report as page
+    from lab.runs.folder import both_stores, expanded
+    from lab.runs.records import Store
+
+    file = page.write(Store(*([expanded(runs)] if runs else both_stores())).frame(), expanded(out), beside=False)
+    print(f"{file}: {file.stat().st_size / 1e6:.1f} MB; it needs no network and no lab")
 
 
 @app.command()

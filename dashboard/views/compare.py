@@ -1,22 +1,28 @@
-"""Two runs side by side: the settings that differ, their scores, the paired tests, and their recipes over seeds."""
+"""Any number of runs, each against one of them: settings, scores, curves, paired tests, and the examples that flip."""
 
 import pandas as pd
 import streamlit as st
 from answers import data_of, has_predictions, notice, open_run, provenance_caption, runs_of, scores, stamps
-from choices import chosen, draw, plain, select
+from choices import chosen, draw, visible
+from panels import choose, draw_panels, headline, how_to_read
+from pickers import plain, select_run, select_runs
 
-from lab.data import TASK_NAMES, Data
+from lab.data import TASK_NAMES, TASKS, Data
 from lab.errors import LabError
-from lab.figures import predictions
-from lab.results import tables
+from lab.figures import predictions, training
+from lab.figures.panels import numbers
+from lab.results import headlines, tables
 from lab.results.comparison import all_settings, bootstrap_recipes, compare_recipes, compare_runs, differing
+from lab.results.flips import flipped
 from lab.runs.folder import Run
 from lab.runs.frames import floors
 
 same_data = {Data: lambda data: data.fingerprint}
+MOST = 6  # runs that are tested against the reference: each takes a second
+SETTING, SCORE = "setting of the runs", "score of"  # first columns; no run is called so
 
 
-@st.cache_data(max_entries=32, show_spinner="Testing: 10,000 resamples a task ...", hash_funcs=same_data)
+@st.cache_data(max_entries=64, show_spinner="Testing: 10,000 resamples a task ...", hash_funcs=same_data)
 def tests(folders: list[tuple[str, str]], weights: str, data: Data, stamps: list, one: bool) -> pd.DataFrame:
     """The tests of two runs (one pair) or recipes (a pair for each seed), cached until a predictions file changes."""
     pairs = [(Run.open(a), Run.open(b)) for a, b in folders]
@@ -29,7 +35,7 @@ def tested(pairs: list[tuple[Run, Run]], one: bool) -> pd.DataFrame:
     """The same. LabError: there are no predictions, or the data are not found."""
     for run in (run for pair in pairs for run in pair):
         if not stamps(run.folder, f"predictions/{weights}/*-dev-output.csv"):
-            raise LabError(f"No paired tests: run {run.name} has no predictions here ({weights} weights): a run of "
+            raise LabError(f"No paired tests with {run.name}: it has no predictions here ({weights} weights): a run of "
                            "your own has them once it is finished, records that ship with the lab are without")
     data, line = data_of(pairs[0][0])
     if data is None:
@@ -47,91 +53,139 @@ def words(table: pd.DataFrame) -> pd.DataFrame:
     return table.astype(object).where(table.notna(), "").astype(str)
 
 
+def over_seeds(one: str, other: str) -> tuple[pd.DataFrame, list]:
+    """Two recipes over the seeds that both have, and the pairs of their runs. LabError: they have too few."""
+    recipes = runs["label"][one], runs["label"][other]
+    if recipes[0] == recipes[1]:
+        raise LabError(f"{labels[one]} and {labels[other]} are of one recipe, with two seeds: what differs is chance.")
+    done = runs[runs["state"] == "done"].reset_index().drop_duplicates(["label", "seed"]).set_index("label")
+    seeds = [done.loc[done.index == label].set_index("seed")["run"] for label in recipes]
+    shared = sorted(set(seeds[0].index) & set(seeds[1].index))
+    if len(shared) < 3:
+        raise LabError(f"No verdict: {recipes[0]} and {recipes[1]} have {len(shared)} finished seeds in common, and it "
+                       "takes 3; lab ablate with --seeds 3 makes them.")
+    return compare_recipes(selection.runs, *recipes), [(open_run(seeds[0][s]), open_run(seeds[1][s])) for s in shared]
+
+
 st.title("Compare")
-st.write("Two runs, example by example. Ask first what differs in their settings: with more than one difference, no "
-         "test can say which of them mattered.")
 selection = chosen()
 runs = runs_of(selection)
 names = list(runs.index)
 if len(names) < 2:
     notice("It takes two runs that may be compared; lab ablate quick makes five.")
     st.stop()
+labels = {name: visible().labels[name] for name in names}
+place = st.container()
+first = next(filter(has_predictions, names), names[0])
+second = min((name for name in names if name != first),
+             key=lambda name: (not has_predictions(name), runs["label"][name] == runs["label"][first]))
+picked = select_runs("Runs", labels, [first, second], "runs", placeholder="choose two or more")
+if len(picked) < 2:
+    notice("Choose two runs or more.")
+    st.stop()
 left, right = st.columns(2)
-a = select("a", names, next(filter(has_predictions, names), names[0]), "ca", left)
-others = [name for name in names if name != a]
-best = min(others, key=lambda name: (not has_predictions(name), runs["label"][name] == runs["label"][a]))
-b = select("b", others, best, "cb", right)
-weights = st.segmented_control("Weights", ["last", "best"], default="last", required=True, key="cw",
-                               bind="query-params", help="After the last epoch, or the one that was best on dev")
+against = select_run("Against", {name: labels[name] for name in picked}, picked[-1], "against", left)
+others = [name for name in picked if name != against]
+weights = right.segmented_control("Weights", ["last", "best"], default="last", required=True, key="cw",
+                                  bind="query-params", help="After the last epoch, or the one that was best on dev")
 
-provenance_caption(selection, [a, b])
 st.subheader("What differs")
 try:
-    pair = open_run(a), open_run(b)
-    differ = {setting: values for setting, values in differing([all_settings(run.config) for run in pair]).items()
-              if setting != "name"}
+    opened = {name: open_run(name) for name in picked}
+    differ = {setting: values for setting, values in
+              differing([all_settings(opened[name].config) for name in picked]).items() if setting != "name"}
 except LabError as error:
     notice(error)
     st.stop()
 if differ:
-    st.dataframe(pd.DataFrame(differ, index=["a", "b"]).T.rename_axis("setting").reset_index(), hide_index=True,
-                 key="settings")
+    st.dataframe(pd.DataFrame(differ, index=[labels[name] for name in picked]).T.rename_axis(SETTING).reset_index(),
+                 hide_index=True, key="settings", alt=f"Settings that differ: {', '.join(differ)}")
 else:
     st.write("No setting differs: it is the same experiment, run twice or under two names.")
 
 st.subheader("Scores")
-table = scores(selection, [a, b], weights).rename(columns={a: "a", b: "b"})
-st.dataframe(table.assign(**{"a minus b": table["a"] - table["b"]}).round(4), hide_index=True, key="scores")
-if len(nothing := floors(selection.runs[selection.runs["run"].isin([a, b])])):
+table = scores(selection, picked, weights)
+for name in others:
+    table[f"{labels[name]}: difference"] = table[name] - table[against]
+st.dataframe(table.rename(columns=labels).round(4), hide_index=True, key="scores", alt="The scores of these runs")
+mine = selection.runs[selection.runs["run"].isin(picked)]
+if len(nothing := floors(mine)):
     nothing = nothing.rename(columns={"overall": "all"}).set_index("floor")[list(TASK_NAMES)].T
-    st.dataframe(nothing.rename(index=TASK_NAMES).rename_axis("score of").reset_index().round(4), hide_index=True,
-                 key="floors")
-    st.caption(plain(f"{tables.FLOORS_NOTE}."))
-st.caption("Accuracy of SST and QQP, Pearson's r of STS: those of the end where a run is finished, else after its "
-           "newest epoch. Overall: (SST + QQP + (STS + 1) / 2) / 3.")
+    st.dataframe(nothing.rename(index=TASK_NAMES).rename_axis(SCORE).reset_index().round(4), hide_index=True,
+                 key="floors", alt="What no training gives on the same rows")
 
-picture, lines, reason = st.container(), [], ""
-st.subheader("These two runs")
-try:
-    found = tested([pair], one=True)
+st.subheader("Curves")
+panels = training.curve_panels(mine.assign(label=mine["run"].astype(str).map(labels)))
+kinds = [panel.title.split(":")[0] for panel in panels]
+panels = choose(panels, kinds, kinds[:3], "charts")
+draw_panels(panels, "compare", 3, numbers(panels))
+
+st.subheader("Paired tests on the same examples")
+lines, said, reasons = [], [], []
+for name in others[:MOST]:
+    try:
+        found = tested([(opened[name], opened[against])], one=True)
+    except LabError as error:
+        reasons.append(str(error))
+        continue
     boot = found[found["test"] == "paired bootstrap"]
-    lines.append(boot.assign(what=boot["task"].map(TASK_NAMES) + f", these runs, {weights} weights"))
-    st.dataframe(words(found), hide_index=True, key="tests")
-    st.caption("a minus b on the same examples; better, worse: a is. This is about these two runs on new examples of "
-               "the same kind, not about their recipes: only seeds answer that. Five tests, each on its own.")
-except LabError as error:
-    reason = str(error)
+    lines.append(boot.assign(what=boot["task"].map(TASK_NAMES) + f", {labels[name]}", run=labels[name]))
+    said.append(headlines.comparison(found, labels[name], labels[against]))
+    st.dataframe(words(found.assign(run=labels[name]))[["run", *found]], hide_index=True, key=f"tests-{name}",
+                 alt=f"Paired tests of {labels[name]} against {labels[against]}")
+for reason in dict.fromkeys(reasons):
     notice(reason)
+if len(others) > MOST:
+    st.caption(f"Tested are the first {MOST}; choose fewer runs to test others.")
+with place:
+    for line in said[:2]:
+        headline(line)
+if lines:
+    shown = pd.concat(lines, ignore_index=True)
+    draw(predictions.forest(shown, f"against {labels[against]} · dev · {weights} weights"), "forest",
+         f"Score differences against {labels[against]}, with 95 % intervals: "
+         + ", ".join(f"{row.what} {row.difference:+.3f}" for row in shown.itertuples()),
+         words(shown)[["what", "difference", "low", "high"]])
+
+if lines:
+    st.subheader("Examples that flip")
+    task = st.segmented_control("Task", TASKS, format_func=TASK_NAMES.get, default=TASKS[0], required=True, key="ct",
+                                bind="query-params")
+    try:
+        flips = flipped({labels[name]: opened[name] for name in picked}, task, data_of(opened[against])[0],
+                        weights=weights)
+        st.caption(f"{len(flips):,} examples that some of these runs answer right and others wrong"
+                   + (" (more than 1 point off)." if task == "sts" else "."))
+        chosen_row = st.dataframe(flips.round(3), hide_index=True, key=f"flips-{task}-{'-'.join(picked)}",
+                                  on_select="rerun", selection_mode="single-row", alt="Examples that flip")
+        for row in chosen_row["selection"]["rows"]:
+            texts = [str(flips[c].iloc[row]) for c in ("text", "text1", "text2") if c in flips]
+            st.page_link("views/predictions.py", label="Open in Live", icon=":material/chat:", query_params={
+                "live": labels[others[0]], "beside": labels[against], "say": texts[0], "and": (*texts[1:], "")[0]})
+    except LabError as error:
+        notice(error)
 
 st.subheader("Their recipes, over seeds")
-recipes = runs["label"][a], runs["label"][b]
-done = runs[runs["state"] == "done"].reset_index().drop_duplicates(["label", "seed"]).set_index("label")
-seeds = [done.loc[done.index == label].set_index("seed")["run"] for label in recipes]
-shared = sorted(set(seeds[0].index) & set(seeds[1].index)) if recipes[0] != recipes[1] else []
-if len(shared) < 3:
-    notice("Both runs are of one recipe, with two seeds: what differs is chance." if recipes[0] == recipes[1] else
-           f"No verdict: {recipes[0]} and {recipes[1]} have {len(shared)} finished seeds in common, and it "
-           "takes 3; lab ablate with --seeds 3 makes them.")
-else:
-    over = compare_recipes(selection.runs, *recipes)
-    lines.append(over.assign(what=over["task"].map(TASK_NAMES) + f", recipes, {len(shared)} seeds, last weights"))
-    st.dataframe(words(over), hide_index=True, key="seeds")
-    st.caption(plain(f"{recipes[0]} minus {recipes[1]}, paired by seed (Student's t), on dev at the end, last weights: "
-                     "whatever the runs above show, this is what holds for a new seed."))
+told = []
+for name in {runs["label"][name]: name for name in reversed(others)}.values():
     try:
-        both = tested([(open_run(seeds[0][seed]), open_run(seeds[1][seed])) for seed in shared], one=False)
-        tasks = both["task"].map(TASK_NAMES)
-        lines.append(both.assign(what=tasks + f", recipes, seeds and examples, {weights} weights"))
-        st.dataframe(words(both), hide_index=True, key="both")
-        st.caption("The paired bootstrap over seeds and examples: what holds for a new seed and new examples.")
+        table, pairs = over_seeds(name, against)
+        what = f"{runs['label'][name]} against {runs['label'][against]}"
+        st.dataframe(words(table), hide_index=True, key=f"seeds-{name}", alt=f"{what}, over seeds")
+        st.caption(plain(f"{what}, paired by seed (Student's t), on dev at the end, last weights: whatever the runs "
+                         "above show, this is what holds for a new seed."))
+        if not reasons:
+            st.dataframe(words(tested(pairs, one=False)), hide_index=True, key=f"both-{name}",
+                         alt=f"{what}, over seeds and examples")
+            st.caption("The paired bootstrap over seeds and examples: what holds for a new seed and new examples.")
     except LabError as error:
-        if str(error) != reason:  # it is on the page already
-            notice(error)
-
-if lines := [part for part in lines if len(part)]:
-    shown = pd.concat(lines, ignore_index=True)
-    sizes = ", ".join(f"{row.what} {row.difference:+.3f}" for row in shown.itertuples())
-    with picture:
-        draw(predictions.forest(shown, f"a: {a} · b: {b} · recipes: theirs · dev"), "forest",
-             f"Score differences, a minus b, with 95 % intervals: {sizes}",
-             words(shown)[["what", "difference", "low", "high"]])
+        told.append(str(error))
+for reason in dict.fromkeys(told):
+    notice(reason)
+how_to_read(
+    "Ask first what differs in the settings: with more than one difference, no test can say which of them mattered.",
+    "Accuracy of SST and QQP, Pearson's r of STS: those of the end where a run is finished, else after its newest "
+    "epoch. Overall: (SST + QQP + (STS + 1) / 2) / 3. " + plain(f"No training: {tables.FLOORS_NOTE}."),
+    "The tests are about these runs on new examples of the same kind, not about their recipes: only seeds answer that. "
+    "a: the run of the row; b: the one it is held against. Each test is on its own.")
+provenance_caption(selection, picked)

@@ -1,19 +1,19 @@
 """Figures 1-3: any metric during training."""
 
 import streamlit as st
-from choices import chosen, plain, select
-from panels import draw_panels
+import whatif
+from choices import chosen
+from panels import choose, draw_panels, few_lines, headline, how_to_read
+from pickers import plain, select
 
 from lab.figures import training
 from lab.figures.panels import numbers
-from lab.results import tables
+from lab.results import headlines, tables
 from lab.runs.frames import provenance
 
 st.title("Curves")
-st.write("Each line is the mean over the seeds of a recipe. The band around it shows how far the seeds spread: with "
-         "three or more seeds a 95 % interval, with two their range; with one there is no band. Where bands overlap, "
-         "the order of the lines may be chance.")
 selection = chosen()
+place = st.empty()
 
 if not (recorded := training.recorded(selection.runs)):
     st.info("Nothing is measured yet. The first values of a run come after its first 25 iterations.")
@@ -31,15 +31,27 @@ with st.container(horizontal=True, vertical_alignment="bottom"):
     log = st.toggle("Log", key="log", bind="query-params", help="A logarithmic y axis")
     each = st.toggle("Seeds", key="seeds", bind="query-params", help="A thin line for each seed")
 
-panels = training.curve_panels(selection.runs, *what, x=x, smooth=smooth / 100, each_seed=each, log=log)
-st.caption(plain(provenance(selection.runs)))
-if what[0] == "score":
-    st.caption("Scored before the first step and after each epoch, on a part of QQP; the leaderboard has more rows. A "
-               "gap in a line means that there is no value: a model that gives every pair the same answer has no "
-               "Pearson's r.")
-    if any(panel.flat for panel in panels):
-        st.caption(plain(f"Gray lines: what no training gives on the same rows. {tables.FLOORS_NOTE}."))
+runs = few_lines(selection.runs, selection.labels, headlines.order(selection.runs))
+panels = training.curve_panels(runs, *what, x=x, smooth=smooth / 100, each_seed=each, log=log)
+kinds = [panel.title.split(":")[0] for panel in panels]
+panels = choose(panels, kinds, kinds[:3], "charts")
+with place:
+    headline(headlines.curves(selection.runs, *what))
 table = numbers(panels)
 if log and (table["mean"] <= 0).any():
     st.caption(":material/info: A logarithmic scale cannot show values at or below 0: they are missing here.")
 draw_panels(panels, "curves", 2, table)
+read = ["Each line is the mean over the seeds of a recipe. The band around it shows how far the seeds spread: with "
+        "three or more seeds a 95 % interval, with two their range; with one there is no band. Where bands overlap, "
+        "the order of the lines may be chance."]
+if what[0] == "score":
+    read.append("Scored before the first step and after each epoch, on a part of QQP; the leaderboard has more rows. A "
+                "gap in a line means that there is no value: a model that gives every pair the same answer has no "
+                "Pearson's r.")
+    if any(panel.flat for panel in panels):
+        read.append(plain(f"Gray lines: what no training gives on the same rows. {tables.FLOORS_NOTE}."))
+with st.expander("What if, from here: train two futures of a run", key="what-if", bind="query-params") as fold:
+    if fold.open:
+        whatif.form(selection)
+how_to_read(*read)
+st.caption(plain(provenance(runs)))

@@ -1,41 +1,57 @@
 """The task gradients: whether they conflict, and what combining them changed; and SMART's penalty."""
 
 import streamlit as st
-from choices import chosen, plain
-from panels import draw_panels
+from choices import chosen
+from panels import choose, draw_panels, few_lines, headline, how_to_read
+from pickers import plain
 
 from lab.figures import training
 from lab.figures.panels import numbers
-from lab.results import conflict
-from lab.runs.frames import provenance
+from lab.results import conflict, headlines
+from lab.runs.frames import among, provenance
+
+SMART = "SMART: "
+
+
+def kind(title: str) -> str:
+    """What a panel shows, whichever tasks it is of."""
+    before, _, after = title.partition(": ")
+    return before if before.startswith("update") else after or before
+
 
 st.title("Gradients")
-st.write("Each task has a gradient of its own for the encoder that all share. A cosine below 0 means that two tasks "
-         "conflict: a step for one undoes part of a step for the other. PCGrad removes the conflicting part.")
 selection = chosen()
-st.caption(plain(provenance(selection.runs)))
-null = conflict.against_null(selection.runs)
-if said := conflict.sentence(null):
-    st.markdown(f"**{plain(said)}**")
-    st.dataframe(null.round(4), hide_index=True, key="null")
-    st.caption(plain(f"{conflict.NOTE}: over seeds from three on, else over windows of iterations, which says less."))
-panels = training.conflict_panels(selection.runs)
-if panels:
-    st.caption("Means over each epoch. Sampled: measured beside the training at some iterations.")
-    draw_panels(panels, "conflict", 3, numbers(panels))
-    if ("update_cosine", "batch") not in training.recorded(selection.runs):
-        st.info("What combining the gradients changed (PCGrad, GradVac, ...) is not in these records: no chosen recipe "
-                "combines them, or its runs were made before the lab recorded it.")
-else:
+headline(headlines.gradients(selection.runs))
+combined = headlines.update_changes(selection.runs)["recipe"]
+measured = set(selection.runs.loc[among(selection.runs, "metric", ["cosine", "penalty"]), "label"].astype(str))
+runs = few_lines(selection.runs, [label for label in selection.labels if label in measured], list(combined))
+panels, smart = training.conflict_panels(runs), training.smart_panels(runs)
+if panels or smart:
+    kinds = [kind(panel.title) for panel in panels] + [SMART + kind(panel.title) for panel in smart]
+    shown = choose([*panels, *smart], kinds, ["cosine"], "charts")
+    draw_panels(shown, "conflict", 3, numbers(shown))
+if not panels:
     st.info("No task gradients are recorded in these runs: they come with the first 25 iterations of a run, and runs "
             "trained with `samples=0` and no PCGrad have none.")
-
-st.subheader("SMART")
-panels = training.smart_panels(selection.runs)
-if panels:
-    st.write("SMART adds a penalty to the loss, which is large where a little noise in the input changes the answer. "
-             "Part of the change comes from dropout alone, which the penalty is not meant for; the rest comes from the "
-             "noise. In nats (SST, QQP) or squared points (STS), before it is multiplied by its weight.")
-    draw_panels(panels, "smart", 3, numbers(panels))
-else:
+elif ("update_cosine", "batch") not in training.recorded(selection.runs):
+    st.info("What combining the gradients changed (PCGrad, GradVac, ...) is not in these records: no chosen recipe "
+            "combines them, or its runs were made before the lab recorded it.")
+if not smart:
     st.info("No chosen run has SMART's penalty in its records. `lab train smart` makes one.")
+null = conflict.against_null(selection.runs)
+if len(null):
+    with st.expander("Each pair of tasks against shuffled labels"):
+        st.dataframe(null.round(4), hide_index=True, key="null", alt="Cosines of each pair and of shuffled labels")
+        st.caption(plain(f"{conflict.NOTE}: over seeds from three on, else over windows of iterations, which says "
+                         "less."))
+how_to_read(
+    "Each task has a gradient of its own for the encoder that all share. A cosine below 0 means that two tasks "
+    "conflict: a step for one undoes part of a step for the other. PCGrad removes the conflicting part.",
+    "Two random directions have a cosine near 0, and so they conflict in half of all iterations. That is why the "
+    "sentence above compares with the same sentences under shuffled labels. The change of the update is its distance "
+    "from the plain mean of the gradients, as a share of the length of that mean.",
+    "Means over each epoch. Sampled: measured beside the training at some iterations.",
+    "SMART adds a penalty to the loss, which is large where a little noise in the input changes the answer. Part of "
+    "the change comes from dropout alone, which the penalty is not meant for; the rest comes from the noise. In nats "
+    "(SST, QQP) or squared points (STS), before it is multiplied by its weight.")
+st.caption(plain(provenance(runs)))

@@ -2,10 +2,11 @@
 
 import pandas as pd
 import streamlit as st
-from choices import NO_RUNS, comparable, plain, visible
-from sentences import found, next_steps, progress
+from choices import NO_RUNS, comparable, visible
+from pickers import plain
+from sentences import next_steps, progress
 
-from lab.results import tables
+from lab.results import headlines, tables
 from lab.runs.frames import provenance
 
 MOST = 3  # groups of runs whose results are told; the leaderboard shows all
@@ -14,7 +15,7 @@ MOST = 3  # groups of runs whose results are told; the leaderboard shows all
 @st.cache_data(max_entries=8, show_spinner=False)
 def told(_runs: pd.DataFrame, names: tuple[str, ...], version: tuple) -> str:
     """What was found with these runs. Cached until the store changes."""
-    return found(_runs[_runs["run"].isin(names)])
+    return headlines.leaderboard(_runs[_runs["run"].isin(names)])
 
 
 st.title("minBERT lab")
@@ -39,7 +40,7 @@ if len(finished) > MOST:
 st.subheader("What trains now")
 training = [run for run, status in now.status.items() if status.get("state") == "running"]
 for run in training:
-    st.markdown(plain(progress(run, now.status[run], now.runs[now.runs["run"] == run])))
+    st.markdown(plain(progress(now.labels[run], now.status[run], now.runs[now.runs["run"] == run])))
 if not training:
     st.write("Nothing is being trained.")
 

@@ -2,13 +2,18 @@
 
 import pandas as pd
 import streamlit as st
-from choices import chosen, mixed, plain, select, snapshot, unfinished, visible
-from panels import draw_panels
+from choices import chosen, mixed, snapshot, unfinished, visible
+from panels import draw_panels, headline, how_to_read
+from pickers import plain, select
 
+from lab.figures.styles import rank
 from lab.figures.training import leaderboard_panels
-from lab.results import tables
-from lab.runs.frames import distinct_runs, floors, line_labels, provenance
+from lab.results import headlines, tables
+from lab.runs.frames import distinct_runs, floors, provenance
+from lab.runs.labels import differences, line_labels
 
+SCORES = ("overall", "sst", "qqp", "sts")
+MARKS = {"better": "▲", "worse": "▼", "no difference shown": "≈", "reference": "·"}
 SPLITS = {"dev": "Table 1: dev", "test": "Table 2: test"}
 
 
@@ -23,19 +28,30 @@ def origin(runs: pd.DataFrame) -> dict[str, str]:
 
 
 def numbers(dev: pd.DataFrame, names: list[str], verdicts: pd.DataFrame) -> pd.DataFrame:
-    """A leaderboard with numbers that can be sorted; empty columns are left out."""
-    shown = pd.DataFrame({"recipe": names, "seeds": dev["seeds"].to_list()})
-    for score in ("overall", "sst", "qqp", "sts"):
+    """A leaderboard with numbers that can be sorted; empty columns are left out. First what one looks for first."""
+    shown = pd.DataFrame({"recipe": names})
+    if len(verdicts):
+        shown["verdict"] = shown["recipe"].map(verdicts.set_index("recipe")["verdict"]).replace("", "reference")
+        shown.insert(1, "vs", shown["verdict"].map(MARKS).fillna(""))
+    for score in SCORES:
         shown[score] = dev[score].to_list()
+    if len(verdicts):
+        shown["verdict"] = shown.pop("verdict")
+    shown["seeds"] = dev["seeds"].to_list()
+    for score in SCORES:
         shown[f"± {score}"] = (dev[f"{score}_high"] - dev[score]).to_list()
-        shown[f"{score}, paper"] = dev[f"paper_{score}"].to_list()
-        if score == "overall" and len(verdicts):
-            shown["verdict"] = shown["recipe"].map(verdicts.set_index("recipe")["verdict"]).replace("", "reference")
-    for score in ("overall", "sst", "qqp", "sts"):
-        shown[f"{score}, best on dev"] = dev[f"best_{score}"].to_list()
+    for what, column in (("paper", "paper_{}"), ("best on dev", "best_{}")):
+        for score in SCORES:
+            shown[f"{score}, {what}"] = dev[column.format(score)].to_list()
     shown["null seeds"] = dev["null_seeds"].where(dev["null_seeds"] > 0).to_list()
     empty = [column for column in shown if shown[column].isna().all() and column not in tables.SCORE_COLUMNS]
     return shown.drop(columns=empty)
+
+
+def explained(runs: pd.DataFrame) -> list[tuple[str, str]]:
+    """What each recipe sets otherwise than the baseline."""
+    return [(name, differences(name) or "the baseline itself" * (name == "baseline") or "no recipe of the lab")
+            for name in sorted(set(runs["name"].astype(str)), key=rank)]
 
 
 def choose(labels: list[str], number: int) -> None:
@@ -47,8 +63,6 @@ def choose(labels: list[str], number: int) -> None:
 
 
 st.title("Leaderboard")
-st.write("Recipes, ranked by their overall score on examples that were not used in training. One run of a recipe says "
-         "little: with another seed, its score changes by as much as many recipes differ.")
 selection = chosen(every=True)
 runs = selection.runs
 final = runs[runs["split"].isin(["dev_full", "test"]) & (runs["state"] == "done")]
@@ -57,6 +71,7 @@ if dev.empty:
     st.info("No run among these has finished yet: a run is scored at its end.")
     unfinished(visible())
     st.stop()
+headline(headlines.leaderboard(final))
 
 with st.container(horizontal=True, vertical_alignment="bottom"):
     split = st.segmented_control("Table", list(SPLITS), format_func=SPLITS.get, default="dev", required=True,
@@ -70,7 +85,7 @@ board = dev if split == "dev" else test
 labels = dict(zip(line_labels(final), final["label"].astype(str), strict=True))
 shown = numbers(board, line_labels(board), verdicts)
 if mixed(snapshot()):
-    shown.insert(2, "from", shown["recipe"].map(origin(final)))
+    shown.insert(shown.columns.get_loc("seeds"), "from", shown["recipe"].map(origin(final)))
 shown = shown[shown["recipe"].str.contains(find or "", case=False, regex=False)].reset_index(drop=True)
 here = [labels[name] for name in shown["recipe"]]
 picked = st.session_state.get("recipe") or []
@@ -79,24 +94,25 @@ picked = st.session_state.get("recipe") or []
 number, *drawn = st.session_state.get("board", (0,))
 number += drawn != [here, set(picked)]
 st.session_state["board"] = number, here, set(picked)
-scores = [column for column in shown if column not in ("recipe", "seeds", "from", "verdict", "null seeds")]
+scores = [column for column in shown if column not in ("recipe", "seeds", "from", "verdict", "vs", "null seeds")]
+columns = {c: st.column_config.NumberColumn(format="%.3f", width=54 if c in SCORES else None) for c in scores} | {
+    "recipe": st.column_config.TextColumn(pinned=True, width=None if len(shown.columns) > 9 else "medium",
+                                          help="What a recipe does: see How to read this"),
+    "vs": st.column_config.TextColumn(width=28, help="▲ better than the reference, ▼ worse, ≈ no difference shown")}
 st.caption("Choose rows on their left: the other pages then show these recipes. A click on a heading sorts.")
 st.dataframe(shown, key=f"rows-{number}", hide_index=True, placeholder="n/a", on_select=lambda: choose(here, number),
              selection_default={"selection": {"rows": [i for i, label in enumerate(here) if label in picked]}},
-             column_config={c: st.column_config.NumberColumn(format="%.3f") for c in scores},
+             column_config=columns,
              alt=f"{SPLITS[split]}: {shown['recipe'].iloc[0]} leads" if len(shown) else "No recipe of that name")
 if len(nothing := floors(final, {"dev": "dev_full"}.get(split, split))):
     nothing = nothing.rename(columns={"floor": "for comparison"})
     st.dataframe(nothing[["for comparison", "overall", "sst", "qqp", "sts"]], key="floors",
                  hide_index=True, placeholder="n/a", alt="What no training gives on the same rows",
                  column_config={c: st.column_config.NumberColumn(format="%.3f") for c in tables.SCORE_COLUMNS})
-    st.caption(plain(f"What no training gives on the same rows. {tables.FLOORS_NOTE}."))
 if len(verdicts):
     st.caption(f"Verdict: {plain(tables.VERDICTS.format(reference))}. {plain(note)}")
 elif note:
     st.info(plain(note))
-st.caption(plain(provenance(final)))
-st.caption(plain(tables.LEGEND))
 for warning in [*tables.notes(dev), *(tables.test_notes(test) if split == "test" else [])]:
     st.caption(f":material/info: {plain(warning)}")
 unfinished(visible())
@@ -107,6 +123,14 @@ with st.container(horizontal=True):
                        icon=":material/download:")
     st.download_button("Markdown", lambda: tables.as_markdown(final), "leaderboard.md", "text/markdown",
                        on_click="ignore", icon=":material/download:")
+
+how_to_read(
+    "Recipes are ranked by their overall score on examples that were not used in training. One run of a recipe says "
+    "little: with another seed, its score changes by as much as many recipes differ.",
+    plain(tables.LEGEND),
+    plain(f"For comparison, in gray in the pictures: what no training gives on the same rows. {tables.FLOORS_NOTE}."),
+    "Recipes: " + "; ".join(f"**{plain(name)}** {plain(what)}" for name, what in explained(final)))
+st.caption(plain(provenance(final)))
 
 if left := set(picked) & set(here) or set(here):
     st.subheader("Every seed")

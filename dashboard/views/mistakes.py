@@ -3,30 +3,44 @@
 import pandas as pd
 import streamlit as st
 from answers import data_of, examples, has_predictions, notice, open_run, provenance_caption, runs_of, scores
-from choices import chosen, draw, plain, select
+from choices import chosen, draw, visible
+from panels import headline, how_to_read
+from pickers import plain, select_other, select_run
 
 from lab.data import TASK_NAMES, TASKS
 from lab.errors import LabError
 from lab.figures import predictions
+from lab.results import headlines
 from lab.results.comparison import beside
 
 PAGE = 20  # examples at a time
 
 
+def open_cell(points: list[dict]) -> None:
+    """Show the examples of a cell of the confusion matrix that was clicked; of none, those of all cells."""
+    gold, answer = points[0]["customdata"] if points else (None, None)
+    names = predictions.numbered(task)
+    st.session_state["mg"] = "any" if gold is None else names[gold]
+    st.session_state["ma"] = "any" if answer is None else names[answer]
+    st.session_state["ms"] = "mistakes" if gold != answer or gold is None else "all"
+
+
 def pictures(side: str, number: int, table: pd.DataFrame, why: str, places: list) -> None:
     """Confusion and calibration of one run, or for STS its scatter plot."""
-    provenance = f"{side} · dev, {len(table):,} examples · {weights} weights"
+    provenance = f"{labels[side]} · dev, {len(table):,} examples · {weights} weights"
     if task == "sts":
         with places[number]:
             r, low, high = found = predictions.correlation(table)
-            alt = f"Gold similarity against the answers of {side}: Pearson r {r:.3f} ({low:.3f} to {high:.3f})"
+            alt = f"Gold similarity against the answers of {labels[side]}: Pearson r {r:.3f} ({low:.3f} to {high:.3f})"
             draw(predictions.scatter(table, found, provenance), f"scatter{number}", alt,
                  table[["id", "label", "prediction"]])
         return
     with places[0]:
         counts, right = predictions.confusion_table(table, task), (table["label"] == table["prediction"]).mean()
         draw(predictions.confusion(table, task, provenance), f"confusion{number}",
-             f"Confusion matrix of {side}: {right:.1%} of the examples lie on its diagonal", counts.reset_index())
+             f"Confusion matrix of {labels[side]}: {right:.1%} of the examples lie on its diagonal",
+             counts.reset_index(), open_cell)
+        st.caption("A click on a cell lists its examples below.")
     with places[1]:
         sure = table.dropna(subset="confidence")
         if sure.empty:
@@ -35,22 +49,21 @@ def pictures(side: str, number: int, table: pd.DataFrame, why: str, places: list
             return
         found = predictions.calibration(sure["confidence"], sure["label"] == sure["prediction"])
         over = f"{abs(found.gap):.3f} {'more' if found.gap > 0 else 'less'} sure than right"
-        draw(predictions.reliability(found, f"{side} · dev, {len(sure):,} examples · {weights} weights"),
-             f"calibration{number}", f"Accuracy by confidence of {side}: on average {over}", found.bins)
-        st.caption(f"Expected calibration error {found.error:.3f}, 95 % interval {found.low:.3f} to {found.high:.3f}; "
-                   f"perfect calibration stays below {found.chance:.3f} in 19 of 20 such samples. On average {over}. "
-                   "The larger a point, the more examples; below the dashed line a run is too sure.")
+        draw(predictions.reliability(found, f"{labels[side]} · dev, {len(sure):,} examples · {weights} weights"),
+             f"calibration{number}", f"Accuracy by confidence of {labels[side]}: on average {over}", found.bins)
+        st.caption(f"On average {over}. Expected calibration error {found.error:.3f}, 95 % interval {found.low:.3f} to "
+                   f"{found.high:.3f}; perfect calibration stays below {found.chance:.3f} in 19 of 20 such samples.")
 
 
 st.title("Mistakes")
-st.write("This page shows the examples that a run gets wrong. See whether its wrong answers are close to the gold "
-         "label or far from it, and how confident it was. The mistakes with a high confidence are listed first.")
 selection = chosen()
+place = st.container()
 names = list(runs_of(selection).index)
 left, right = st.columns(2)
-name = select("Run", names, next(filter(has_predictions, names), names[0]), "mr", left)
-second = right.selectbox("Second run", ["none", *(other for other in names if other != name)], key="m2",
-                         bind="query-params")
+labels = {run: visible().labels[run] for run in names}
+name = select_run("Run", labels, next(filter(has_predictions, names), names[0]), "mr", left)
+second = select_other("Second run", {run: labels[run] for run in names if run != name}, "m2", right,
+                      placeholder="none") or "none"
 left, right = st.columns(2)  # new columns, so that on a narrow screen both runs come before these choices
 task = left.segmented_control("Task", TASKS, format_func=TASK_NAMES.get, default=TASKS[0], required=True, key="mt",
                               bind="query-params")
@@ -60,7 +73,6 @@ compute = task != "sts" and st.toggle(
     "Compute missing probabilities from the checkpoint", key="mc", bind="query-params",
     help="For runs that kept none: it takes some seconds, or a minute; of QQP, 1,000 examples")
 
-provenance_caption(selection, [name] if second == "none" else [name, second])
 tables: dict[str, tuple[pd.DataFrame, str]] = {}
 messages = []
 for side in [name] if second == "none" else [name, second]:
@@ -74,19 +86,21 @@ for side in [name] if second == "none" else [name, second]:
         messages.append(message)
     except LabError as error:
         messages.append(str(error))
-        st.dataframe(scores(selection, [side]), hide_index=True, key=f"scores-{side}")
+        st.dataframe(scores(selection, [side]).rename(columns={side: labels[side]}), hide_index=True,
+                     key=f"scores-{side}", alt=f"The scores of {labels[side]}")
 for message in dict.fromkeys(filter(None, messages)):
     notice(message)
 if not tables:
     st.stop()
 
 labelled = {side: found for side, found in tables.items() if found[0]["label"].notna().any()}
+for side in labelled:
+    with place:
+        said = headlines.mistakes(labelled[side][0], task)
+        headline(said if len(labelled) == 1 else f"{labels[side]}: {said}")
 places = st.columns(2)
 for number, side in enumerate(labelled):
     pictures(side, number, *labelled[side], places if task == "sts" or not number else st.columns(2))
-if task == "sts" and labelled:
-    st.caption("Pearson's r measures how close the points are to any straight line, not to the dashed one, so answers "
-               "on a wrong scale lose nothing.")
 
 st.subheader("Examples")
 renamed = {"prediction": "answer"}
@@ -99,12 +113,13 @@ if len(tables) == 2:
         st.stop()
     table = table.assign(**{"answer 2": other["prediction"], "confidence 2": other["confidence"]})
     table = table.dropna(subset="answer 2")
-left, right = st.columns(2)
+left, middle, right = st.columns(3)
 shown = left.segmented_control("Show", ["mistakes"] * gold + ["disagreements"] * (len(tables) == 2) + ["all"],
                                default="mistakes" if gold else "all", required=True, key="ms", bind="query-params")
 classes = predictions.numbered(task) if gold and task != "sts" else ()
-one = right.selectbox("Gold label", ["any", *classes], key="mg", bind="query-params") if classes else "any"
-table = predictions.select(table, task, shown, None if one == "any" else classes.index(one))
+cell = [place.selectbox(label, ["any", *classes], key=key, bind="query-params") if classes else "any"
+        for place, label, key in ((middle, "Gold label", "mg"), (right, "Answer", "ma"))]
+table = predictions.select(table, task, shown, *(None if name == "any" else classes.index(name) for name in cell))
 page = st.pagination(max(1, -(-len(table) // PAGE)), key="mp", bind="query-params")
 st.caption(f"{len(table):,} examples, " + (
     "the farthest off first; more than 1 point off is a mistake, more than 1 point apart a disagreement."
@@ -117,5 +132,21 @@ if task != "sts":
     part = part.assign(**{c: part[c].map(words) for c in ["gold", *answers]})
 columns = [*["gold"] * gold, *answers, *confidences * (task != "sts"), *(c for c in part if c.startswith("text")), "id"]
 if len(tables) == 2:
-    st.caption(plain(f"answer: {name}; answer 2: {second}"))
-st.dataframe(part[columns].round(3), hide_index=True, key="examples", alt="Examples with gold labels and answers")
+    st.caption(plain(f"answer: {labels[name]}; answer 2: {labels[second]}"))
+row = st.dataframe(part[columns].round(3), hide_index=True, key=f"examples-{task}-{page}-{shown}-{cell}",
+                   on_select="rerun", selection_mode="single-row", alt="Examples with gold labels and answers")
+texts = [c for c in part if c.startswith("text")]
+for number in row["selection"]["rows"][:1] if texts else ():
+    said = [str(text) for text in part[texts].iloc[number]]
+    st.page_link("views/predictions.py", label="Open this example in Live predictions", icon=":material/chat:",
+                 query_params={"live": labels[name], "say": said[0], "and": (*said[1:], "")[0]}
+                 | ({"beside": labels[second]} if second != "none" else {}))
+if texts:
+    st.caption("Choose an example on its left to see why: it opens in Live predictions, with both runs.")
+how_to_read(
+    "See whether the wrong answers are close to the gold label or far from it, and how confident the run was: the "
+    "mistakes with a high confidence are listed first.",
+    "Calibration: the larger a point, the more examples; below the dashed line a run is too sure.",
+    "Pearson's r measures how close the points are to any straight line, not to the dashed one, so answers on a wrong "
+    "scale lose nothing.")
+provenance_caption(selection, [name] if second == "none" else [name, second])

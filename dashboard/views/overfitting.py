@@ -1,35 +1,55 @@
-"""Figure 4: train beside dev, and what training beyond the best epoch cost."""
+"""Figure 4: train beside dev, each task's best epoch, and what was lost by training beyond it."""
 
 import streamlit as st
-from choices import chosen, plain, select
-from panels import draw_panels
+from choices import chosen
+from panels import choose, draw_panels, headline, how_to_read
+from pickers import plain, select
 
+from lab.data import TASK_NAMES
 from lab.figures.panels import numbers
 from lab.figures.training import overfit_panels
-from lab.results import tables
+from lab.results import headlines, tables
 from lab.runs.frames import provenance
 
+EPOCHS = {"task": "score", "best_epoch": "best epoch", "last_epoch": "last epoch", "at_best": "dev at the best",
+          "at_last": "dev at the end", "lost": "lost", "low": "lost, from", "high": "to", "seeds": "seeds"}
 NAMES = {"recipe": "recipe", "seeds": "seeds", "best_epoch": "best epoch on dev", "dev_best": "dev at that epoch",
-         "dev_last": "dev at the end", "cost": "lost after the best epoch", "train_last": "train at the end",
+         "dev_last": "dev at the end", "lost": "lost after the best epoch", "train_last": "train at the end",
          "gap": "gap", "gap_sst": "gap SST", "gap_qqp": "gap QQP", "gap_sts": "gap STS"}
 
-st.title("Overfitting")
-st.write("Where the train line goes on rising and the dev line does not, the model learns its training sentences by "
-         "heart. The dashed line marks the epoch with the best overall score on dev.")
-selection = chosen()
-name = select("Recipe", selection.labels, selection.labels[0], "shown")
-panels = overfit_panels(selection.runs, name)
-st.caption(plain(provenance(selection.runs[selection.runs["label"] == name])))
-st.caption("Scored before the first step and after each epoch, on a part of train and of QQP's dev; the leaderboard "
-           "has the scores of the end, on more rows.")
-if any(panel.flat for panel in panels):
-    st.caption(plain(f"Gray lines: what no training gives on the same rows of dev. {tables.FLOORS_NOTE}."))
-draw_panels(panels, "overfit", 2, numbers(panels))
 
-st.subheader("All chosen recipes")
-st.write("Overall score, means over seeds. Lost after the best epoch: dev at its best epoch minus dev at the end. "
-         "Gap: train minus dev at the end. The best epoch is picked on dev itself, so part of its lead is luck.")
-table = tables.overfitting(selection.runs).rename(columns=NAMES)
-scores = {column: st.column_config.NumberColumn(format="%.3f") for column in list(NAMES.values())[3:]}
-st.dataframe(table, key="overfit-all", hide_index=True, placeholder="n/a", column_config=scores,
-             alt="What each recipe lost on dev after its best epoch")
+def formats(columns: list[str]) -> dict:
+    return {column: st.column_config.NumberColumn(format="%.3f") for column in columns}
+
+
+st.title("Overfitting")
+selection = chosen()
+place = st.empty()
+name = select("Recipe", selection.labels, selection.labels[0], "shown")
+with place:
+    headline(headlines.overfitting(selection.runs, name))
+panels = overfit_panels(selection.runs, name)
+kinds = [panel.title.split(":")[0].split("<br>")[0] for panel in panels]
+panels = choose(panels, kinds, kinds[:3], "charts")
+draw_panels(panels, "overfit", 3, numbers(panels))
+epochs = headlines.best_epochs(selection.runs, name)
+epochs = epochs.assign(task=epochs["task"].map(TASK_NAMES)).rename(columns=EPOCHS)
+st.dataframe(epochs, key="epochs", hide_index=True, placeholder="n/a", alt=f"Best epoch of each task of {name}",
+             column_config=formats([EPOCHS[c] for c in ("at_best", "at_last", "lost", "low", "high")]))
+read = ["Where the train line goes on rising and the dev line does not, the model learns its training sentences by "
+        "heart. The dashed line marks the epoch that is best on dev for this score.",
+        "Lost: dev at the best epoch minus dev at the end, with a 95 % interval over seeds from three seeds on. The "
+        "best epoch is picked on dev itself, so part of its lead is luck. Gap: train minus dev at the end.",
+        "Scored before the first step and after each epoch, on a part of train and of QQP's dev; the leaderboard has "
+        "the scores of the end, on more rows."]
+if any(panel.flat for panel in panels):
+    read.append(plain(f"Gray lines: what no training gives on the same rows of dev. {tables.FLOORS_NOTE}."))
+how_to_read(*read)
+st.caption(plain(provenance(selection.runs[selection.runs["label"] == name])))
+
+with st.expander("All chosen recipes", expanded=len(selection.labels) > 1):
+    st.write("Overall score, means over seeds.")
+    table = tables.overfitting(selection.runs).rename(columns=NAMES)
+    st.dataframe(table, key="overfit-all", hide_index=True, placeholder="n/a",
+                 column_config=formats(list(NAMES.values())[3:]),
+                 alt="What each recipe lost on dev after its best epoch")

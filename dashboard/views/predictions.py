@@ -1,5 +1,6 @@
 """Answers of trained runs to the user's own sentences, with their tokens and the attention between these."""
 
+import html
 import json
 import threading
 from pathlib import Path
@@ -7,7 +8,8 @@ from pathlib import Path
 import demo
 import pandas as pd
 import streamlit as st
-from choices import chosen, draw, keep, plain, select, visible
+from choices import chosen, draw, visible
+from pickers import keep, plain, select, select_other, select_run
 
 from lab.errors import LabError
 from lab.figures import attention
@@ -17,6 +19,7 @@ from lab.runs.folder import Run, runs_root
 SHIPS = "frozen, as it ships with the lab"
 LONGEST = 500  # characters of a sentence; the rest is not read
 MEAN = "mean of heads"
+EFFECTS = {"sst": "the probability of the answer", "qqp": "the probability of the answer", "sts": "the similarity"}
 EXAMPLES = {  # name -> two sentences of ours, and what to watch
     "Negation": ("The film is not good.", "The film is good.",
                  "One small word reverses the meaning. Does the sentiment change too, and which heads look at *not*?"),
@@ -112,6 +115,7 @@ def _texts() -> list[str]:
         for name, (first, second, _) in EXAMPLES.items():
             st.button(name, on_click=st.session_state.update, args=({"say": first, "and": second},))
     if not {"say", "and"} & set(st.query_params):
+        st.query_params["and"] = EXAMPLES["Negation"][1]
         keep("say", None, EXAMPLES["Negation"][0])
     typed = [st.text_input("Sentence", key="say", bind="query-params"),
              st.text_input("A second one, for paraphrase and similarity", key="and", bind="query-params")]
@@ -156,6 +160,13 @@ def _provenance(about: pd.Series | None, step: int, weights: str) -> None:
 def _answers(found: dict, side: str, head: str) -> None:
     """Draw the answers to all tasks."""
     sst = found["sst"]
+    for text, (_, row) in zip(sst["text"], sst.iterrows(), strict=True):
+        st.markdown(plain(f"“{text[:80]}{'…' if len(text) > 80 else ''}”: ")
+                    + f"**{plain(row['answer'])}, {row[f'p{row.prediction}']:.0%}**")
+    if "qqp" in found:
+        p, score = found["qqp"]["probability"][0], found["sts"]["prediction"][0]
+        st.markdown(f"The pair: **{found['qqp']['answer'][0]}, {max(p, 1 - p):.0%}**, similarity **{score:.2f}**"
+                    + " of 5" * (head != "cosine_embedding"))
     answers = "; ".join(f"sentence {i + 1}: {answer}" for i, answer in enumerate(sst["answer"]))
     draw(attention.bars(sst), f"live-sst-{side}",
          f"Probability of each of the five sentiments. Most likely, {answers}", sst)
@@ -165,6 +176,41 @@ def _answers(found: dict, side: str, head: str) -> None:
         with st.container(horizontal=True):
             st.metric("QQP: probability of a paraphrase", f"{p:.0%}", help="from 50 % on the answer is yes")
             st.metric(f"STS: similarity ({scale})", f"{score:.2f}")
+
+
+def _importance(run: Run | None, weights: str, task: str, texts: list[str]) -> None:
+    """Colour each word by what the answer loses without it."""
+    from lab.results.importance import occlusion
+
+    model, tokenizer, lock, _ = _opened(str(run.folder), weights, _files(run)) if run else _opened(None, "", ())
+    try:
+        with lock:
+            found = occlusion(model, tokenizer, task, texts)
+    except LabError as error:
+        st.caption(plain(error))
+        return
+    most = max((abs(effect) for words in found for _, effect in words if effect == effect), default=0) or 1
+    for words in found:
+        parts = []
+        for word, effect in words:
+            strength = 0 if effect != effect else .55 * abs(effect) / most
+            colour = "86, 180, 233" if effect >= 0 else "230, 159, 0"
+            title = "not tried" if effect != effect else f"{effect:+.3f}"
+            parts.append(f"<span title='{title}' style='background: rgba({colour}, {strength:.2f}); padding: .1em "
+                         f".2em; border-radius: .2em'>{html.escape(word)}</span>")
+        st.html(f"<p style='overflow-wrap: anywhere'>{' '.join(parts)}</p>")
+    strongest = max((pair for words in found for pair in words if pair[1] == pair[1]), key=lambda pair: abs(pair[1]),
+                    default=None)
+    if strongest:
+        st.caption(plain(f"By occlusion: without “{strongest[0]}”, {EFFECTS[task]} changes most, by "
+                         f"{-strongest[1]:+.3f}."))
+
+
+def _pick_head(points: list[dict]) -> None:
+    """Show the head that was clicked in the grid."""
+    if points:
+        layer, head = points[0]["customdata"]
+        st.session_state["layer"], st.session_state["head"] = layer, f"head {head}"
 
 
 def _number(head: str) -> int | None:
@@ -206,27 +252,37 @@ runs: dict[str, Run | None] = {name: offered[name] for name in order} | {SHIPS: 
 if offered and st.session_state.pop("only-ships", False):
     st.session_state["live"] = next(iter(offered))  # the model that was just trained takes over
 left, middle, right = st.columns(3)
-first = select("Run", list(runs), next(iter(runs)), "live", left, help="First the best finished run")
-second = middle.selectbox("Beside it", [name for name in runs if name != first], index=None, key="beside",
-                          bind="query-params", placeholder="no other run")
+labels = {name: visible().labels.get(name, name) for name in runs}
+first = select_run("Run", labels, next(iter(runs)), "live", left)
+second = select_other("Beside it", {name: labels[name] for name in runs if name != first}, "beside", middle,
+                      placeholder="no other run")
 weights = right.segmented_control("Weights", ["last", "best"], default="best", required=True, key="saved",
                                   bind="query-params", help="After the last epoch, or the one that was best on dev")
 shown = [name for name in (first, second) if name]
 found = {name: _ask(runs[name], weights, texts) for name in shown}
 for side, column in zip(shown, st.columns(len(shown)), strict=True):
     with column:
-        st.subheader(plain(side))
+        st.subheader(plain(labels[side]))
         if isinstance(found[side], str):
             st.error(plain(found[side]))
         else:
             mine = about.loc[side] if runs[side] else None
-            _provenance(mine, found[side]["step"], weights)
-            _quality(found[side]["scores"], ["sst"] if len(texts) == 1 else ["sst", "qqp", "sts"])
             _answers(found[side], "ab"[shown.index(side)],
                      "" if mine is None else json.loads(mine["settings"]).get("sts_head"))
+            _quality(found[side]["scores"], ["sst"] if len(texts) == 1 else ["sst", "qqp", "sts"])
+            _provenance(mine, found[side]["step"], weights)
 
 found = {name: answer for name, answer in found.items() if not isinstance(answer, str)}
 if found:
+    st.subheader("Which words the answer depends on")
+    task = "sst" if len(texts) == 1 else st.segmented_control(
+        "Answer to", ["sst", "qqp", "sts"], format_func=str.upper, default="sst", required=True, key="why",
+        bind="query-params")
+    for side, column in zip(found, st.columns(len(found)), strict=True):
+        with column:
+            for part in ([[text] for text in texts] if task == "sst" else [texts]):
+                _importance(runs[side], weights, task, part)
+    st.caption("Blue: without this word the answer would be weaker. Orange: it would be stronger.")
     st.subheader("Tokens and attention")
     st.write("The model reads WordPiece tokens, not words: a token that begins with ## continues the word before it, "
              "and [CLS] and [SEP] mark the beginning and the end of a text. Each row of the picture is a token, and "
@@ -247,5 +303,10 @@ if found:
     for side, column in zip(parts, st.columns(len(parts)), strict=True):
         with column:
             if len(parts) > 1:
-                st.caption(plain(side))
+                st.caption(plain(labels[side]))
             _attention(parts[side], layer, head, most, "ab"[shown.index(side)])
+    for side, column in zip(parts, st.columns(len(parts)), strict=True):
+        with column:
+            draw(attention.grid(parts[side], layer, _number(head)), f"live-grid-{'ab'[shown.index(side)]}",
+                 "Attention of all layers and heads, each a small square", on_click=_pick_head)
+    st.caption("A click on a square shows this layer and head above.")

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from lab.tasks import MultitaskModel
 
+TILE = 24  # tokens in each square of the grid of all heads
 SHOWN = 40  # tokens in the figure of a long text: the labels of more could not be read
 
 
@@ -87,6 +88,39 @@ def heatmap(seen: Seen, layer: int, head: int | None = None, most: float = 0) ->
         title={"text": f"Attention, layer {layer}, {heads}", "font": {"size": 14}},
         xaxis=ticks | {"tickangle": -60, "automargin": True, "title": {"text": "key token"}},
         yaxis=ticks | {"autorange": "reversed", "automargin": True, "title": {"text": "query token"}}))
+
+
+def grid(seen: Seen, layer: int, head: int | None = None) -> go.Figure:
+    """The attention of all layers (rows) and heads (columns), each a small square; the chosen one has a frame.
+
+    Each square has a colour scale of its own, from 0 to its largest weight. A marker over each can be clicked; its
+    customdata is (layer, head).
+    """
+    import numpy as np
+
+    maps = seen.attention[:, :, :TILE, :TILE]
+    layers, heads, n = maps.shape[:3]
+    top = maps.max((2, 3), keepdims=True)
+    tiles = np.full((layers, heads, n + 1, n + 1), np.nan)
+    tiles[:, :, :n, :n] = maps / np.where(top > 0, top, 1)
+    z = tiles.transpose(0, 2, 1, 3).reshape(layers * (n + 1), heads * (n + 1))
+    middle = np.arange(max(layers, heads)) * (n + 1) + (n - 1) / 2
+    cells = [(i, j) for i in range(layers) for j in range(heads)]
+    frames = [(layer - 1, j) for j in (range(heads) if head is None else [head - 1])]
+    shapes = [{"type": "rect", "x0": j * (n + 1) - 1, "x1": j * (n + 1) + n, "y0": i * (n + 1) - 1,
+               "y1": i * (n + 1) + n, "line": {"color": ORANGE, "width": 2}} for i, j in frames]
+    heat = go.Heatmap(z=z.round(3).tolist(), zmin=0, zmax=1, colorscale="Cividis", showscale=False, hoverinfo="skip")
+    marks = go.Scatter(x=[middle[j] for _, j in cells], y=[middle[i] for i, _ in cells], mode="markers",
+                       customdata=[(i + 1, j + 1) for i, j in cells], showlegend=False,
+                       marker={"size": 22, "symbol": "square", "opacity": 0.01, "color": ORANGE},
+                       selected={"marker": {"opacity": 0.01}}, unselected={"marker": {"opacity": 0.01}},
+                       hovertemplate="layer %{customdata[0]}, head %{customdata[1]}<extra></extra>")
+    axis = {"showgrid": False, "zeroline": False, "tickvals": [], "fixedrange": True}
+    return go.Figure([heat, marks], dict(
+        template="none", height=120 + 26 * layers, margin={"t": 40, "l": 30, "r": 10, "b": 30}, shapes=shapes,
+        title={"text": "Attention, all layers and heads", "font": {"size": 14}},
+        xaxis=axis | {"title": {"text": f"heads 1 to {heads}"}},
+        yaxis=axis | {"title": {"text": f"layers 1 to {layers}"}, "autorange": "reversed"}))
 
 
 def bars(answers: "pd.DataFrame") -> go.Figure:

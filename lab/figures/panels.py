@@ -14,6 +14,9 @@ from lab.figures.styles import GRAY
 
 DASHED = {"color": GRAY, "dash": "dash", "width": 1}  # the line of a reference value
 NAMES_A_ROW = 6  # of a legend
+NARROW, LONGEST = 330, 40  # pixels of a row of a panel's own legend; characters of a name in it
+LEGEND = {"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "itemclick": "toggleothers",
+          "itemdoubleclick": "toggle"}
 
 
 @dataclass(frozen=True)
@@ -78,28 +81,37 @@ def assemble(panels: Sequence[Panel], title: str, provenance: str, columns: int)
         axes, shapes=shapes, title={"text": f"{escape(title)}<br><sup>{escape(provenance)}</sup>"},
         template="plotly_white", height=150 + top + bottom + 250 * rows,
         margin={"t": 90 + top, "l": 50, "r": 20, "b": 45 + bottom},
-        legend={"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom"})
+        legend=LEGEND)
 
 
 def standalone(panel: Panel, beside: Sequence[Panel] = ()) -> go.Figure:
-    """One panel as a figure by itself, without a legend. beside: the panels that a page shows together with it."""
+    """One panel as a figure by itself, with a legend, so that an export has it. beside: the panels that a page shows
+    together with it.
+
+    A click on a name of the legend shows that line alone, a double click hides it.
+    """
     group = [other for other in beside if panel.group and other.group == panel.group]
     shared = {"yaxis": {"range": _span(group)}} if len(group) > 1 else _around_one_value(panel)
-    return go.Figure([dict(trace) for trace in panel.traces], {
-        "template": "plotly_white", "title": {"text": panel.title, "font": {"size": 15}}, "height": panel.height,
-        "margin": {"t": 55, "l": 10, "r": 10, "b": 55}, "showlegend": False, "shapes": _vline(panel, "x", "y domain"),
+    traces, named, width, rows = [], set(), 0, 1
+    for trace in panel.traces:
+        name = _as_read(trace["name"]) if trace.get("name") else ""
+        shown = trace.get("showlegend", True) and name not in named and bool(name)
+        traces.append({**trace, "showlegend": shown, **({"name": escape(_cut(name))} if name else {})})
+        if shown:
+            named.add(name)
+            mine = 45 + 6 * len(_cut(name))
+            rows, width = (rows, width + mine) if width + mine <= NARROW else (rows + 1, mine)
+    room = 20 * rows * (len(named) > 1)
+    return go.Figure(traces, {
+        "template": "plotly_white", "title": {"text": panel.title, "font": {"size": 15}}, "height": panel.height + room,
+        "margin": {"t": 55, "l": 10, "r": 10, "b": 55 + room}, "showlegend": len(named) > 1,
+        "shapes": _vline(panel, "x", "y domain"), "legend": LEGEND | {"font": {"size": 12}},
         "xaxis": {"title": {"text": panel.x, "standoff": 18}, **shared.get("xaxis", {})},
         "yaxis": {**panel.yaxis, **shared.get("yaxis", {})}})
 
 
-def legend(panels: Sequence[Panel]) -> dict[str, Mapping[str, Any]]:
-    """The entries of the legend of these panels: each name with the first trace that has it."""
-    found: dict[str, Mapping[str, Any]] = {}
-    for panel in panels:
-        for trace in panel.traces:
-            if trace.get("showlegend", True):
-                found.setdefault(trace["name"], trace)
-    return found
+def _cut(name: str) -> str:
+    return name if len(name) <= LONGEST else name[: LONGEST - 1] + "…"
 
 
 def describe(panel: Panel) -> str:
@@ -123,11 +135,18 @@ def describe(panel: Panel) -> str:
 
 
 def numbers(panels: Sequence[Panel]) -> pd.DataFrame:
-    """The points of the lines, with the ends of flat ones, as a table: panel, line, what is on the x-axis, mean."""
-    parts = [pd.DataFrame({"panel": _as_read(panel.title.split("<br>")[0]), "line": _as_read(trace["name"]),
-                           _quantity(panel): trace["x"], "mean": trace["y"]})
-             for panel in panels for trace in [*panel.lines, *panel.flat]]
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["panel", "line", "epoch", "mean"])
+    """The points of the lines, with the ends of flat ones, as a table: panel, line, what is on the x-axis, mean, band.
+
+    band: in words, over how many seeds, and from where to where.
+    """
+    parts = []
+    for panel in panels:
+        for trace in [*panel.lines, *panel.flat]:
+            bands = [text.removeprefix("<br>") for text in trace.get("customdata", [""] * len(trace["x"]))]
+            parts.append(pd.DataFrame({"panel": _as_read(panel.title.split("<br>")[0]), "line": _as_read(trace["name"]),
+                                       _quantity(panel): trace["x"], "mean": trace["y"], "band": bands}))
+    empty = pd.DataFrame(columns=["panel", "line", "epoch", "mean", "band"])
+    return pd.concat(parts, ignore_index=True) if parts else empty
 
 
 def _quantity(panel: Panel) -> str:

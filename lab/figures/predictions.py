@@ -53,7 +53,15 @@ def confusion(answers: pd.DataFrame, task: str, provenance: str = "") -> go.Figu
     figure = go.Figure(go.Heatmap(
         z=shares, x=names, y=names, text=texts, texttemplate="%{text}", zmin=0, zmax=1, showscale=False, xgap=1, ygap=1,
         colorscale=[(0, "#F2F8FC"), (1, SKY)], textfont={"color": "#111111"},  # dark on every share
-        hovertemplate="gold %{y}<br>answer %{x}<br>%{text}<extra></extra>"))
+        hoverinfo="skip"))
+    # A heatmap cannot be clicked: over each cell lies a marker that can, too faint to be seen.
+    cells = [(x, y) for y in names for x in names]
+    figure.add_scatter(x=[x for x, _ in cells], y=[y for _, y in cells], mode="markers",
+                       text=[text for row in texts for text in row],
+                       hovertemplate="gold %{y}<br>answer %{x}<br>%{text}<extra></extra>",
+                       customdata=[divmod(i, len(names)) for i in range(len(cells))], showlegend=False,
+                       marker={"size": 44, "symbol": "square", "opacity": 0.01, "color": SKY},
+                       selected={"marker": {"opacity": 0.25}}, unselected={"marker": {"opacity": 0.01}})
     figure.update_yaxes(title="gold", autorange="reversed", showgrid=False, tickangle=0)
     figure.update_xaxes(title="answer", showgrid=False, tickangle=0)
     return _titled(figure, f"{TASK_TITLES[task]}: gold and answer", provenance, 420)
@@ -102,8 +110,10 @@ def reliability(found: Calibration, provenance: str = "") -> go.Figure:
     return _titled(figure, title, provenance, 420).update_layout(showlegend=False)
 
 
-def select(examples: pd.DataFrame, task: str, shown: str = "mistakes", gold: int | None = None) -> pd.DataFrame:
-    """The examples to look at: "mistakes" of either run, "disagreements" or "all"; of one gold label only, if given.
+def select(examples: pd.DataFrame, task: str, shown: str = "mistakes", gold: int | None = None,
+           answer: int | None = None) -> pd.DataFrame:
+    """The examples to look at: "mistakes" of either run, "disagreements" or "all"; of one gold label and answer only,
+    if given.
 
     examples: columns answer, confidence and label, and of a second run "answer 2", "confidence 2". They are sorted by
     the mean confidence, highest first; those of sts by the distance, and there only more than 1 point counts.
@@ -118,6 +128,8 @@ def select(examples: pd.DataFrame, task: str, shown: str = "mistakes", gold: int
         keep[:] = True
     if gold is not None:
         keep &= examples["label"] == gold
+    if answer is not None:
+        keep &= (examples[answers] == answer).any(axis=1)
     order = distance if task == "sts" else examples[confidences].mean(axis=1)
     return examples.loc[order[keep].sort_values(ascending=False, kind="stable").index]
 
@@ -164,7 +176,7 @@ def forest(differences: pd.DataFrame, provenance: str = "") -> go.Figure:
         customdata=np.stack([rows["low"], rows["high"]], -1),
         hovertemplate="%{y}<br>%{x:+.4f}, %{customdata[0]:+.4f} to %{customdata[1]:+.4f}<extra></extra>"))
     figure.add_vline(x=0, line=DASHED)
-    figure.update_xaxes(title="a minus b; a diamond: 0 lies outside", tickformat="+.3~f")
+    figure.update_xaxes(title="difference; a diamond: 0 lies outside the interval", tickformat="+.3~f")
     figure.update_yaxes(automargin=True)
     return _titled(figure, "Differences with 95 % intervals", provenance, 170 + 34 * len(rows))
 

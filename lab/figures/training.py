@@ -24,6 +24,7 @@ from lab.runs.frames import FLOORS, among, best_epoch, distinct_runs, floors, la
 
 SCORE_TITLES = {"sst": "SST sentiment: accuracy", "qqp": "QQP paraphrase: accuracy", "sts": "STS similarity: Pearson r",
                 "all": "overall score"}
+BEST_EPOCH = "best epoch on dev, of each score"
 EACH_TASK = {task: TASK_NAMES[task] for task in TASKS}
 EACH_PAIR = {"-".join(pair): " and ".join(map(str.upper, pair)) for pair in itertools.combinations(TASKS, 2)}
 
@@ -103,7 +104,7 @@ def _floors_of(runs: pd.DataFrame, split: str) -> pd.DataFrame:
 
 def overfit(runs: pd.DataFrame, name: str) -> go.Figure:
     """Figure 4: train and dev scores of one recipe by epoch, a panel for each task, with the gap between them at the
-    end, and the epoch that was best on dev.
+    end, and the epoch that was best on dev for that score.
 
     name: as `line_labels` gives it. The best epoch is that of the line, the mean over seeds.
     """
@@ -120,20 +121,21 @@ def overfit_panels(runs: pd.DataFrame, name: str) -> list[Panel]:
     rows = rows.assign(label=rows["split"].astype(str), step=rows["epoch"], panel=rows["task"])
     ends = {key: best_epoch(part) for key, part in rows.groupby(["task", "split"], observed=True)}
     none = (float("nan"),) * 3
-    gaps = {task: ends.get((task, "train"), none)[2] - ends.get((task, "dev"), none)[2] for task in SCORE_TITLES}
-    titles = {task: title + (f"<br>gap at the end {gaps[task]:.3f}" if gaps[task] == gaps[task] else "")
+    last = {key: ends.get(key, none)[2] for key in itertools.product(SCORE_TITLES, ("train", "dev"))}
+    best = {task: ends.get((task, "dev"), none)[0] for task in SCORE_TITLES}
+    notes = {task: [f"best epoch {epoch:g}" for epoch in [best[task]] if epoch == epoch]
+             + [f"gap at the end {gap:.3f}" for gap in [last[task, "train"] - last[task, "dev"]] if gap == gap]
+             for task in SCORE_TITLES}
+    titles = {task: title + ("<br>" + ", ".join(notes[task])) * bool(notes[task])
               for task, title in SCORE_TITLES.items()}
     dev = styles_of(about["label"]).get(name, STYLES["baseline"])
     train = dev._replace(dash="dot", marker=f"{dev.marker}-open")
     drawn = line_panels(rows, titles, {"train": (train, ""), "dev": (dev, "")})
     mine = runs[runs["run"].isin(about.loc[about["label"] == name, "run"])]
-    panels = [with_floors(panel, task, mine, "dev") for task, panel in drawn.items()]
-    best, _, _ = ends.get(("all", "dev"), none)
-    if best != best:
-        return panels
-    entry = {"type": "scatter", "x": [None], "y": [None], "mode": "lines", "line": DASHED,
-             "name": f"best on dev: epoch {best:g}"}
-    return [replace(panel, traces=[*panel.traces, entry], vline=best) for panel in panels]
+    drawn = {task: with_floors(panel, task, mine, "dev") for task, panel in drawn.items()}
+    entry = {"type": "scatter", "x": [None], "y": [None], "mode": "lines", "line": DASHED, "name": BEST_EPOCH}
+    return [replace(panel, traces=[*panel.traces, entry], vline=best[task]) if best[task] == best[task] else panel
+            for task, panel in drawn.items()]
 
 
 def conflict(runs: pd.DataFrame) -> go.Figure:

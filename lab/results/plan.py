@@ -18,6 +18,7 @@ from scipy import stats
 from lab.data import checkout
 from lab.errors import LabError
 from lab.results.significance import FEWEST_SEEDS, half_width, seeds_needed
+from lab.runs.labels import BESIDE
 
 if TYPE_CHECKING:
     from lab.experiment import Experiment
@@ -52,7 +53,7 @@ def planned_runs(protocol: str | None = None) -> "list[Experiment]":
 def is_planned(settings: str, protocol: str) -> bool:
     """Whether a run's settings, in JSON, are those of its recipe at this protocol, with the plan's encoder.
 
-    The seed and the device may be any, and so may `samples`: diagnostics never change a run.
+    The seed may be any, and so may what changes neither a training nor its scores on dev and test.
     """
     from lab.experiment import KNOWN, PROTOCOLS, Experiment  # brings torch, which tables do without
 
@@ -63,7 +64,7 @@ def is_planned(settings: str, protocol: str) -> bool:
     if made.name not in KNOWN:
         return False
     recipe = replace(PROTOCOLS[protocol](KNOWN[made.name]), encoder=plan()["encoder"])
-    return recipe == replace(made, seed=recipe.seed, device=recipe.device, samples=recipe.samples)
+    return recipe == replace(made, **{field: getattr(recipe, field) for field in ("seed", *BESIDE)})
 
 
 def planned(table: pd.DataFrame, contrasts: Sequence[Mapping[str, str]], margin: float = .005,

@@ -20,10 +20,10 @@ from lab.runs.frames import (
     fill_missing,
     floors,
     labelled,
-    line_labels,
     provenance,
     scores_on,
 )
+from lab.runs.labels import line_labels
 
 SCORE_COLUMNS = [*TASKS, "overall"]
 TABLES = {"dev": ("dev_full", "table1"), "test": ("test", "table2")}  # split -> its name in records, the paper's table
@@ -66,12 +66,12 @@ def leaderboard(runs: pd.DataFrame, split: str = "dev") -> pd.DataFrame:
     epoch, which involves no selection on dev; best_* at the epoch that was best on dev, as in the paper; *_low, *_high
     the 95 % interval of each over seeds (`significance.interval`: nan for fewer than 3). paper_*: the paper's numbers,
     nan for runs on the sample and for changed recipes. A recipe with a null score in some seeds (null_seeds) has a null
-    mean and is ranked last. date: the day or days on which its runs began.
+    mean and is ranked last. called: the label of one's own that all its runs share. date: the days on which they began.
     """
     final = _final(runs, split)
     ends = ("", "_low", "_high")
     bounds = [f"{best}{score}{end}" for best in ("", "best_") for score in SCORE_COLUMNS for end in ends]
-    columns = [*KEYS, "date", "seeds", "null_seeds", *bounds, *(f"paper_{score}" for score in SCORE_COLUMNS)]
+    columns = [*KEYS, "called", "date", "seeds", "null_seeds", *bounds, *(f"paper_{score}" for score in SCORE_COLUMNS)]
     if final.empty:
         return pd.DataFrame(columns=columns)
     steps, rows = final.groupby("run")["step"], {}
@@ -81,7 +81,9 @@ def leaderboard(runs: pd.DataFrame, split: str = "dev") -> pd.DataFrame:
             found = zip(ends, interval(values), strict=True)
             rows.setdefault(tuple(row), {}).update({f"{best}{score}{end}": value for end, value in found})
     for row, part in final.groupby(KEYS, sort=False):
-        rows[row] |= {"date": days(part), "seeds": part["seed"].nunique(),
+        called = part["called"].unique() if "called" in part else [""]
+        rows[row] |= {"called": called[0] if len(called) == 1 else "", "date": days(part),
+                      "seeds": part["seed"].nunique(),
                       "null_seeds": part.loc[part["value"].isna(), "seed"].nunique()}
     table = pd.DataFrame([dict(zip(KEYS, row, strict=True)) | found for row, found in rows.items()], columns=columns)
     comparable, paper = (table["data"] != "sample") & (table["departs"] == ""), paper_table(TABLES[split][1])
@@ -104,9 +106,9 @@ def paper_table(name: str) -> pd.DataFrame:
 
 
 def overfitting(runs: pd.DataFrame) -> pd.DataFrame:
-    """What training beyond the best epoch cost: a row for each recipe, means over seeds.
+    """What was lost by training beyond the best epoch: a row for each recipe, means over seeds.
 
-    best_epoch, on dev; dev_best, dev_last and their difference, cost; train_last, all of the overall score; gap, train
+    best_epoch, on dev; dev_best, dev_last and their difference, lost; train_last, all of the overall score; gap, train
     minus dev at the last epoch, of overall and of each task. The scores are those after every epoch, on parts of train
     and of dev.
     """
@@ -117,9 +119,9 @@ def overfitting(runs: pd.DataFrame) -> pd.DataFrame:
         gaps = {task: found.get(("train", task), none)[2] - found.get(("dev", task), none)[2]
                 for task in ("all", *TASKS)}
         rows.append({"recipe": recipe, "seeds": part["seed"].nunique(), "best_epoch": best, "dev_best": at_best,
-                     "dev_last": at_last, "cost": at_best - at_last, "train_last": found.get(("train", "all"), none)[2],
+                     "dev_last": at_last, "lost": at_best - at_last, "train_last": found.get(("train", "all"), none)[2],
                      "gap": gaps["all"], **{f"gap_{task}": gaps[task] for task in TASKS}})
-    return pd.DataFrame(rows, columns=["recipe", "seeds", "best_epoch", "dev_best", "dev_last", "cost", "train_last",
+    return pd.DataFrame(rows, columns=["recipe", "seeds", "best_epoch", "dev_best", "dev_last", "lost", "train_last",
                                        "gap", *(f"gap_{task}" for task in TASKS)])
 
 

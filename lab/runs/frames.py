@@ -1,15 +1,14 @@
-"""The frame of `lab.load_runs()`: which of its rows are scores, what a line is called, what a picture was made from.
+"""The frame of `lab.load_runs()`: which of its rows are scores, which runs are one line, what a picture was made from.
 
 Tables and figures share these functions, so that a recipe has one name and a score one meaning everywhere. They need
 neither torch nor plotly.
 """
 
-import json
-
 import numpy as np
 import pandas as pd
 
 from lab.data import SCORES
+from lab.runs.labels import line_labels
 
 # The columns in which runs must agree to be the seeds of one line, or of one row of a table.
 KEYS = ["name", "settings", "departs", "protocol", "encoder", "data", "fingerprint"]
@@ -124,22 +123,3 @@ def labelled(rows: pd.DataFrame, about: pd.DataFrame) -> pd.DataFrame:
     """The rows of the runs in `about`, a frame of `distinct_runs`, with the names of their lines as "label"."""
     label = rows["run"].map(about.set_index("run")["label"])
     return rows.assign(label=label)[label.notna()]
-
-
-def line_labels(frame: pd.DataFrame) -> list[str]:
-    """A label for each row of a frame with columns name, settings and data.
-
-    The label is the recipe's name. Where several settings or data sets share that name, the settings that differ follow
-    in brackets.
-    """
-    group = frame.groupby(["name", "settings", "data"], observed=True, sort=False, dropna=False).ngroup().to_numpy()
-    kinds, first = np.unique(group, return_index=True)
-    about = frame[["name", "settings", "data"]].iloc[first].astype(str).set_axis(kinds)
-    labels = np.empty(len(kinds), dtype=object)
-    for name, same in about.groupby("name"):
-        settings = {kind: json.loads(row["settings"]) | {"data": row["data"]} for kind, row in same.iterrows()}
-        keys = sorted(set().union(*settings.values()))
-        differ = [k for k in keys if len({repr(mine.get(k)) for mine in settings.values()}) > 1]
-        for kind, mine in settings.items():
-            labels[kind] = name + (f" ({', '.join(f'{k}={mine.get(k)}' for k in differ)})" if differ else "")
-    return labels[group].tolist()

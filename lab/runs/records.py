@@ -19,9 +19,11 @@ import pandas as pd
 
 from lab.errors import LabError
 from lab.runs import folder, schema
+from lab.runs.labels import BESIDE, SHIPPED
+from lab.runs.marks import MARKS, Mark, Marks
 
-ABOUT = ("run", "name", "protocol", "encoder", "settings", "departs", "data", "fingerprint", "started", "state")
-APART = ("seed", "checkpoints")  # settings in which the runs of one experiment may differ
+ABOUT = ("run", "name", "protocol", "encoder", "settings", "departs", "data", "fingerprint", "started", "state",
+         "called")
 TEXTS, NUMBERS = ("split", "task", "metric"), ("step", "epoch", "value", "seconds")
 COLUMNS = ["run", "name", "seed", *ABOUT[2:], "shipped", "step", "epoch", *TEXTS, "value", "seconds"]
 TAIL = 200  # bytes before the read position; they are compared to detect a file that was cut and rewritten
@@ -29,16 +31,16 @@ PIECE = 1 << 23  # bytes of rows that are parsed at once
 FLAT = re.compile(rb"(?:\{[^][{}\n]*\}\n)+")  # lines of one object each, in which nothing is nested
 LONGEST = 500  # characters of a text
 DEEPEST = 4  # settings lie two deep
-SHIPPED = "shipped/"  # how the names of shipped runs begin where several stores are read: no folder has such a name
 
 
 def load_runs(root: str | Path | None = None) -> pd.DataFrame:
     """Every metric row of a store's runs (see `shown_store`): one row a metric value, beside its run's settings.
 
-    Columns: run, name, seed, protocol, encoder, settings (all but APART, as JSON), departs (in what it is not the
-    recipe of its name), data ("sample", or what it was), fingerprint, started (date and time), state, shipped (with the
-    lab), then step, epoch, split, task, metric, value, seconds. Texts are categories; what a record lacks is "not
-    recorded". Warnings name runs that cannot be read, and say if the shipped ones are shown.
+    Columns: run, name, seed, protocol, encoder, settings (as JSON, without the seed and what changes neither training
+    nor scores: BESIDE), departs (in what it is not the recipe of its name), data ("sample", or what it was),
+    fingerprint, started (date and time), state, called (a label of one's own, or ""), shipped (with the lab), then
+    step, epoch, split, task, metric, value, seconds. Texts are categories; what a record lacks is "not recorded".
+    Warnings name runs that cannot be read, and say if the shipped ones are shown.
     """
     place, note = folder.shown_store(root)
     if note:
@@ -55,7 +57,8 @@ class Store:
 
     Of several folders, the runs that ship with the lab are called "shipped/<name>", since a run of one's own may have
     the same name. version: grows with every change of the frame. folders: the folder of each run. status: each run's
-    status.json when it was last read. unreadable: run -> why it was left out then.
+    status.json when it was last read. unreadable: run -> why it was left out then. marked: what was said
+    about each run that has something said. about: a row for each run, also for those without any metric row yet.
     """
 
     def __init__(self, *places: Path) -> None:
@@ -63,6 +66,9 @@ class Store:
         self.unreadable: dict[str, str] = {}
         self.folders: dict[str, Path] = {}
         self.status: dict[str, dict[str, Any]] = {}
+        self.marked: dict[str, Mark] = {}
+        self.about = pd.DataFrame(columns=[*ABOUT, "seed", "shipped"])
+        self.marks = Marks(places[0])
         self._runs: dict[Path, _Records] = {}
         self._words: dict[str, int] = {}  # of split, task and metric: a number each
         self._frame: pd.DataFrame | None = None
@@ -70,19 +76,28 @@ class Store:
     def frame(self) -> pd.DataFrame:
         """As `load_runs`; the very same object as before where nothing has changed. Texts are categories."""
         found, changed, self.unreadable = {}, self._frame is None, {}
+        try:
+            marks = self.marks.all()
+        except LabError as error:
+            marks, self.unreadable[MARKS] = {}, _text(str(error))
         for run, shipped in self._there():
             mark = SHIPPED if shipped and len(self.places) > 1 else ""
             records = self._runs.get(run.folder) or _Records(run, self._words, shipped, mark)
             try:
                 changed |= records.refresh()
+                mine = marks.get(f"{SHIPPED if shipped else ''}{run.name}", Mark())
+                changed |= records.mark_as(mine)
                 found[run.folder] = records
             except (LabError, OSError) as error:  # damaged, or gone while we looked
                 self.unreadable[mark + _text(run.name)] = _text(str(error))
         self.folders = {records.about["run"]: place for place, records in found.items()}
         self.status = {records.about["run"]: records.status for records in found.values()}
+        self.marked = {records.about["run"]: records.said for records in found.values() if records.said != Mark()}
         if changed or found.keys() != self._runs.keys():
             self._runs = found
             self._frame = self._joined()
+            self.about = pd.DataFrame([{**r.about, "shipped": r.shipped} for r in found.values()],
+                                      columns=self.about.columns)
             self.version += 1
         return self._frame
 
@@ -125,6 +140,7 @@ class _Records:
         self.about: dict[str, Any] = {}
         self.status: dict[str, Any] = {}
         self.stamp: tuple[int, int] | None = None  # of experiment.json: time and size
+        self.said = Mark()
         self.strict = False  # whether its rows must have the keys of the present schema
         self.values = self._forget()
 
@@ -142,6 +158,12 @@ class _Records:
         if state != self.about["state"]:
             self.about["state"], changed = state, True
         return self._read_rows() or changed
+
+    def mark_as(self, said: Mark) -> bool:
+        """Take over what was said about the run; whether that is something new."""
+        new = said != self.said or "called" not in self.about
+        self.said, self.about["called"] = said, said.label
+        return new
 
     def _forget(self) -> dict[str, np.ndarray]:
         self.read, self.tail, self.seen = 0, b"", None  # the place read up to, what stands before it, time and size
@@ -227,7 +249,7 @@ def _about(run: folder.Run, raw: dict[str, Any]) -> dict[str, Any]:
     departs = departs if isinstance(departs, list) else []
     return {"run": _text(run.name), **{key: _text(settings.get(key)) for key in ("name", "protocol", "encoder")},
             "seed": settings.get("seed"), "departs": ", ".join(map(_text, departs)),
-            "settings": json.dumps({k: v for k, v in settings.items() if k not in APART}, sort_keys=True),
+            "settings": json.dumps({k: v for k, v in settings.items() if k not in ("seed", *BESIDE)}, sort_keys=True),
             "data": _text(data.get("label")), "fingerprint": _text(data.get("fingerprint")),
             "started": _text(config.get("started")), "state": ""}
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import streamlit as st
+from browsing import browser, server, visit  # noqa: F401
 from helpers import records, stored, with_repeated_ids
 from streamlit.testing.v1 import AppTest
 

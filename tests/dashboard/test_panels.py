@@ -1,25 +1,25 @@
-"""Panels on a page: one legend for all, drawn as plotly draws the lines, and a text alternative for each."""
+"""Panels on a page: each with a legend and a text alternative."""
 
-from urllib.parse import quote
+import json
 
 from helpers import page_figures, page_text
 
-from lab.figures.styles import MARKERS, STYLES
 from lab.figures.training import SCORE_TITLES
 
 
-def test_the_legend_has_each_line_with_its_colour_and_marker(dashboard, three_seeds, open_page):
-    from panels import SHAPES
-
-    assert set(SHAPES) == set(MARKERS)
+def test_each_picture_has_a_legend_of_its_own_in_which_a_click_isolates_a_line(three_seeds, open_page):
     app = open_page("curves")
-    legend = app.get("html")[0].proto.body
-    assert legend.count("role=listitem") == 2 and "> gse</span>" in legend
-    assert quote(STYLES["gse"].colour) in legend and quote(SHAPES[STYLES["gse"].marker]) in legend
-    assert [figure["layout"]["title"]["text"] for figure in page_figures(app)] == list(SCORE_TITLES.values())
+    for figure in page_figures(app):
+        assert [trace["name"] for trace in figure["data"] if trace["showlegend"]] == ["baseline", "gse"]
+        assert figure["layout"]["legend"]["itemclick"] == "toggleothers" and figure["layout"]["showlegend"]
+    assert [figure["layout"]["title"]["text"] for figure in page_figures(app)] == list(SCORE_TITLES.values())[:3]
     alts = [chart.proto.alt for chart in app.get("plotly_chart")]
     assert all("gse ends at 0.82 (epoch 2), the highest" in alt for alt in alts)
-    assert not open_page("leaderboard").get("html")  # it names the recipes on its axis
+    assert not any(figure["layout"].get("showlegend") for figure in page_figures(open_page("leaderboard")))
+    options = json.loads(app.get("plotly_chart")[0].proto.config)["toImageButtonOptions"]
+    assert options["scale"] == 2 and options["format"] == "png"
+    app = open_page("curves", pictures="SVG")
+    assert json.loads(app.get("plotly_chart")[0].proto.config)["toImageButtonOptions"]["format"] == "svg"
 
 
 def test_pages_of_scores_show_what_no_training_gives(add_run, open_page):
@@ -28,8 +28,8 @@ def test_pages_of_scores_show_what_no_training_gives(add_run, open_page):
             ("sst", "majority_class", .26), ("qqp", "majority_class", .62), ("sts", "no_training_mean", .84))])
     for page in ("curves", "overfitting"):
         app = open_page(page)
-        legend = app.get("html")[0].proto.body
-        assert "> majority class</span>" in legend and "> no training (mean)</span>" in legend
+        named = {trace["name"] for figure in page_figures(app) for trace in figure["data"] if trace["showlegend"]}
+        assert {"majority class", "no training (mean)"} <= named
         assert "Gray lines: what no training gives" in page_text(app).replace("\\", "")
         assert "majority class at 0.26." in app.get("plotly_chart")[0].proto.alt
     assert not [o for o in open_page("curves").selectbox(key="what").options if "majority" in o or "no_training" in o]

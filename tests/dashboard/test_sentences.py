@@ -4,8 +4,6 @@ import pandas as pd
 import pytest
 from helpers import records
 
-from lab.results import tables
-
 
 @pytest.fixture
 def sentences(dashboard):
@@ -18,38 +16,6 @@ def runs(**scores):
     """A frame with a run for each score of each recipe."""
     return pd.concat([records(name, seed, overall=value) for name, values in scores.items()
                       for seed, value in enumerate(values)], ignore_index=True)
-
-
-def test_from_one_seed_nothing_is_told(sentences):
-    said = sentences.found(runs(baseline=[.5], gse=[.9]))
-    assert said.startswith("Best on dev is gse, with an overall score of 0.900 (one seed).")
-    assert "Nothing can be told from one seed" in said and "better" not in said
-
-
-def test_the_verdict_is_the_leaderboards(sentences):
-    for gse in ([.82, .81, .83], [.53, .50, .55]):
-        frame = runs(baseline=[.51, .53, .52], gse=gse)
-        row = tables.verdicts(frame)[0].set_index("recipe").loc["gse"]
-        said = sentences.found(frame)
-        assert f"{row['low']:+.3f} to {row['high']:+.3f}, over 3 seeds" in said
-        words = {"better": "It is better than baseline", "no difference shown": "No difference from baseline is shown"}
-        assert words[row["verdict"]] in said
-
-
-def test_where_there_is_no_verdict_it_says_why(sentences):
-    found = sentences.found
-    assert "that takes 3 seeds of each recipe" in found(runs(baseline=[.5], gse=[.8, .7, .9]))
-    assert "nothing to compare it with" in found(runs(gse=[.8, .7, .9]))
-    assert "no other recipe scored higher" in found(runs(baseline=[.8, .7, .9], gse=[.5, .6, .4]))
-    assert "no result" in found(records(state="running"))
-    assert "too short to compare" in found(runs(baseline=[.5], gse=[.8]).assign(protocol="smoke"))
-
-
-def test_a_best_recipe_that_is_not_above_no_training_is_called_that(sentences):
-    floor = [(0, "dev_full", *row) for row in (("sst", "majority_class", .3), ("qqp", "majority_class", .6),
-                                               ("sts", "no_training_mean", .8))]
-    assert "That is not above the 0.600 that the untouched encoder gives" in sentences.found(records(more=floor))
-    assert "untouched" not in sentences.found(records(overall=.7, more=floor))
 
 
 def test_progress_has_share_time_left_losses_and_the_newest_score(sentences):

@@ -68,10 +68,10 @@ def test_two_runs_of_one_name_and_seed_are_two_to_choose_from_and_one_in_the_tab
     app = open_page("leaderboard")
     row = page_table(app, "seeds", "overall").set_index("recipe").loc["baseline"]
     assert (row["seeds"], row["overall"], row["from"]) == (1, 0.7, "mine")  # one's own counts
-    app = open_page("compare", ca="baseline-1", cb="shipped/baseline-1")
-    assert app.selectbox(key="ca").options == ["baseline-1", "shipped/baseline-1", "shipped/gse-1"]
-    found = page_table(app, "score of", "a", "b").set_index("score of").loc["overall"]
-    assert (found["a"], found["b"]) == (0.7, 0.5)
+    app = open_page("compare", runs=["baseline-1", "shipped/baseline-1"])
+    assert app.multiselect(key="runs").options == ["baseline-1", "shipped/baseline-1", "shipped/gse-1"]
+    found = page_table(app, "score of", "baseline-1", "shipped/baseline-1").set_index("score of").loc["overall"]
+    assert (found["baseline-1"], found["shipped/baseline-1"]) == (0.7, 0.5)
 
 
 def test_the_sample_and_the_real_data_are_never_in_one_table(shipped, add_run, open_page):
@@ -100,7 +100,7 @@ def test_while_the_first_run_trains_a_page_has_its_title_and_names_the_run(page,
     app = open_page(page)
     assert len(app.title) == 1 and "No runs yet" not in page_text(app)
     assert [bar.proto.text.replace("\\", "") for bar in app.sidebar.get("progress")] == ["smart-1: 3 of 94"]
-    if page not in ("predictions", "home"):  # of these, one has the model that ships, one tells what trains
+    if page not in ("predictions", "home", "runs"):  # the shipped model answers; one tells what trains; one lists it
         assert "Nothing is measured yet" in page_text(app) and "smart-1 (running, 3 of 94" in page_text(app)
 
 

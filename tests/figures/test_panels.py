@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from helpers import records
 
-from lab.figures.panels import Panel, assemble, describe, escape, legend, numbers, standalone
+from lab.figures.panels import Panel, assemble, describe, escape, numbers, standalone
 from lab.figures.training import SCORE_TITLES, curve_panels, leaderboard_panels, overfit_panels
 
 
@@ -25,7 +25,6 @@ def test_a_figure_has_each_panel_on_axes_of_its_own_and_each_name_once_in_its_le
     assert [(t.name, t.xaxis, t.yaxis) for t in figure.data] == [
         ("a", "x", "y"), ("b", "x", "y"), ("b", "x2", "y2"), ("c", "x2", "y2"), ("c", "x3", "y3")]
     assert [(t.name, t.xaxis) for t in figure.data if t.showlegend] == [("a", "x"), ("b", "x"), ("c", "x2")]
-    assert list(legend(panels)) == ["a", "b", "c"]
     assert [note.text for note in figure.layout.annotations] == ["first", "second", "third"]
     assert figure.layout.yaxis.type == "log" and figure.layout.yaxis2.type is None
     titles = [figure.layout[f"xaxis{i}"].title.text for i in (1, 2, 3)]
@@ -47,17 +46,17 @@ def test_panels_of_a_group_share_the_range_of_y():
     assert standalone(panels[0]).layout.yaxis.range is None
 
 
-def test_a_panel_by_itself_has_its_title_its_axis_and_no_legend(runs):
+def test_a_panel_by_itself_has_its_title_its_axis_and_its_legend(runs):
     panels = curve_panels(runs)
     figures = [standalone(panel, panels) for panel in panels]
     assert [figure.layout.title.text for figure in figures] == list(SCORE_TITLES.values())
-    assert all(len(figure.data) == 2 and figure.layout.xaxis.title.text == "epoch" and not figure.layout.showlegend
+    assert all(len(figure.data) == 2 and figure.layout.xaxis.title.text == "epoch" and figure.layout.showlegend
                for figure in figures)
     assert all(isinstance(figure.to_plotly_json()["layout"]["template"], dict) for figure in figures)  # no mere name
     marked = overfit_panels(runs, "gse")
-    assert {len(standalone(panel).layout.shapes) for panel in marked} == {1} and len(legend(marked)) == 3
+    assert {len(standalone(panel).layout.shapes) for panel in marked} == {1}
     board = leaderboard_panels(runs)
-    assert {standalone(panel).layout.height for panel in board} == {180 + 24 * 2} and not legend(board)
+    assert {standalone(panel).layout.height for panel in board} == {180 + 24 * 2}
 
 
 def test_a_description_names_the_lines_that_end_highest_and_lowest(runs):
@@ -72,9 +71,10 @@ def test_a_description_names_the_lines_that_end_highest_and_lowest(runs):
 
 def test_the_table_has_the_points_of_all_lines(runs):
     table = numbers(curve_panels(runs))
-    assert list(table) == ["panel", "line", "epoch", "mean"] and set(table["panel"]) == set(SCORE_TITLES.values())
+    assert list(table) == ["panel", "line", "epoch", "mean", "band"]
+    assert set(table["panel"]) == set(SCORE_TITLES.values())
     assert np.allclose(table.query("line == 'gse'")["mean"], [0.4, 0.7] * 4)
-    assert list(numbers(curve_panels(runs, x="step", smooth=.1))) == ["panel", "line", "step", "mean"]
+    assert list(numbers(curve_panels(runs, x="step", smooth=.1))) == ["panel", "line", "step", "mean", "band"]
     assert numbers([]).empty and curve_panels(runs, "nothing") == []
 
 

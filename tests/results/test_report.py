@@ -36,13 +36,13 @@ def test_the_page_has_its_parts_and_needs_no_network(tmp_path):
         assert title in body
     assert "SMART&#x27;s penalty</h3>" not in body  # nothing recorded
     folded = re.findall(r"<summary>(.*?)</summary>", body)
-    assert sorted(folded) == ["baseline", "baseline", "gse"]  # smart, the paper's Figure 4, is open
+    assert sorted(folded) == ["Lines", "baseline", "baseline", "gse"]  # smart, the paper's Figure 4, is open
     assert "<strong>" not in body and "made from the bundled sample" not in body.split("id='b2'")[0]
     assert "no verdict against baseline: that takes 3 seeds" in body.lower()
     assert not re.search(r"<(link|img|iframe)|\ssrc=|@import|url\(", body + page[:page.index("<body>")])
     assert "default-src 'none'" in page and "showSendToCloud: false" in code
     assert "prefers-color-scheme: dark" in page
-    for data in re.findall(r"<script type='application/json'>(.*?)</script>", body):
+    for data in re.findall(r"</figcaption><script type='application/json'>(.*?)</script>", body):
         assert json.loads(data)["data"]
 
 
@@ -66,3 +66,21 @@ def test_a_file_that_no_report_wrote_is_never_overwritten(tmp_path, name, theirs
     for _ in range(2):  # its own files are replaced
         report.write(runs, tmp_path / name)
     assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_the_page_can_be_written_alone_and_is_small_also_for_many_runs(tmp_path):
+    runs = pd.concat([records("gse", seed, overall=.5, best=.45, lr=number / 10, run=f"{number}-{seed}",
+                              more=[(step, "sampled", "sst-qqp", "cosine", .1) for step in (25, 50, 75)])
+                      for number in range(20) for seed in range(5)])
+    page = report.write(runs, tmp_path / "page.html", beside=False)
+    assert [file.name for file in tmp_path.iterdir()] == ["page.html"] and page.stat().st_size < 10e6
+    body = page.read_text(encoding="utf-8").split("<script>")[0]
+    assert body.count("data-line='gse (lr=1.9)'") == 2  # its row and its folded figure
+    data = next(json.loads(text) for text in re.findall(r"<script type='application/json'>(.*?)</script>", body)
+                if '"axes"' in text)
+    assert [len(trace["x"]) for trace in data["data"]] == [len(x) for x in data["axes"]["step"]]
+    assert max(data["axes"]["step"][-1]) == 94 and isinstance(data["data"][0]["x"], list)
+    compared = next(json.loads(text) for text in re.findall(r"<script type='application/json'>(.*?)</script>", body)
+                    if '"seeds"' in text)
+    assert compared["lines"]["gse (lr=1.9)"]["seeds"]["4"]["all"] == 0.5
+    assert compared["lines"]["gse (lr=1.9)"]["settings"]["lr"] == "1.9"

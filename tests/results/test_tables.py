@@ -1,4 +1,4 @@
-"""Tables 1 and 2, verdicts and the cost of overfitting, from records alone; texts from files are escaped."""
+"""Tables 1 and 2, verdicts and what overfitting loses, from records alone; texts from files are escaped."""
 
 import csv
 import io
@@ -189,7 +189,7 @@ def test_verdicts_need_three_seeds_of_each_recipe():
 def test_overfitting_is_of_means_over_the_seeds_that_the_figures_show():
     runs = pd.concat([records(seed=1, best=0.7), records(seed=2, best=0.5), records(seed=2, best=0.5, run="again")])
     row = tables.overfitting(runs).iloc[0]
-    assert row[["best_epoch", "dev_best", "dev_last", "cost"]].tolist() == pytest.approx([1, 0.6, 0.5, 0.1])
+    assert row[["best_epoch", "dev_best", "dev_last", "lost"]].tolist() == pytest.approx([1, 0.6, 0.5, 0.1])
     assert row[["seeds", "train_last", "gap", "gap_sst"]].tolist() == pytest.approx([2, 0.9, 0.4, 0.4])
     assert tables.overfitting(runs.assign(label="mine"))["recipe"].tolist() == ["mine"]
     assert tables.overfitting(runs[:0]).empty

@@ -1,13 +1,12 @@
 """The frame of all records: provenance, labels of lines, distinct runs, the best epoch."""
 
-import json
 
 import numpy as np
 import pandas as pd
 import pytest
 from helpers import records
 
-from lab.runs.frames import best_epoch, distinct_runs, floors, labelled, line_labels, provenance, scores_on
+from lab.runs.frames import best_epoch, distinct_runs, floors, labelled, provenance, scores_on
 
 
 def test_provenance_gives_the_days_and_the_seeds():
@@ -20,18 +19,6 @@ def test_provenance_gives_the_days_and_the_seeds():
     mixed = pd.concat([records().assign(shipped=True), records(seed=2).assign(shipped=False)])
     assert provenance(mixed).endswith("own runs and records that ship with the lab")
     assert provenance(records()[:0]) == "no runs"
-
-
-def test_labels_name_the_settings_that_differ():
-    about = [("gse", {"lr": 1, "smart": None}, "SST"), ("gse", {"lr": 2}, "SST"), ("baseline", {"lr": 3}, "SST"),
-             ("gse", {"lr": 1, "smart": None}, "SST")]
-    frame = pd.DataFrame([{"name": name, "settings": json.dumps(s), "data": data} for name, s, data in about],
-                         index=[5, 5, 0, 1])
-    names = ["gse (lr=1)", "gse (lr=2)", "baseline", "gse (lr=1)"]
-    assert line_labels(frame) == names == line_labels(frame.astype("category")) and line_labels(frame[:0]) == []
-    assert line_labels(frame.iloc[[0, 2]]) == ["gse", "baseline"]
-    frame["data"] = ["SST", "SST", "SST", "sample"]
-    assert line_labels(frame)[3] == "gse (data=sample, lr=1)"
 
 
 def test_an_experiment_that_was_run_twice_counts_once_and_its_finished_run_is_taken():

@@ -15,7 +15,7 @@ from pandas.testing import assert_frame_equal
 
 from lab.runs import records
 from lab.runs.folder import list_runs
-from lab.runs.frames import line_labels
+from lab.runs.labels import line_labels
 from lab.runs.records import Store, load_runs
 
 SURROGATE, NESTED = '"\\ud800"', "[" * 5000 + "]" * 5000

@@ -14,6 +14,6 @@ def test_it_shows_what_combining_changed(add_run, open_page):
     add_run("gse", more=rows[:1])
     assert "is not in these records" in page_text(open_page("gradients"))
     add_run("gse", 2, more=rows)
-    app = open_page("gradients")
+    app = open_page("gradients", charts="update and plain mean")
     assert "is not in these records" not in page_text(app)
     assert "update and plain mean: cosine" in set(page_table(app, "panel")["panel"])

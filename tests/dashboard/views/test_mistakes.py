@@ -43,6 +43,17 @@ def test_choices_come_from_the_address(open_page, add_predictions):
     assert bad.selectbox(key="mr").value in ("gse-1", "baseline-1") and len(examples(bad))
 
 
+def test_a_click_on_a_cell_lists_its_examples(open_page, add_predictions):
+    add_predictions(wrong=6)
+    at = open_page("mistakes")
+    cells = page_figures(at)[0]["data"][1]
+    assert cells["customdata"][7] == [1, 2] and len(cells["x"]) == 25
+    before = examples(at)
+    gold, answer = before["gold"].iloc[0], before["answer"].iloc[0]
+    at = open_page("mistakes", mg=gold, ma=answer)
+    assert set(zip(examples(at)["gold"], examples(at)["answer"], strict=True)) == {(gold, answer)}
+
+
 def test_sts_has_a_scatter_plot_for_each_run(open_page, add_predictions):
     add_predictions(wrong=6)
     add_predictions("gse", wrong=2)
@@ -82,7 +93,7 @@ def test_runs_without_probabilities_or_predictions_say_so(open_page, add_predict
     assert "has no sst predictions" in page_text(at) and .625 in set(page_table(at, "score of", "gse-1")["gse-1"])
     at = open_page("compare")
     assert page_text(at).count("has no predictions") == 1 and "the same experiment" in page_text(at)
-    assert set(page_table(at, "a minus b")["a minus b"].abs()) == {.125}
+    assert set(page_table(at, "baseline-1: difference")["baseline-1: difference"].abs()) == {.125}
 
 
 def test_damaged_files_and_strange_ids_are_a_line(open_page, add_predictions):

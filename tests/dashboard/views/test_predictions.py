@@ -37,7 +37,8 @@ def test_one_sentence_is_answered_by_the_best_checkpoint_and_its_tokens_are_show
     at = page(say="Unbelievably good!", live="one", saved="best")
     model, tokenizer = Run.open("one").model("best")
     expected = lab.predict(model, "sst", ["Unbelievably good!"], tokenizer=tokenizer)
-    bars, heat = page_figures(at)
+    bars, heat, grid = page_figures(at)
+    assert len(grid["data"][1]["x"]) == 2 * 4  # layers and heads
     assert bars["data"][0]["x"] == pytest.approx(expected.loc[0, [f"p{c}" for c in range(5)]].tolist(), rel=1e-5)
     assert heat["layout"]["title"]["text"] == "Attention, layer 2, mean of heads" and not at.metric
     said = page_text(at)
@@ -57,14 +58,24 @@ def test_a_pair_is_answered_by_two_runs_side_by_side(page):
     assert metrics(at) == expected
     assert [part.value for part in at.code] == ["[CLS] what is the distance ? [SEP]",
                                                 "[CLS] how far is it ? [SEP] what is the distance ? [SEP]"]
-    assert [figure["layout"]["title"]["text"] for figure in page_figures(at)[2:]] == ["Attention, layer 1, head 3"] * 2
-    assert len({figure["data"][0]["zmax"] for figure in page_figures(at)[2:]}) == 1  # one scale of colours
+    assert [figure["layout"]["title"]["text"] for figure in page_figures(at)[2:4]] == ["Attention, layer 1, head 3"] * 2
+    assert len({figure["data"][0]["zmax"] for figure in page_figures(at)[2:4]}) == 1  # one scale of colours
 
 
 def test_an_address_with_only_a_second_sentence_opens_as_it_is(page):
     assert page().text_input(key="say").value == "The film is not good."
     at = page(**{"and": "How far is it?"})
     assert at.text_input(key="say").value == "" and not at.metric
+
+
+def test_the_answer_stands_there_in_words_and_its_words_are_coloured(page):
+    at = page(**{"say": "A <b>good</b> film.", "and": "A good movie.", "live": "one"})
+    row = lab.predict("one", "sst", ["A <b>good</b> film."]).iloc[0]
+    assert f"**{row['answer']}, {row[f'p{row.prediction}']:.0%}**" in page_text(at)
+    words = [part.proto.body for part in at.get("html") if "<p" in part.proto.body]
+    assert len(words) == 2 and "&lt;b&gt;good&lt;/b&gt;</span>" in words[0] and words[0].count("<span") == 3
+    assert "By occlusion: without" in page_text(at)
+    assert len(page(**{"say": "A film.", "and": "A movie.", "live": "one", "why": "STS"}).get("html")) == 3
 
 
 def test_an_example_fills_in_both_sentences_and_says_what_to_watch(page):

@@ -1,0 +1,147 @@
+"""All runs in one table: what was changed in each, how it went, its scores. Here runs are named, hidden and deleted."""
+
+from collections.abc import Callable
+
+import pandas as pd
+import streamlit as st
+from choices import NO_RUNS, marks, mixed, snapshot, visible
+from pickers import plain
+
+from lab.errors import LabError
+from lab.experiment import KNOWN
+from lab.results.overview import overview
+from lab.runs.folder import Run, both_stores
+from lab.runs.labels import changes
+from lab.runs.marks import Mark, discard, discarded, restore
+from lab.runs.records import SHIPPED
+
+SCORES = ("overall", "sst", "qqp", "sts")
+GROUPS = {"nothing": "", "recipe": "recipe", "changes": "changed", "state": "state", "data": "data",
+          "encoder": "encoder", "protocol": "protocol", "tag": "tags"}
+COLUMNS = ["label", "changed", "state", *SCORES, "course", "started", "minutes", "tags", "note", "whose"]
+
+
+def do(what: Callable[..., object], *given: object, **more: object) -> None:
+    """Do what a button says. What cannot be done is said on the page."""
+    try:
+        what(*given, **more)
+    except LabError as error:
+        st.session_state["refused"] = str(error)
+    st.session_state["rows-of-runs"] = st.session_state.get("rows-of-runs", 0) + 1  # nothing is chosen any more
+
+
+def throw_away(runs: list[str]) -> None:
+    """Move runs to the bin."""
+    for run in runs:
+        discard(Run(snapshot().folders[run]))
+
+
+def parted(table: pd.DataFrame, by: str) -> pd.DataFrame:
+    """The table with a column `group`, in the order of the groups; a run with several tags stands in several."""
+    column = GROUPS.get(by)
+    if column is None:  # a setting
+        values = [dict(changes(text)).get(by, "as in the recipe") for text in table["settings"]]
+    elif column == "tags":
+        table = table.explode("tags", ignore_index=True)
+        values = table["tags"].fillna("none")
+        table = table.assign(tags=[[tag] if isinstance(tag, str) else [] for tag in table["tags"]])
+    else:
+        values = table[column].replace("", "nothing")
+    table = table.assign(group=list(values))
+    return table.sort_values("group", kind="stable", ignore_index=True)
+
+
+st.title("Runs")
+now = snapshot()
+if not now.folders:
+    st.info(NO_RUNS)
+    st.stop()
+if refused := st.session_state.pop("refused", None):
+    st.error(plain(refused))
+with st.container(horizontal=True, vertical_alignment="bottom"):
+    find = st.text_input("Search", key="find", bind="query-params", placeholder="part of a name, tag, note, setting",
+                         width=280)
+    fields = sorted({field for text in now.about["settings"] for field, _ in changes(text)})
+    by = st.selectbox("Group by", [*GROUPS, *(field for field in fields if field not in GROUPS)], key="group",
+                      bind="query-params", width=160)
+    hidden = st.toggle("Hidden ones too", key="hidden", bind="query-params")
+    failed = [run for run, status in visible().status.items() if status.get("state") == "failed"]
+    st.button("Hide failed runs", disabled=not failed, on_click=do, args=(marks().set, *failed),
+              kwargs={"hidden": True}, icon=":material/visibility_off:",
+              help=f"{len(failed)} runs have failed; they stay in the store" if failed else "No run has failed")
+
+shown = visible(hidden)
+every = overview(shown.runs, shown.about, shown.status, shown.marked)
+every = every.assign(settings=every["run"].map(shown.about.set_index(shown.about["run"].astype(str))["settings"]),
+                     whose=["shipped" if shipped else "mine" for shipped in every["shipped"]])
+words = every[["run", "label", "changed", "state", "note", "recipe"]].agg(" ".join, axis=1)
+words += every["tags"].map(lambda tags: " " + " ".join(tags))
+table = every[words.str.contains(find or "", case=False, regex=False)].reset_index(drop=True)
+if by != "nothing":
+    table = parted(table, by)
+    summary = table.groupby("group", sort=False).agg(
+        runs=("run", "size"), finished=("state", lambda state: (state == "done").sum()), mean=("overall", "mean"),
+        lowest=("overall", "min"), highest=("overall", "max")).reset_index()
+    st.dataframe(summary, hide_index=True, key="groups", placeholder="n/a",
+                 column_config={c: st.column_config.NumberColumn(f"{c} overall", format="%.3f")
+                                for c in ("mean", "lowest", "highest")},
+                 alt="The overall score of each group of runs")
+
+names = list(table["run"])
+number = st.session_state.get("rows-of-runs", 0)
+columns = (["group"] if by != "nothing" else []) + [c for c in COLUMNS if c != "whose" or mixed(now)]
+columns = [c for c in columns if c not in ("tags", "note", "changed") or table[c].map(len).any()]
+chosen = st.dataframe(
+    table[columns], key=f"runs-{number}", hide_index=True, on_select="rerun", placeholder="", height="auto",
+    alt=f"{len(table)} runs, the newest first", column_config={
+        "label": st.column_config.TextColumn("run", pinned=True),
+        "changed": st.column_config.TextColumn(help="What was changed in the recipe at its protocol"),
+        "course": st.column_config.LineChartColumn("overall by epoch", help="The overall score on dev"),
+        "started": st.column_config.DatetimeColumn(format="YYYY-MM-DD HH:mm"),
+        "minutes": st.column_config.NumberColumn(format="%.1f"),
+        **{score: st.column_config.NumberColumn(format="%.3f") for score in SCORES}})
+st.caption("Scores on all of dev at the last epoch; of a run without these, after its newest epoch. A click on a "
+           "heading sorts. Choose runs on their left to name, hide, delete or compare them.")
+
+picked = list(dict.fromkeys(names[row] for row in chosen["selection"]["rows"] if row < len(names)))
+if picked:
+    st.subheader(plain(now.labels[picked[0]]) if len(picked) == 1 else f"{len(picked)} runs")
+    st.caption("Folders: " + ", ".join(map(plain, picked)))
+    said = now.marked.get(picked[0], Mark()) if len(picked) == 1 else Mark()
+    with st.form("marks", border=False):
+        with st.container(horizontal=True, vertical_alignment="bottom"):
+            label = st.text_input("Label", said.label, placeholder=now.labels[picked[0]], max_chars=80,
+                                  help="A name of your own; empty gives the old one back")
+            tags = st.text_input("Tags", ", ".join(said.tags), placeholder="with commas between them")
+            note = st.text_input("Note", said.note, max_chars=2000)
+            if st.form_submit_button("Save"):
+                new = {"label": label.strip(), "note": note.strip(),
+                       "tags": tuple(dict.fromkeys(tag.strip() for tag in tags.split(",") if tag.strip()))}
+                if len(picked) > 1:  # what is left empty stays as it is
+                    new = {field: value for field, value in new.items() if value}
+                do(marks().set, *picked, **new)
+                st.rerun()
+    own = [run for run in picked if not run.startswith(SHIPPED)]
+    with st.container(horizontal=True):
+        about = now.about.set_index(now.about["run"].astype(str)).loc[picked[0]]
+        if len(picked) == 1 and about["name"] in KNOWN:
+            st.page_link("views/train.py", label="Train again with ...", icon=":material/model_training:",
+                         query_params={"train": about["name"], "scale": about["protocol"],
+                                       "set": [f"{field}={value}" for field, value in changes(about["settings"])]})
+        if len(picked) > 1:
+            st.page_link("views/compare.py", label="Compare these", icon=":material/difference:",
+                         query_params={"runs": [now.labels[run] for run in picked]})
+        hide = not all(now.marked.get(run, Mark()).hidden for run in picked)
+        st.button("Hide" if hide else "Show again", on_click=do, args=(marks().set, *picked), kwargs={"hidden": hide},
+                  icon=":material/visibility_off:" if hide else ":material/visibility:",
+                  help="Hidden runs stay in the store and in lab report; no other page shows them")
+        st.button("Move to the bin", on_click=do, args=(throw_away, own), disabled=len(own) < len(picked),
+                  icon=":material/delete:", help="Shipped runs can only be hidden" if len(own) < len(picked) else
+                  "They come back from the bin; nothing is deleted")
+
+store = both_stores()[0]
+if gone := discarded(store):
+    with st.expander(f"Bin: {len(gone)} run{'s' * (len(gone) > 1)}"):
+        back = st.selectbox("Run in the bin", [run.name for run in gone], key="back")
+        st.button("Put back", on_click=do, args=(restore, store, back), icon=":material/restore_from_trash:")
+        st.caption(f"They lie in {plain(store / '.bin')}. The lab never deletes them; you may.")

@@ -1,0 +1,237 @@
+"""The answer of a page in one sentence, computed from the records, with its uncertainty.
+
+    lab.results.headlines.overfitting(lab.load_runs(), "strong")
+
+Each function takes the frame of `lab.load_runs()`, of runs that share data, encoder and protocol, and returns a text,
+which is empty where there is nothing to say. Pages, the report and notebooks share them.
+"""
+
+import json
+import math
+
+import numpy as np
+import pandas as pd
+
+from lab.data import CLASS_NAMES, TASK_NAMES, TASKS
+from lab.results import conflict, tables
+from lab.results.significance import FEWEST_SEEDS, interval
+from lab.runs.frames import among, best_epoch, distinct_runs, floors, labelled, scores_on
+from lab.runs.labels import line_labels
+
+REFERENCE = "baseline"
+ONE_SEED = ("Nothing can be told from one seed: the same recipe with another seed may score as far away as another "
+            "recipe does.")
+VERDICTS = {"better": f"It is better than {REFERENCE}", "worse": f"It is worse than {REFERENCE}",
+            "no difference shown": f"No difference from {REFERENCE} is shown"}
+COMBINERS = {"pcgrad": "PCGrad", "gradvac": "GradVac"}
+SMALLEST = .0005  # a loss below it is shown as none
+
+
+# ---- leaderboard -----------------------------------------------------------------------------------------------------
+
+def leaderboard(runs: pd.DataFrame) -> str:
+    """The best recipe on dev and whether it differs from the baseline."""
+    board = tables.leaderboard(runs)
+    if board.empty:
+        return "No run among these has finished yet, so there is no result."
+    best, name = board.iloc[0], line_labels(board)[0]
+    if best["overall"] != best["overall"]:
+        return "No recipe has an overall score: every finished run lacks the score of some task."
+    seeds = "one seed" if best["seeds"] == 1 else f"the mean of {best['seeds']} seeds"
+    said = f"Best on dev is {name}, with an overall score of {best['overall']:.3f} ({seeds}). "
+    untrained = floors(runs)["overall"].max()
+    if untrained >= best["overall"]:
+        said += f"That is not above the {untrained:.3f} that the untouched encoder gives without training. "
+    return said + _verdict(runs, name, board)
+
+
+def _verdict(runs: pd.DataFrame, name: str, board: pd.DataFrame) -> str:
+    """The verdict of the leaderboard on its first row, in a sentence, or why there is none."""
+    if set(board["protocol"]) == {"smoke"}:
+        return "Runs with the protocol smoke are too short to compare recipes."
+    if board["seeds"].iloc[0] == 1:
+        return ONE_SEED
+    if len(board) == 1:
+        return "No other recipe has finished, so there is nothing to compare it with."
+    if name == REFERENCE:
+        return "That is the baseline itself: no other recipe scored higher."
+    verdicts, note = tables.verdicts(runs, REFERENCE)
+    if verdicts.empty:
+        return f"{note[:1].upper()}{note[1:]}."
+    row = verdicts.set_index("recipe").loc[name]
+    if row["low"] != row["low"]:
+        return f"There is no verdict against {REFERENCE}: {row['verdict']}."
+    return (f"{VERDICTS.get(row['verdict'], row['verdict'])}: by {row['difference']:+.3f}, 95 % interval "
+            f"{row['low']:+.3f} to {row['high']:+.3f}, over {row['used']} seeds.")
+
+
+# ---- curves ----------------------------------------------------------------------------------------------------------
+
+def curves(runs: pd.DataFrame, metric: str = "score", split: str = "dev") -> str:
+    """Which line ends best, and how far the next one is away, over the seeds that both have."""
+    about = distinct_runs(runs)
+    rows = scores_on(runs, [split]) if metric == "score" else runs[among(runs, "metric", [metric])
+                                                                 & among(runs, "split", [split])]
+    rows = labelled(rows, about).dropna(subset="value")
+    if metric == "score":
+        rows = rows[rows["task"].astype(object) == "all"]
+    if rows.empty or metric not in ("score", "loss"):
+        return ""
+    rows = rows[rows["step"] == rows.groupby("run", observed=True)["step"].transform("max")]
+    wide = rows.groupby(["label", "seed"])["value"].mean().unstack()
+    means = wide.mean(axis=1).sort_values(ascending=metric == "loss", kind="stable")
+    what = f"overall score on {split}" if metric == "score" else "mean loss over the tasks"
+    first = means.index[0]
+    said = f"{first} ends with the {'highest' if metric == 'score' else 'lowest'} {what}: {means.iloc[0]:.3f}"
+    if len(means) == 1:
+        return f"{first} ends with {what} {means.iloc[0]:.3f} ({_seeds(wide.loc[first].count())})."
+    second = means.index[1]
+    gap = (wide.loc[first] - wide.loc[second]).dropna()
+    said += f"; {second} follows, {abs(means.iloc[0] - means.iloc[1]):.3f} away"
+    return f"{said}{_spread(gap, 'of this difference')}"
+
+
+def order(runs: pd.DataFrame) -> list[str]:
+    """The labels of the lines, the best at the end of training first, by the overall score on dev."""
+    rows = labelled(scores_on(runs, ["dev"]), distinct_runs(runs))
+    rows = rows[rows["task"].astype(object) == "all"].dropna(subset="value")
+    rows = rows[rows["step"] == rows.groupby("run", observed=True)["step"].transform("max")]
+    return list(rows.groupby("label")["value"].mean().sort_values(ascending=False, kind="stable").index)
+
+
+def _seeds(count: int) -> str:
+    return "one seed" if count == 1 else f"{count} seeds"
+
+
+def _spread(values: pd.Series, what: str = "") -> str:
+    """The end of a sentence: the 95 % interval of a mean over seeds, or why there is none."""
+    _, low, high = interval(values)
+    if low == low:
+        words = f"95 % interval {what}".strip()
+        return f" ({words} {low:+.3f} to {high:+.3f}, over {len(values)} seeds)."
+    return (f"; it takes {FEWEST_SEEDS} seeds to say how much of that is chance, and here "
+            f"{'is' if len(values) == 1 else 'are'} {len(values) or 'none'}"
+            f"{' that both have' * bool(what)}.")
+
+
+# ---- overfitting -----------------------------------------------------------------------------------------------------
+
+def best_epochs(runs: pd.DataFrame, name: str) -> pd.DataFrame:
+    """The best epoch of each task of one line, and what training after it lost: a row for each task, and "all".
+
+    Columns: task, best_epoch, last_epoch, at_best, at_last, lost, low, high, seeds. at_best, at_last: scores on dev,
+    means over seeds. lost: their difference, with its 95 % interval over seeds, from three seeds on. The epoch is
+    picked on dev itself, so `lost` is never below 0, and chance alone makes it positive.
+    """
+    rows = labelled(scores_on(runs, ["dev"]), distinct_runs(runs))
+    rows = rows[(rows["label"] == name) & (rows["epoch"] > 0)]
+    found = []
+    for task in (*TASKS, "all"):
+        part = rows[rows["task"].astype(object) == task]
+        epoch, best, last = best_epoch(part)
+        if best != best or last != last:
+            continue
+        wide = part.pivot_table(index="run", columns="epoch", values="value", observed=True).dropna(axis=1)
+        lost = wide[epoch] - wide.iloc[:, -1]
+        found.append((task, epoch, wide.columns[-1], best, last, *interval(lost), len(lost)))
+    return pd.DataFrame(found, columns=["task", "best_epoch", "last_epoch", "at_best", "at_last", "lost", "low", "high",
+                                        "seeds"])
+
+
+def overfitting(runs: pd.DataFrame, name: str) -> str:
+    """The task that lost most after its best epoch, and how much."""
+    table = best_epochs(runs, name)
+    tasks = table[table["task"] != "all"].sort_values("lost", ascending=False, kind="stable")
+    if tasks.empty or tasks["last_epoch"].max() < 2:
+        return ""
+    if tasks["lost"].iloc[0] < SMALLEST:
+        return f"No task loses anything on dev until the end: each is best at the last epoch{_few(tasks)}."
+    row = tasks.iloc[0]
+    spread = f" (95 % interval {row['low']:.3f} to {row['high']:.3f}, over {row['seeds']} seeds)" if (
+        row["low"] == row["low"]) else f"{_few(tasks)}"
+    said = (f"{TASK_NAMES[row['task']]} is best after epoch {row['best_epoch']:g} of {row['last_epoch']:g}; training "
+            f"on lost {row['lost']:.3f}{spread}.")
+    others = [f"{TASK_NAMES[task]} after epoch {epoch:g}" for task, epoch in
+              tasks[["task", "best_epoch"]].iloc[1:].itertuples(index=False)]
+    return said + (f" Best are {', '.join(others)}." if len(others) > 1 else "")
+
+
+def _few(tasks: pd.DataFrame) -> str:
+    seeds = int(tasks["seeds"].max())
+    return "" if seeds >= FEWEST_SEEDS else f" ({_seeds(seeds)}, so part of this may be chance)"
+
+
+# ---- gradients -------------------------------------------------------------------------------------------------------
+
+def gradients(runs: pd.DataFrame) -> str:
+    """Whether tasks conflict more than with shuffled labels, and how much combining their gradients changed."""
+    said = [conflict.sentence(conflict.against_null(runs))]
+    table = update_changes(runs)
+    for row in table.itertuples():
+        spread = f" ({100 * row.low:.1f} to {100 * row.high:.1f} %)" if row.low == row.low else ""
+        where = f" in {row.recipe}" if len(table) > 1 else ""
+        said.append(f"{row.combiner} changed the update by {100 * row.change:.1f} %{spread}{where}.")
+    return " ".join(filter(None, said))
+
+
+def update_changes(runs: pd.DataFrame) -> pd.DataFrame:
+    """How far the combined update is from the plain mean of the task gradients, as a share of the mean's length.
+
+    A row for each recipe that combines them: recipe, combiner, seeds, change, low, high (a 95 % interval over seeds,
+    from three seeds on, else over windows of iterations). From cosine c and ratio of lengths r: sqrt(1 + r^2 - 2 r c).
+    """
+    rows = runs[among(runs, "metric", ["update_cosine", "update_length"])]
+    rows = labelled(rows.astype({"metric": object}), distinct_runs(runs))
+    found = []
+    for recipe, part in rows.groupby("label", sort=False):
+        wide = part.pivot_table(index=["seed", "step"], columns="metric", values="value")
+        if set(wide) != {"update_cosine", "update_length"}:
+            continue
+        r, c = wide["update_length"], wide["update_cosine"]
+        change = np.sqrt((1 + r ** 2 - 2 * r * c).clip(lower=0)).dropna()
+        seeds = change.groupby("seed").mean()
+        updates = json.loads(part["settings"].iloc[0]).get("updates") or []
+        names = [COMBINERS.get(name, name) for name in updates if name not in ("sum", "mean", "separate")]
+        found.append((recipe, " and ".join(names) or "Combining", len(seeds),
+                      *interval(seeds if len(seeds) >= FEWEST_SEEDS else change)))
+    return pd.DataFrame(found, columns=["recipe", "combiner", "seeds", "change", "low", "high"])
+
+
+# ---- mistakes and comparisons ----------------------------------------------------------------------------------------
+
+def mistakes(table: pd.DataFrame, task: str) -> str:
+    """How often a run is wrong, and what it most often takes for what. table: of `comparison.predictions`."""
+    table = table.dropna(subset="label")
+    if table.empty:
+        return ""
+    if task == "sts":
+        off = (table["prediction"] - table["label"]).abs()
+        low, high = _share(int((off > 1).sum()), len(off))
+        return (f"{100 * (off > 1).mean():.0f} % of {len(off):,} pairs are more than one point off (95 % interval "
+                f"{100 * low:.0f} to {100 * high:.0f} %); the answers are {off.mean():.2f} points off on average.")
+    wrong = table[table["label"] != table["prediction"]]
+    low, high = _share(len(wrong), len(table))
+    said = (f"{100 * len(wrong) / len(table):.0f} % of {len(table):,} answers are wrong (95 % interval {100 * low:.0f} "
+            f"to {100 * high:.0f} %)")
+    if wrong.empty:
+        return f"{said}."
+    (gold, answer), many = wrong.groupby(["label", "prediction"]).size().sort_values().tail(1).items().__next__()
+    names = CLASS_NAMES[task]
+    return f"{said}; the most frequent mistake takes “{names[int(gold)]}” for “{names[int(answer)]}” ({many:,} times)."
+
+
+def _share(hits: int, n: int, z: float = 1.96) -> tuple[float, float]:
+    """Wilson's 95 % interval of a share (1927)."""
+    p, half = hits / n, z * math.sqrt(hits / n * (1 - hits / n) / n + z * z / (4 * n * n))
+    return (p + z * z / (2 * n) - half) / (1 + z * z / n), (p + z * z / (2 * n) + half) / (1 + z * z / n)
+
+
+def comparison(tests: pd.DataFrame, a: str, b: str) -> str:
+    """What the paired tests of two runs say. tests: of `comparison.compare_runs`; a, b: the runs' labels."""
+    boot = tests[tests["test"] == "paired bootstrap"]
+    told = [f"{row.verdict} on {TASK_NAMES[row.task]} by {abs(row.difference):.3f} (95 % interval {row.low:+.3f} to "
+            f"{row.high:+.3f})" for row in boot.itertuples() if row.verdict in ("better", "worse")]
+    if not told:
+        return f"No difference between {a} and {b} is shown on the same examples."
+    rest = [TASK_NAMES[row.task] for row in boot.itertuples() if row.verdict not in ("better", "worse")]
+    return f"{a} against {b}: {'; '.join(told)}" + (f"; no difference shown on {' and '.join(rest)}." if rest else ".")

@@ -1,0 +1,81 @@
+"""The Runs page: every run with what was changed in it; labels, tags, hiding, the bin."""
+
+import pytest
+from helpers import page_table, page_text, records, rerun, stored
+
+from lab.runs.folder import runs_root
+from lab.runs.marks import Mark, Marks
+
+
+def table(app):
+    return page_table(app, "label", "state").set_index("label")
+
+
+def choose(app, *labels):
+    """Choose rows of the table, as a click on their left does."""
+    rows = [list(table(app).index).index(label) for label in labels]
+    times = app.session_state["rows-of-runs"] if "rows-of-runs" in app.session_state else 0  # chosen anew so often
+    app.session_state[f"runs-{times}"] = {"selection": {"rows": rows, "columns": [], "cells": []}}
+    return rerun(app)
+
+
+def click(app, label):
+    next(button for button in app.button if button.label == label).click()
+    return rerun(app)
+
+
+@pytest.fixture
+def some(add_run, tmp_path):
+    add_run("baseline", overall=0.5, best=0.6, started="2026-11-23T10:00:00+0000")
+    add_run("gse", overall=0.7, started="2026-11-24T10:00:00+0000")
+    add_run("smart", state="failed", started="2026-11-25T10:00:00+0000")
+    folder = stored(tmp_path / "runs", records("multitask", state="failed"), {"state": "failed", "why": "no disk"})
+    (folder / "metrics.jsonl").write_text("")
+
+
+def test_every_run_is_listed_also_one_that_measured_nothing(some, open_page):
+    found = table(open_page("runs"))
+    assert set(found.index) == {"baseline-1", "gse-1", "smart-1", "multitask-1"}
+    assert found.loc["gse-1", "overall"] == 0.7 and list(found.loc["baseline-1", "course"]) == [0.6, 0.5]
+    assert set(found["state"]) == {"done", "failed"} and found["overall"].isna()["multitask-1"]
+    assert list(table(open_page("runs", find="GSE")).index) == ["gse-1"]
+    grouped = open_page("runs", group="state")
+    assert list(page_table(grouped, "group", "runs")["runs"]) == [2, 2]
+
+
+def test_failed_runs_are_hidden_by_one_click_and_come_back(some, open_page):
+    app = click(open_page("runs"), "Hide failed runs")
+    assert set(table(app).index) == {"baseline-1", "gse-1"} and "Hidden: 2 runs" in page_text(app)
+    assert "smart-1" not in page_text(open_page("leaderboard"))
+    app.toggle(key="hidden").set_value(True)
+    app = choose(rerun(app), "smart-1")
+    click(app, "Show again")
+    assert set(table(open_page("runs")).index) == {"baseline-1", "gse-1", "smart-1"}
+
+
+def test_a_label_of_ones_own_is_what_every_page_says(some, open_page):
+    app = choose(open_page("runs"), "gse-1")
+    app.text_input[1].set_value("my best")
+    app.text_input[2].set_value("a, b,")
+    app = click(app, "Save")
+    assert Marks(runs_root()).all() == {"gse-1": Mark("my best", ("a", "b"))}
+    assert "my best" in table(app).index
+    assert list(page_table(open_page("leaderboard"), "recipe", "overall")["recipe"]) == ["my best", "baseline"]
+    assert "my best" in open_page("compare").multiselect(key="runs").options
+
+
+def test_a_run_goes_to_the_bin_and_comes_back(some, open_page):
+    app = click(choose(open_page("runs"), "gse-1"), "Move to the bin")
+    assert "gse-1" not in table(app).index and not (runs_root() / "gse-1").exists()
+    assert "gse-1" not in page_text(open_page("leaderboard"))
+    app = click(app, "Put back")
+    assert "gse-1" in table(app).index and (runs_root() / "gse-1").is_dir()
+
+
+def test_a_shipped_run_cannot_be_thrown_away(some, open_page, tmp_path):
+    stored(tmp_path / "shipped", records("frozen"))
+    app = choose(open_page("runs"), "shipped/frozen-1")
+    button = next(button for button in app.button if button.label == "Move to the bin")
+    assert button.disabled
+    click(app, "Hide")
+    assert (tmp_path / "shipped" / "frozen-1").is_dir() and Marks(runs_root()).all()["shipped/frozen-1"].hidden

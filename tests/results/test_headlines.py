@@ -1,0 +1,111 @@
+"""The answer of each page in one sentence: true to the tables, and silent about what cannot be told."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from helpers import records
+
+from lab.results import headlines, tables
+
+
+def runs(**scores):
+    """A frame with a run for each score of each recipe."""
+    return pd.concat([records(name, seed, overall=value) for name, values in scores.items()
+                      for seed, value in enumerate(values)], ignore_index=True)
+
+
+def test_from_one_seed_nothing_is_told():
+    said = headlines.leaderboard(runs(baseline=[.5], gse=[.9]))
+    assert said.startswith("Best on dev is gse, with an overall score of 0.900 (one seed).")
+    assert "Nothing can be told from one seed" in said and "better" not in said
+
+
+def test_the_verdict_is_the_leaderboards():
+    for gse in ([.82, .81, .83], [.53, .50, .55]):
+        frame = runs(baseline=[.51, .53, .52], gse=gse)
+        row = tables.verdicts(frame)[0].set_index("recipe").loc["gse"]
+        said = headlines.leaderboard(frame)
+        assert f"{row['low']:+.3f} to {row['high']:+.3f}, over 3 seeds" in said
+        words = {"better": "It is better than baseline", "no difference shown": "No difference from baseline is shown"}
+        assert words[row["verdict"]] in said
+
+
+def test_where_there_is_no_verdict_it_says_why():
+    found = headlines.leaderboard
+    assert "that takes 3 seeds of each recipe" in found(runs(baseline=[.5], gse=[.8, .7, .9]))
+    assert "nothing to compare it with" in found(runs(gse=[.8, .7, .9]))
+    assert "no other recipe scored higher" in found(runs(baseline=[.8, .7, .9], gse=[.5, .6, .4]))
+    assert "no result" in found(records(state="running"))
+    assert "too short to compare" in found(runs(baseline=[.5], gse=[.8]).assign(protocol="smoke"))
+
+
+def test_a_best_recipe_that_is_not_above_no_training_is_called_that():
+    floor = [(0, "dev_full", *row) for row in (("sst", "majority_class", .3), ("qqp", "majority_class", .6),
+                                               ("sts", "no_training_mean", .8))]
+    assert "That is not above the 0.600 that the untouched encoder gives" in headlines.leaderboard(records(more=floor))
+    assert "untouched" not in headlines.leaderboard(records(overall=.7, more=floor))
+
+
+def test_the_task_that_lost_most_is_named_with_its_epoch_and_an_interval_over_seeds():
+    def run(seed, at_one, at_two):
+        rows = records("smart", seed)
+        for step, value in ((47, at_one), (94, at_two)):
+            rows.loc[(rows["split"] == "dev") & (rows["task"] == "sts") & (rows["step"] == step), "value"] = value
+        return rows
+
+    frame = pd.concat([run(1, .8, .6), run(2, .7, .5), run(3, .9, .6)])
+    table = headlines.best_epochs(frame, "smart").set_index("task")
+    assert table["best_epoch"].to_dict() == {"sst": 2, "qqp": 2, "sts": 1, "all": 2}
+    lost = np.array([.2, .2, .3])
+    half = 4.302653 * lost.std(ddof=1) / 3 ** .5
+    assert table.loc["sts", ["lost", "low", "high"]].tolist() == pytest.approx([lost.mean(), lost.mean() - half,
+                                                                               lost.mean() + half])
+    said = headlines.overfitting(frame, "smart")
+    assert said.startswith("STS is best after epoch 1 of 2; training on lost 0.233 (95 % interval 0.090 to 0.377")
+    assert "one seed, so part of this may be chance" in headlines.overfitting(run(1, .8, .6), "smart")
+    assert headlines.overfitting(records("smart"), "smart").startswith("No task loses anything")
+    assert headlines.overfitting(records("smart"), "gse") == ""
+
+
+def test_how_much_pcgrad_changed_is_the_distance_of_the_update_from_the_plain_mean():
+    u, m = np.array([1., 2.]), np.array([1.5, 1.])
+    cosine, length = u @ m / np.linalg.norm(u) / np.linalg.norm(m), np.linalg.norm(u) / np.linalg.norm(m)
+    more = [(step, "batch", "all", metric, value) for step in (25, 50, 75)
+            for metric, value in (("update_cosine", cosine), ("update_length", length))]
+    frame = records("gse", more=more, updates=["pcgrad", "sum"])
+    share = np.linalg.norm(u - m) / np.linalg.norm(m)
+    assert headlines.update_changes(frame)["change"].tolist() == pytest.approx([share])
+    assert f"PCGrad changed the update by {100 * share:.1f} %" in headlines.gradients(frame)
+    assert headlines.gradients(records("baseline")) == ""
+
+
+def test_curves_name_the_line_that_ends_best_and_how_sure_that_is():
+    few = headlines.curves(runs(gse=[.6], baseline=[.5]))
+    assert few.startswith("gse ends with the highest overall score on dev: 0.600; baseline follows, 0.100 away")
+    assert "it takes 3 seeds" in few
+    many = headlines.curves(runs(gse=[.6, .7, .8], baseline=[.5, .5, .6]))
+    assert "95 % interval of this difference +0.023 to +0.310, over 3 seeds" in many
+    losses = [(94, "batch", task, "loss", value) for task, value in (("sst", 1.), ("qqp", 2.))]
+    assert "loss over the tasks 1.500 (one seed)" in headlines.curves(records(more=losses), "loss", "batch")
+    assert headlines.curves(records(more=losses), "grad_norm", "batch") == ""
+
+
+def test_mistakes_are_counted_and_the_most_frequent_one_is_named():
+    table = pd.DataFrame({"label": [0, 0, 0, 1, 4, np.nan], "prediction": [1, 1, 2, 1, 4, 3]})
+    said = headlines.mistakes(table, "sst")
+    assert said.startswith("60 % of 5 answers are wrong (95 % interval 23 to 88 %)")
+    assert "takes “negative” for “somewhat negative” (2 times)" in said
+    assert "0 % of 1 answers are wrong" in headlines.mistakes(table[3:4], "sst")
+    pairs = pd.DataFrame({"label": [1., 5.], "prediction": [1.5, 2.]})
+    assert headlines.mistakes(pairs, "sts").startswith("50 % of 2 pairs are more than one point off")
+    assert "1.75 points off on average" in headlines.mistakes(pairs, "sts")
+
+
+def test_a_comparison_names_the_tasks_with_a_difference():
+    tests = pd.DataFrame([("sst", "paired bootstrap", .02, .01, .03, "better"),
+                          ("sst", "McNemar, exact", .02, 0, 0, "x"),
+                          ("sts", "paired bootstrap", .0, -.1, .1, "no difference shown")],
+                         columns=["task", "test", "difference", "low", "high", "verdict"])
+    assert headlines.comparison(tests, "a", "b") == (
+        "a against b: better on SST by 0.020 (95 % interval +0.010 to +0.030); no difference shown on STS.")
+    assert headlines.comparison(tests[1:], "a", "b").startswith("No difference between a and b is shown")

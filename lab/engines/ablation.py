@@ -55,7 +55,7 @@ def ablate(experiments: Iterable[Experiment], *, seeds: int = SEEDS, workers: in
     check_writable(store)
     jobs = [replace(e, seed=e.seed + number) for number in range(seeds) for e in experiments]
     jobs = {run_name(e, data): e for e in jobs}  # an experiment that is listed twice is one run
-    threads = cpus if engine == "ray" else max(1, cores() // min(workers, len(jobs)))
+    threads = cpus if engine == "ray" else max(1, cores() // min(workers, len(jobs) or 1))
     given = [{"run": name, "experiment": e.to_json(), "data": str(data.folder), "root": str(store), "threads": threads,
               "wait": False} for name, e in jobs.items()]
     tally = Tally(jobs, data, progress)

@@ -126,7 +126,7 @@ def test_an_empty_store_shows_the_shipped_runs_and_says_so(tmp_path, monkeypatch
     assert sorted(frame["run"].unique()) == [run.name for run in list_runs()] == [
         "baseline-laptop-s11711", "gse-laptop-s1", "gse-laptop-s2"]
     figure = figures.curves(frame)
-    assert {line.name for line in figure.data} == {"baseline", "gse"}
+    assert {line.name for line in figure.data} == {f"{name} (encoder=minilm-raw)" for name in ("baseline", "gse")}
     assert "records that ship with the lab" in figure.layout.title.text
     assert len(Run.open("gse-laptop-s2").rows()) == 20
 

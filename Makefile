@@ -4,7 +4,7 @@ TORCH_INDEX ?=
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
-.PHONY: lab test test-quick scorecard dashboard notebooks outputs bench imports picture screenshots clean
+.PHONY: lab test test-quick scorecard dashboard notebooks outputs bench imports drawings picture screenshots clean
 lab: .venv/.installed
 	$(BIN)/lab story
 	@echo
@@ -50,6 +50,10 @@ bench: .venv/.installed
 # docs/imports.svg, who imports whom.
 imports: .venv/.installed
 	$(BIN)/python docs/draw_imports.py
+
+# notebooks/drawings/*.svg, the pictures of the lessons.
+drawings: .venv/.installed
+	$(BIN)/python docs/draw_lessons.py
 
 # docs/report.png, the README's picture, from the runs in the store; needs Chromium.
 picture: .venv/.installed

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 
 import pandas as pd
 import pytest
@@ -109,6 +110,8 @@ def test_the_commands_print_csv_and_write_notebooks_without_solutions(tmp_path, 
     source = "".join("".join(cell["source"]) for cell in cells)
     assert "teach.solution" not in source and source.count("teach.hint(") == 15 and 'teach.check("pcgrad"' in source
     assert not any(cell.get("outputs") for cell in cells)
+    pictures = re.findall(r"!\[[^]]*\]\(([^)]*)\)", "".join("".join(cell["source"]) for cell in cells))
+    assert pictures and all((tmp_path / "class" / "zoe" / picture).exists() for picture in pictures)
     code, _, error = call("notebooks", tmp_path / "class" / "zoe")
     assert code == 2 and "nothing is overwritten" in error
 

@@ -32,7 +32,8 @@ scorecard: .venv/.installed
 dashboard: .venv/.installed
 	$(BIN)/streamlit run dashboard/app.py
 
-# JupyterLab on 127.0.0.1, from this folder, so that links to docs/ open; its plugin that asks other machines for news and versions is switched off.
+# JupyterLab on 127.0.0.1, from this folder, so that links to docs/ open. Its plugin that asks other machines for news
+# and versions is switched off.
 notebooks: .venv/etc/jupyter/labconfig/page_config.json
 	$(BIN)/jupyter lab notebooks/00_start.ipynb --ServerApp.ip=127.0.0.1 --ServerApp.root_dir=.
 

@@ -41,6 +41,7 @@ def test_each_drawing_stands_in_a_notebook_and_every_picture_has_an_alternative_
 
 def test_links_between_notebooks_and_to_the_manual_lead_somewhere():
     for path in NOTEBOOKS:
-        words = " ".join(cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "markdown")
+        cells = nbformat.read(path, as_version=4).cells
+        words = " ".join(cell.source for cell in cells if cell.cell_type == "markdown")
         for target in re.findall(r"\]\((?!https?:)([^)#\s]+)", words):
             assert (path.parent / target).exists(), (path.name, target)

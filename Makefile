@@ -4,7 +4,7 @@ TORCH_INDEX ?=
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
-.PHONY: lab test test-quick scorecard dashboard notebooks outputs bench imports picture screenshots clean
+.PHONY: lab test test-quick scorecard dashboard notebooks outputs bench imports drawings picture screenshots clean
 lab: .venv/.installed
 	$(BIN)/lab story
 	@echo
@@ -32,9 +32,10 @@ scorecard: .venv/.installed
 dashboard: .venv/.installed
 	$(BIN)/streamlit run dashboard/app.py
 
-# JupyterLab on the notebooks, on 127.0.0.1; its plugin that asks other machines for news and versions is switched off.
+# JupyterLab on 127.0.0.1, from this folder, so that links to docs/ open. Its plugin that asks other machines for news
+# and versions is switched off.
 notebooks: .venv/etc/jupyter/labconfig/page_config.json
-	$(BIN)/jupyter lab notebooks/00_start.ipynb --ServerApp.ip=127.0.0.1
+	$(BIN)/jupyter lab notebooks/00_start.ipynb --ServerApp.ip=127.0.0.1 --ServerApp.root_dir=.
 
 .venv/etc/jupyter/labconfig/page_config.json: .venv/.installed
 	$(BIN)/jupyter labextension disable --level=sys_prefix @jupyterlab/apputils-extension:announcements
@@ -50,6 +51,10 @@ bench: .venv/.installed
 # docs/imports.svg, who imports whom.
 imports: .venv/.installed
 	$(BIN)/python docs/draw_imports.py
+
+# notebooks/drawings/*.svg, the pictures of the lessons.
+drawings: .venv/.installed
+	$(BIN)/python docs/draw_lessons.py
 
 # docs/report.png, the README's picture, from the runs in the store; needs Chromium.
 picture: .venv/.installed

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 from lab.data import checkout
@@ -11,12 +12,17 @@ SOLUTION = re.compile(r'^teach\.solution\("(\w+)"\).*$', re.MULTILINE)
 
 
 def student_edition(to: str | Path) -> list[Path]:
-    """Write all notebooks into a folder, for students. LabError: one of them is there already; nothing is replaced."""
+    """Write all notebooks into a folder, for students, with the drawings that they show.
+
+    LabError: one of the notebooks is there already; nothing is replaced.
+    """
     to = Path(to)
     sources = sorted((checkout() / "notebooks").glob("[0-9][0-9]_*.ipynb"))
     if there := [to / source.name for source in sources if (to / source.name).exists()]:
         raise LabError(f"{there[0]} is there already, and nothing is overwritten; name another folder")
-    to.mkdir(parents=True, exist_ok=True)
+    (to / "drawings").mkdir(parents=True, exist_ok=True)
+    for drawing in (checkout() / "notebooks" / "drawings").glob("*.svg"):
+        shutil.copyfile(drawing, to / "drawings" / drawing.name)
     for source in sources:
         notebook = json.loads(source.read_text(encoding="utf-8"))
         for cell in notebook["cells"]:

@@ -92,3 +92,12 @@ def test_every_exercise_stands_in_a_notebook():
 
     source = " ".join(path.read_text(encoding="utf-8") for path in NOTEBOOKS)
     assert not [name for name in EXERCISES if f'teach.check(\\"{name}\\"' not in source]
+
+
+def test_each_exercise_says_how_hard_it_is_and_that_there_are_hints():
+    from lab.teach.hints import HELP
+
+    words = " ".join(cell.source for path in NOTEBOOKS for cell in nbformat.read(path, as_version=4).cells
+                     if cell.cell_type == "markdown")
+    for name, of in HELP.items():
+        assert f'`{name}`: {of.level}, about {of.minutes} minutes. `teach.hint("{name}")` gives hints' in words

@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
+import torch
 
 from lab.batches import Rows, cross, prepare
-from lab.data import SCORES, TASKS, Data, load_data
+from lab.data import SCORES, TASK_NAMES, TASKS, Data, load_data
 from lab.encoders.device import Randomness
 from lab.encoders.sources import weights_sha256
 from lab.errors import LabError
@@ -32,14 +33,16 @@ from lab.runs.disk import commit
 from lab.runs.folder import FORKS, Run, runs_root
 from lab.runs.signals import Stopped
 from lab.runs.training import Training
+from lab.tasks import MultitaskModel
 from lab.train import EVAL_SEED, fit, kept_share
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-# What can change in mid-training: nothing that has another shape, another encoder, or other data.
+HEADS = {"qqp_head": "qqp", "sts_head": "sts"}  # a head that changes starts afresh
+# What can change in mid-training: no other encoder, and no other data.
 FIELDS = ("updates", "smart", "lr", "dropout", "sampling", "tasks", "task_weights", "weight_decay", "warmup",
-          "schedule")
+          "schedule", "pooling", "qqp_head", "sts_head")
 ARMS = ("as it was", "changed")
 SCORED = 300  # dev rows of each task, always the same
 MOVED = 0.5  # a similarity that differs by more counts as another answer
@@ -105,6 +108,8 @@ class Fork:
         change = ", ".join(f"{field} {shown(value)}" for field, value in self.changes.items())
         steps = ", ".join(map(str, self.steps))
         lines = [f"{self.run} with {change}, {self.iterations} iterations from iteration {steps} on; {NOTE}"]
+        lines += [f"  the head of {TASK_NAMES[task]} starts afresh there" for field, task in HEADS.items()
+                  if field in self.changes]
         for row in self.effect().itertuples():
             spread = f" ({row.low:+.3f} to {row.high:+.3f}, {row.pairs} pairs)" if row.low == row.low else ""
             flips = "" if row.task == "all" else f"; {row.flipped} answers differ, {row.better} of them for the better"
@@ -121,8 +126,9 @@ def fork(run: str | Path | Run, step: int | None = None, *, steps: Sequence[int]
     step, or steps: iterations after which the futures part. A step without a checkpoint is reached by training from the
     one before it, or else from the beginning. iterations: how long both are trained. seeds: pairs at each step; the
     first goes on with the run's own batches and random numbers, the others with new ones, which both share. every: the
-    iterations between two scores. The runs are kept in the store's folder "forks". LabError: the run or a step cannot
-    be used, or a field cannot change in mid-training.
+    iterations between two scores. A changed head starts afresh, with the weights of its seed and without moments; the
+    unchanged future keeps the trained one. The runs are kept in the store's folder "forks". LabError: the run or a step
+    cannot be used, or a field cannot change in mid-training.
     """
     parent = Run.open(run, root)
     config = parent.config
@@ -217,9 +223,33 @@ def _arm(base: Run, e: Experiment, parent: Run, step: int, folder: Path) -> Run:
         config = json.loads((part / "experiment.json").read_text(encoding="utf-8"))
         config |= {"experiment": json.loads(e.to_json()), "parent": {"run": parent.name, "step": step}}
         (part / "experiment.json").write_text(json.dumps(config, indent=1), encoding="utf-8")
+        before = Experiment.from_json(json.dumps(base.config["experiment"]))
+        if any(getattr(before, field) != getattr(e, field) for field in HEADS):
+            _afresh(Run(part), step, before, e)
 
     commit(folder, write)
     return Run(folder)
+
+
+def _afresh(run: Run, step: int, before: Experiment, e: Experiment) -> None:
+    """Put new heads into a run's checkpoint, in place of those that changed. All else stays, moments included."""
+    with torch.random.fork_rng():
+        torch.manual_seed(e.seed)
+        old, new = (MultitaskModel(run.encoder()[0], of.pooling, of.sts_head, of.pair, of.qqp_head)
+                    for of in (before, e))
+    tensors, state = checkpoints.load(run.checkpoints, step, for_training=True)
+    changed = tuple(f"heads.{task}." for field, task in HEADS.items() if getattr(before, field) != getattr(e, field))
+    weights = {name: value if name.startswith(changed) else tensors[f"model/{name}"]
+               for name, value in new.state_dict().items()}
+    kept = {key.removeprefix("training/"): value for key, value in tensors.items() if key.startswith("training/")}
+    places = {name: i for i, (name, _) in enumerate(old.named_parameters())}
+    moments = {f"{i}.{key}": kept[f"{places[name]}.{key}"] for i, (name, _) in enumerate(new.named_parameters())
+               if not name.startswith(changed) for key in ("step", "exp_avg", "exp_avg_sq")
+               if f"{places[name]}.{key}" in kept}
+    rest = {key: value for key, value in kept.items() if not key[0].isdigit() and not key.startswith("average.")}
+    average = {f"average.{name}": kept.get(f"average.{name}", value) if not name.startswith(changed) else value
+               for name, value in weights.items()} if any(key.startswith("average.") for key in kept) else {}
+    checkpoints.save(run.checkpoints, step, {"model": weights, "training": {**rest, **moments, **average}}, state, [])
 
 
 def _free(forks: Path, name: str) -> Path:

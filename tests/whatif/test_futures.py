@@ -66,9 +66,27 @@ def test_smart_can_be_switched_on_from_a_step(parent, tiny_data):
     assert set(fork.rows.loc[fork.rows["metric"] == "penalty", "arm"]) == {"changed"}
 
 
+def test_a_changed_head_starts_afresh_and_all_else_goes_on(parent, tiny_data):
+    """From step 8: the encoder, the other heads and their moments are those of the run; the new head has none."""
+    fork = lab.fork(parent, 8, iterations=2, every=1, data=tiny_data, progress=False, sts_head="cosine")
+    assert "the head of STS starts afresh there" in fork.as_text()
+    same, other = (checkpoints.load(Run(folder).checkpoints, 10)[0] for folder in fork.folders)
+    of_sts = [{key for key in side if key.startswith("model/heads.sts")} for side in (same, other)]
+    assert of_sts[0] and of_sts[1] and of_sts[0] != of_sts[1]
+    steps = [fork.rows[(fork.rows["arm"] == arm) & (fork.rows["split"] == "dev") & (fork.rows["step"] == 8)]
+             .set_index("task")["value"] for arm in ("as it was", "changed")]
+    assert steps[0]["sst"] == steps[1]["sst"] and steps[0]["qqp"] == steps[1]["qqp"]
+    assert steps[0]["sts"] != steps[1]["sts"]
+
+
+def test_pooling_changes_without_a_new_head(parent, tiny_data):
+    fork = lab.fork(parent, 8, iterations=2, every=1, data=tiny_data, progress=False, pooling="mean")
+    assert "afresh" not in fork.as_text() and (fork.effect()["pairs"] == 1).all()
+
+
 @pytest.mark.parametrize(("options", "why"), [
     ({"step": 8}, "nothing is changed"), ({"step": 8, "updates": ("sum",)}, "nothing is changed"),
-    ({"step": 8, "pooling": "mean"}, "a field that can change in mid-training, 'pooling' is not known"),
+    ({"step": 8, "batch_size": 4}, "a field that can change in mid-training, 'batch_size' is not known"),
     ({"step": 11, "lr": 1.0, "iterations": 2}, "take a step from 0 to 10"), ({"lr": 1.0}, "name a step"),
 ])
 def test_what_cannot_be_forked_is_said_in_one_line(options, why, parent, tiny_data):

@@ -14,7 +14,9 @@ import os
 import random
 import signal
 import sys
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -98,20 +100,20 @@ def outcome(name: str) -> str:
 
 
 def killed_in_third_iteration(name: str) -> None:
-    """Train until two iterations are in checkpoints, and die after the third's first gradient."""
-    advance, norm, reached = Recorder.advance, lab.train.norm, 0
+    """Train until two iterations are in checkpoints, and die in the third, when gradients are there and no step is."""
+    advance, norm, gramian, reached = Recorder.advance, lab.train.norm, lab.train.gramian, 0
 
     def counted(self: Recorder) -> int:
         nonlocal reached
         reached = advance(self)
         return reached
 
-    def die(parameters: list) -> torch.Tensor:
+    def die(of: Callable[[list], torch.Tensor], gradients: list) -> torch.Tensor:
         if reached == 3:
             os.kill(os.getpid(), signal.SIGKILL)
-        return norm(parameters)
+        return of(gradients)
 
-    Recorder.advance, lab.train.norm = counted, die
+    Recorder.advance, lab.train.norm, lab.train.gramian = counted, partial(die, norm), partial(die, gramian)
     train(name)
 
 

@@ -54,6 +54,9 @@ def main() -> None:
     for row in same.itertuples():
         print(f"| {row.recipe} | {row.pair.split()[-1]} | {row.seeds} "
               f"| {row.gap:+.3f} ({row.low:+.3f} to {row.high:+.3f}) |")
+    for metric in ("conflict", "update_cosine", "update_length"):
+        means = runs[runs["metric"] == metric].astype({"task": str}).groupby(["name", "task"])["value"].mean()
+        print(f"\n{metric}: " + ", ".join(f"{' '.join(key)} {value:.4f}" for key, value in means.items()))
     (HERE / "conflict.svg").write_text(drawn(whole, same), encoding="utf-8")
 
 

@@ -1,0 +1,113 @@
+"""The tables and the picture of docs/claims.md: the paper's claims on the records that ship with the lab."""
+
+import numpy as np
+import pandas as pd
+from forest import Line, forest
+
+from lab.data import TASKS
+from lab.results.plan import plan
+from lab.results.significance import FEWEST_SEEDS, interval
+from lab.results.tables import claims, overfitting, paper_table
+from lab.runs.frames import scores_on
+
+TICKS = (-0.06, -0.04, -0.02, 0.0, 0.02, 0.04, 0.06)
+BLUE, GREY = "#0072b2", "#888"
+HEADS = ("cosine_embedding", "cosine_d", "cosine_2d1", "cosine_2d1_mean")
+
+
+def regions(runs: pd.DataFrame) -> dict[str, list[str]]:
+    """The tables, by the names of their regions on the page. runs: finished, and none that departs from its recipe."""
+    return {"claims: contrasts": contrasts(runs), "claims: tasks": by_task(runs), "claims: overfitting": fitted(runs),
+            "claims: heads": heads(runs), "claims: updates": equal_updates(runs)}
+
+
+def contrasts(runs: pd.DataFrame) -> list[str]:
+    """The planned contrasts: the paper's difference, the lab's with its interval, the verdict."""
+    lines = ["| contrast | the paper | here, 95 % interval | seeds | verdict |", "|---|---|---|---|---|"]
+    paper = paper_table("table1")["overall"]
+    for row in claims(runs).itertuples():
+        theirs = paper.get(row.a, np.nan) - paper.get(row.b, np.nan)
+        lines.append(f"| {row.a} - {row.b} | {_signed(theirs)} | {_between(row.difference, row.low, row.high)} "
+                     f"| {row.seeds} | {row.verdict} |")
+    return lines
+
+
+def by_task(runs: pd.DataFrame) -> list[str]:
+    """The same contrasts for each task: means over the seeds in common, with the interval of each by itself."""
+    lines = ["| contrast | SST accuracy | QQP accuracy | STS Pearson |", "|---|---|---|---|"]
+    final = scores_on(runs, ["dev_full"])
+    final = final[final["step"] == final.groupby("run")["step"].transform("max")].astype({"task": str, "name": str})
+    wide = final.pivot_table(index="seed", columns=["name", "task"], values="value")
+    for contrast in plan()["contrasts"]:
+        cells = []
+        for task in TASKS:
+            a, b = ((contrast[side], task) for side in "ab")
+            d = (wide[a] - wide[b]).dropna() if a in wide and b in wide else pd.Series(dtype=float)
+            cells.append(_between(*interval(d)) if len(d) >= FEWEST_SEEDS else _between(d.mean(), np.nan, np.nan))
+        if any(cells):
+            lines.append(f"| {contrast['a']} - {contrast['b']} | {' | '.join(cells)} |")
+    return lines
+
+
+def fitted(runs: pd.DataFrame) -> list[str]:
+    """What was learnt by heart: train and dev at the last epoch, and what training beyond the best epoch cost."""
+    lines = ["| recipe | seeds | best epoch | lost after it | train, last | dev, last | gap: SST, QQP, STS |",
+             "|---|---|---|---|---|---|---|"]
+    for row in overfitting(runs).sort_values("gap", ascending=False).itertuples():
+        gaps = ", ".join(f"{getattr(row, f'gap_{task}'):+.2f}" for task in TASKS)
+        lines.append(f"| {row.recipe} | {row.seeds} | {row.best_epoch:.1f} | {row.lost:.3f} | {row.train_last:.3f} "
+                     f"| {row.dev_last:.3f} | {gaps} |")
+    return lines
+
+
+def heads(runs: pd.DataFrame) -> list[str]:
+    """STS over training for each similarity head: Pearson on train and dev, means over seeds."""
+    found = scores_on(runs, ["train", "dev"])
+    found = found[(found["task"] == "sts") & found["name"].isin(HEADS)].astype({"name": str, "split": str})
+    table = found.pivot_table(index="name", columns=["split", "epoch"], values="value")
+    epochs = [epoch for epoch in (1, 2, 5, 10) if ("dev", epoch) in table]
+    lines = [f"| head | {' | '.join(f'epoch {epoch}: train, dev' for epoch in epochs)} |",
+             "|---" * (len(epochs) + 1) + "|"]
+    return lines + [f"| {name} | " + " | ".join(
+        f"{row['train', epoch]:.3f}, {row['dev', epoch]:.3f}" for epoch in epochs) + " |"
+        for name, row in table.iterrows()]
+
+
+def equal_updates(runs: pd.DataFrame) -> list[str]:
+    """Each 3x recipe beside the one that it prolongs: overall on dev, after the same updates and last."""
+    found = scores_on(runs, ["dev"])
+    found = found[found["task"] == "all"].astype({"name": str})
+    lines = ["| recipe | iterations | overall | three times as long | overall after as many | overall, last |",
+             "|---|---|---|---|---|---|"]
+    for name in ("gse", "cosine_2d1", "smart"):
+        short, long = (found[found["name"] == n].groupby("step")["value"].mean() for n in (name, f"{name}_3x"))
+        if len(short) and len(long):
+            end = short.index.max()  # no epoch of the longer one ends there: between the two that are nearest
+            lines.append(f"| {name} | {end:.0f} | {short[end]:.3f} | {name}_3x | "
+                         f"{np.interp(end, long.index, long.to_numpy()):.3f} | {long.iloc[-1]:.3f} |")
+    return lines
+
+
+def drawn(runs: pd.DataFrame) -> str:
+    """A line for each contrast, the paper's difference beside it, and a band for those too small to matter."""
+    paper, lines = paper_table("table1")["overall"], []
+    for row in claims(runs).itertuples():
+        colour = GREY if row.verdict.startswith("cannot") else BLUE
+        said = (_between(row.difference, row.low, row.high) + f", {_verdict(row)}").lstrip(", ")
+        lines.append(Line(f"{row.a} - {row.b}", row.difference, row.low, row.high, colour, said,
+                          paper.get(row.a, np.nan) - paper.get(row.b, np.nan)))
+    return forest("Which of the paper's differences are real?",
+                  "difference of the overall score on dev; hollow: the paper's; grey band: too small to matter",
+                  lines, TICKS, right=380, band=plan()["margin"], left=250)
+
+
+def _verdict(row) -> str:  # noqa: ANN001 a row of `claims`
+    return row.verdict.split(";")[0] if row.low == row.low else f"{row.seeds} seed{'s' * (row.seeds != 1)} in common"
+
+
+def _between(mean: float, low: float, high: float) -> str:
+    return _signed(mean) + (f" ({low:+.3f} to {high:+.3f})" if low == low else "")
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.3f}" if value == value else ""

@@ -246,8 +246,23 @@ class Batch:
     texts: np.ndarray  # (S,) the text of each sequence, in the order of the parts
     # Where several processes share a batch, each has some of its rows:
     share: dict[str, float]  # task -> the share of the whole batch's rows that is here
-    tokens: int  # of the whole batch
-    places: Tensor | None  # (N,) of these tokens among those of the whole batch; None: all are here
+    lengths: np.ndarray  # of all sequences of the whole batch, in the order of the parts
+    mine: np.ndarray  # (S,) the numbers of these sequences among them, in the order of the layout
+
+    @property
+    def tokens(self) -> int:
+        """The tokens of the whole batch."""
+        return int(self.lengths.sum())
+
+    @property
+    def places(self) -> Tensor | None:
+        """(N,) where these tokens stand among those of the whole batch, shortest sequence first; None: all are here."""
+        if len(self.mine) == len(self.lengths):
+            return None
+        shortest, starts = np.argsort(self.lengths, kind="stable"), np.empty_like(self.lengths)
+        starts[shortest] = self.lengths[shortest].cumsum() - self.lengths[shortest]
+        here = self.lengths[self.mine]
+        return torch.from_numpy(np.repeat(starts[self.mine], here) + _count(here))
 
     def split(self, sentences: Tensor) -> dict[str, tuple[Tensor, ...]]:
         """Sentence vectors (S, H) -> {task: (u,) or (u, v)}, each (B, H)."""
@@ -267,27 +282,18 @@ def pack(rows: Mapping[str, Rows], device: torch.device | str = "cpu", rank: int
     ids, segments, positions, layout, order = _gather(texts, sequences, device)
     place = np.empty_like(order)
     place[order] = np.arange(len(order))
-    tokens, places = (len(ids), None) if ranks == 1 else _places(rows, rank, ranks, order)
+    ends = np.cumsum([part.text.size for part in rows.values()])
+    here = [np.arange(end - part.text.size, end).reshape(part.text.T.shape)[:, rank::ranks].ravel()
+            for end, part in zip(ends, rows.values(), strict=True)]
     return Batch(
         ids=ids, segments=segments, positions=positions, layout=layout,
         place=torch.from_numpy(place).to(device),
         parts={task: part.text.shape for task, part in mine.items()},
         labels={task: torch.from_numpy(part.labels).to(device) for task, part in mine.items()},
-        texts=sequences, tokens=tokens, places=places,
-        share={task: len(part) / len(rows[task]) for task, part in mine.items()},
+        texts=sequences, share={task: len(part) / len(rows[task]) for task, part in mine.items()},
+        lengths=np.concatenate([texts.lengths[part.text.T.ravel()] for part in rows.values()]),
+        mine=np.concatenate(here)[order],
     )
-
-
-def _places(rows: Mapping[str, Rows], rank: int, ranks: int, order: np.ndarray) -> tuple[int, Tensor]:
-    """The tokens of a whole batch, and where those of one process stand among them. order: as of its sequences."""
-    lengths = np.concatenate([part.texts.lengths[part.text.T] for part in rows.values()], axis=None)
-    numbers = np.split(np.arange(len(lengths)), np.cumsum([part.text.size for part in rows.values()])[:-1])
-    mine = np.concatenate([of.reshape(part.text.T.shape)[:, rank::ranks].ravel()
-                           for of, part in zip(numbers, rows.values(), strict=True)])[order]
-    shortest = np.argsort(lengths, kind="stable")
-    starts = np.empty_like(lengths)
-    starts[shortest] = lengths[shortest].cumsum() - lengths[shortest]
-    return int(lengths.sum()), torch.from_numpy(np.repeat(starts[mine], lengths[mine]) + _count(lengths[mine]))
 
 
 def chunks(texts: Texts, which: np.ndarray, tokens: int = 4096,

@@ -115,8 +115,8 @@ def penalties(smart: Smart, forward: Callable[[Tensor], dict[str, Tensor]], embe
     """
     shape = (batch.tokens if batch else len(embeddings), embeddings.shape[-1])
     noise = (torch.randn(shape, generator=generator) * smart.sigma).to(embeddings)
-    if batch and batch.places is not None:
-        noise = noise[batch.places.to(noise.device)]
+    if batch and (places := batch.places) is not None:
+        noise = noise[places.to(noise.device)]
     for _ in range(smart.steps):
         noise.requires_grad_()
         with torch.enable_grad():  # diagnostics call this without gradients

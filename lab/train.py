@@ -74,6 +74,7 @@ def fit(experiment: Experiment, *, data: Data | str | Path | None = None, run: s
         rows = cross(alone, longest) if e.pair == "cross" else alone
         streams = {t: Stream(len(rows[t, "train"]), e.batch_size, [e.seed, i]) for i, t in enumerate(TASKS)}
         slow = Average(model) if e.smart and e.smart.bregman else None
+        ranks.share_dropout(e.seed, model, *([slow.model] if slow else []))
         parts = checkpoints.Parts(
             model, AdamW(model.parameters(), lr=e.lr, weight_decay=e.weight_decay), recorder.randomness,
             windows={split: Window(recorder.device) for split in ("batch", "sampled")},
@@ -106,12 +107,13 @@ def loop(e: Experiment, rows: Mapping[tuple[str, str], Rows], alone: Mapping[tup
         """The sum of the losses of all batches, each the mean over its rows; a task may be there with two of them."""
         batch = pack(batches, recorder.device, ranks.rank, ranks.size)
         state["window_tokens"] += batch.tokens
-        if vectors:
-            found = model.losses(batch, model.answers(vectors.of(batch.texts), batch))
-            for task, loss in found.items():
-                window.note("loss", task, loss.detach())
-        else:
-            found = losses(e, model, slow, batch, window, parts.generators["noise"])
+        with ranks.passing(batches, batch, state["step"]):
+            if vectors:
+                found = model.losses(batch, model.answers(vectors.of(batch.texts), batch))
+                for task, loss in found.items():
+                    window.note("loss", task, loss.detach())
+            else:
+                found = losses(e, model, slow, batch, window, parts.generators["noise"])
         return sum(loss * (e.task_weight(task) * (len(batches[task]) // e.batch_size) * batch.share[task])
                    for task, loss in found.items())
 

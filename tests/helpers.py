@@ -12,6 +12,7 @@ from lab.batches import Stream, prepare
 from lab.bert import Bert
 from lab.data import SCORES, TASKS
 from lab.runs import checkpoints
+from lab.runs.row_dropout import RowDropout
 from lab.train import kept_share
 
 
@@ -63,7 +64,7 @@ def batch_of(training, number=0):
 def without_dropout(training):
     """The same training, with every dropout layer switched off."""
     for module in training.model.modules():
-        if isinstance(module, torch.nn.Dropout):
+        if isinstance(module, torch.nn.Dropout | RowDropout):
             module.p = 0.0
     return training
 

@@ -1,6 +1,6 @@
-"""Run under torchrun by test_ranks.py, so in several processes: train experiments together, without dropout.
+"""Run under torchrun by test_ranks.py, so in several processes: train experiments together.
 
-    torchrun --nproc-per-node N train_together.py DATA STORE EXPERIMENT...     in JSON; its name is the run's
+    torchrun --nproc-per-node N train_together.py DROPOUT DATA STORE EXPERIMENT...    with or without; experiments in JSON
 
 Each process writes the sha256 of its weights at the end to STORE/NAME-RANK.txt.
 """
@@ -16,9 +16,11 @@ from helpers import without_dropout
 import lab
 
 torch.set_num_threads(1)
-data, store = lab.load_data(sys.argv[1]), Path(sys.argv[2])
-for experiment in map(lab.Experiment.from_json, sys.argv[3:]):
-    training = without_dropout(lab.fit(experiment, data=data, run=experiment.name, root=store, progress=False))
+dropout, data, store = sys.argv[1], lab.load_data(sys.argv[2]), Path(sys.argv[3])
+for experiment in map(lab.Experiment.from_json, sys.argv[4:]):
+    training = lab.fit(experiment, data=data, run=experiment.name, root=store, progress=False)
+    if dropout == "without":
+        without_dropout(training)
     list(training)
     digest = hashlib.sha256()
     for value in training.model.state_dict().values():

@@ -14,15 +14,15 @@ import datetime
 import json
 import os
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from lab.batches import Batch, Rows
 from lab.data import Data
 from lab.encoders.device import Randomness, pick_device
 from lab.errors import LabError
@@ -30,10 +30,11 @@ from lab.experiment import Settings
 from lab.runs import checkpoints
 from lab.runs.folder import Run, fill
 from lab.runs.recorder import Recorder, rate
+from lab.runs.row_dropout import Masks, by_rows
 from lab.runs.signals import Stopped
+from lab.tasks import MultitaskModel
 
 PATIENCE = datetime.timedelta(days=7)  # the others wait while the first scores; that it has ended is noticed at once
-DROPOUT = 30  # with the run's seed, the rank and the step: the seed of a follower's dropout
 
 
 def join(rows: int) -> "Ranks":
@@ -53,23 +54,37 @@ def join(rows: int) -> "Ranks":
     if dist.get_world_size() > rows:
         raise LabError(f"a batch of {rows} rows cannot be shared by {dist.get_world_size()} processes; start fewer, or "
                        "raise batch_size")
-    return Ranks(dist.get_rank(), dist.get_world_size())
+    return Ranks(dist.get_rank(), dist.get_world_size(), launched=True)
 
 
 class Ranks:
     """The processes that share each batch of a training: this one's number `rank`, from 0, and their number `size`.
 
-    In a training of one process nothing below does anything. LabError: another process has ended.
+    In a training of one process nothing below does anything, but that one which torchrun started draws its dropout as
+    several would, for equal results with any number of them. LabError: another process has ended.
     """
 
-    def __init__(self, rank: int, size: int) -> None:
+    def __init__(self, rank: int, size: int, launched: bool = False) -> None:
         self.rank, self.size = rank, size
+        self.masks: Masks | None = None
+        self.launched = launched
         self.asked: Stopped | None = None  # of a follower: that it was asked to stop, as the first process was
 
     def sum_gradients(self, model: nn.Module) -> None:
         """After a backward pass: sum each parameter's gradients over all processes."""
         if self.size > 1:
             self._sum([p.grad for p in model.parameters() if p.grad is not None])
+
+    def share_dropout(self, seed: int, *models: MultitaskModel) -> None:
+        """Let the masks of these models' dropout belong to the rows of a batch (`lab.runs.row_dropout`)."""
+        if self.launched:
+            self.masks = Masks(seed, self.rank, self.size)
+            for model in models:
+                by_rows(model, self.masks)
+
+    def passing(self, rows: Mapping[str, Rows], batch: Batch, step: int) -> contextlib.AbstractContextManager:
+        """While a batch passes through the models. rows: of all processes together."""
+        return self.masks.of(rows, batch, step) if self.masks else contextlib.nullcontext()
 
     def average(self, values: Tensor) -> None:
         """Set a tensor to the mean over all processes."""
@@ -164,12 +179,10 @@ class Follower:
         self.parts = parts
 
     def advance(self) -> int:
-        """Begin the next iteration, as the recorder does. Dropout draws otherwise in every process."""
+        """Begin the next iteration, as the recorder does."""
         self.state["step"] += 1
         for group in self.parts.optimizer.param_groups:
             group["lr"] = rate(self.settings, self.state["step"], self.total)
-        seed = np.random.SeedSequence([self.settings.seed, DROPOUT, self.ranks.rank, self.state["step"]])
-        torch.manual_seed(int(seed.generate_state(1)[0]))
         return self.state["step"]
 
     def not_finite(self, what: str) -> LabError:

@@ -38,10 +38,15 @@ def experiments(tiny):
     return [replace(tiny, name=name, **changes) for name, changes in made.items()]
 
 
+def trained_together(ranks, dropout, tiny, tiny_data, store):
+    done = torchrun(ranks, TESTS / "train_together.py", dropout, tiny_data, store,
+                    *(e.to_json() for e in experiments(tiny)))
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
 def test_several_processes_give_the_weights_of_one(tiny, tiny_data, tmp_path):
     store, ranks = tmp_path / "together", 3  # of a batch's 8 rows they have 3, 3 and 2
-    done = torchrun(ranks, TESTS / "train_together.py", tiny_data, store, *(e.to_json() for e in experiments(tiny)))
-    assert done.returncode == 0, done.stderr[-3000:]
+    trained_together(ranks, "without", tiny, tiny_data, store)
     off = {}
     for e in experiments(tiny):
         alone = without_dropout(lab.fit(e, data=tiny_data, run=f"{e.name}-alone", root=store, progress=False))
@@ -53,6 +58,16 @@ def test_several_processes_give_the_weights_of_one(tiny, tiny_data, tmp_path):
         assert len({(store / f"{e.name}-{rank}.txt").read_text() for rank in range(ranks)}) == 1
         assert Run(store / e.name).status["state"] == "done"
     assert max(off.values()) < 1e-6, off
+
+
+def test_dropout_is_that_of_the_rows_with_any_number_of_processes(tiny, tiny_data, tmp_path):
+    for ranks in (1, 3):
+        trained_together(ranks, "with", tiny, tiny_data, tmp_path / f"{ranks}")
+    for e in experiments(tiny):
+        assert e.dropout == 0.1
+        one, three = (Run(tmp_path / ranks / e.name).model("last")[0].state_dict() for ranks in "13")
+        off = {name: (three[name] - value).abs().max().item() for name, value in one.items()}
+        assert max(off.values()) < 1e-6, (e.name, max(off, key=off.get), max(off.values()))
 
 
 KILLED = """

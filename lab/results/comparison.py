@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from lab.data import CLASS_NAMES, METRICS, SCORES, TASKS, Data, Split, load_data, no_formula
 from lab.errors import LabError
 from lab.runs.folder import Run
+from lab.runs.labels import as_set
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,7 +30,7 @@ def differing(settings: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
     if settings and all(isinstance(one.get("smart"), dict) for one in settings):
         for one in settings:
             one |= {f"smart.{key}": value for key, value in one.pop("smart").items()}
-    texts = [{key: _as_text(value) for key, value in one.items()} for one in settings]
+    texts = [{key: as_set(value) for key, value in one.items()} for one in settings]
     keys = dict.fromkeys(key for one in texts for key in one)
     values = {key: [one.get(key, "-") for one in texts] for key in keys}
     return {key: each for key, each in values.items() if len(set(each)) > 1}
@@ -44,14 +45,6 @@ def all_settings(config: Mapping[str, Any]) -> dict[str, Any]:
         "threads": config.get("threads"), "device": config.get("device"), "revision": config.get("revision"),
         "data": data.get("label"), "data fingerprint": data.get("fingerprint"),
         "encoder weights": str(config.get("encoder_sha256") or "")[:6] or None}  # of an encoder that is a folder
-
-
-def _as_text(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return ", ".join(f"{key} {_as_text(part)}" for key, part in value.items())
-    if isinstance(value, list | tuple):
-        return ", ".join(map(str, value))
-    return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def predictions(run: str | Path | Run, task: str, data: Data | None, *, weights: str = "last", split: str = "dev",

@@ -9,6 +9,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import asdict, is_dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -79,6 +80,8 @@ def _differing(made: Mapping[str, Any], usual: Mapping[str, Any], fields: set[st
 
 def as_set(value: Any) -> str:
     """A setting as one writes it after `--set field=`."""
+    if is_dataclass(value):
+        value = asdict(value)
     if isinstance(value, Mapping):
         return ",".join(f"{key}={as_set(of)}" for key, of in value.items())
     if isinstance(value, list | tuple):

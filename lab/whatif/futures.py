@@ -13,7 +13,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +31,7 @@ from lab.results.significance import interval
 from lab.runs import checkpoints, schema
 from lab.runs.disk import commit
 from lab.runs.folder import FORKS, Run, runs_root
+from lab.runs.labels import as_set
 from lab.runs.signals import Stopped
 from lab.runs.training import Training
 from lab.tasks import MultitaskModel
@@ -105,7 +106,7 @@ class Fork:
 
     def as_text(self) -> str:
         """The effect as lines."""
-        change = ", ".join(f"{field} {shown(value)}" for field, value in self.changes.items())
+        change = ", ".join(f"{field} {as_set(value)}" for field, value in self.changes.items())
         steps = ", ".join(map(str, self.steps))
         lines = [f"{self.run} with {change}, {self.iterations} iterations from iteration {steps} on; {NOTE}"]
         lines += [f"  the head of {TASK_NAMES[task]} starts afresh there" for field, task in HEADS.items()
@@ -174,13 +175,6 @@ def fork(run: str | Path | Run, step: int | None = None, *, steps: Sequence[int]
                             for task, part in dev.items() for i in range(len(part))]
     return Fork(parent.name, changes, sorted(set(steps)), iterations, pd.DataFrame(rows), pd.DataFrame(answers),
                 folders)
-
-
-def shown(value: Any) -> str:
-    """A field's value as one writes it on the command line."""
-    if hasattr(value, "__dataclass_fields__"):
-        return ", ".join(f"{key}={of}" for key, of in asdict(value).items())
-    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def _reach(parent: Run, e: Experiment, step: int, data: Data, folder: Path, progress: bool) -> Run:

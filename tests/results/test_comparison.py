@@ -135,8 +135,8 @@ def test_settings_that_differ_and_no_others():
     base = {"name": "baseline", "updates": ["separate"], "lr": 1e-4, "smart": None, "epochs": 10}
     other = base | {"name": "smart", "updates": ["pcgrad", "sum"], "smart": smart, "pair": "cross"}
     assert differing([base, other]) == {
-        "name": ["baseline", "smart"], "updates": ["separate", "pcgrad, sum"],
-        "smart": ["none", "weight 5, reading library"], "pair": ["-", "cross"]}
+        "name": ["baseline", "smart"], "updates": ["separate", "pcgrad,sum"],
+        "smart": ["none", "weight=5,reading=library"], "pair": ["-", "cross"]}
     assert differing([other, other | {"smart": smart | {"weight": 1.0}}]) == {"smart.weight": ["5", "1"]}
     assert differing([base, base]) == {} == differing([base]) == differing([])
 
@@ -147,7 +147,7 @@ def test_the_text_says_what_was_compared_and_what_it_is_about(made):
     text = as_text(a, b, made.data)
     assert "a: gse (started 2026-11-23)" in text and "b: multitask" in text and made.data.fingerprint in text
     differ = text.split("settings that differ:")[1].split("a minus b")[0]
-    assert "pcgrad, sum" in differ and "lr" not in differ and "seed" not in differ
+    assert "pcgrad,sum" in differ and "lr" not in differ and "seed" not in differ
     assert "McNemar, exact" in text and "better" in text and "only several seeds" in text
     assert "the same experiment twice" in as_text(a, a, made.data)
 

@@ -210,7 +210,7 @@ def test_hover_text_names_the_settings_that_differ_and_no_others():
     runs = pd.concat([records("baseline", lr=0.1, pooling="cls"),
                       records("gse", lr=0.1, pooling="mean", updates=["pcgrad", "sum"])])
     said = {t.name: t.meta[0] for t in figures.curves(runs).data}
-    assert said["gse"] == "<b>gse</b><br>updates: pcgrad, sum<br>pooling: mean"
+    assert said["gse"] == "<b>gse</b><br>updates: pcgrad,sum<br>pooling: mean"
     assert "lr" not in said["baseline"]
     assert figures.curves(records()).data[0].meta[0] == "<b>baseline</b>"
 

@@ -1,9 +1,11 @@
 """Copy the records of finished runs into data/runs/, the store that ships with the lab: no weights, no text of data.
 
-    python data/ship_runs.py STORE [--out DIR]
+    python data/ship_runs.py STORE [--out DIR] [--data DIR]
 
 The files experiment.json, metrics.jsonl and status.json of a run are copied unchanged. A record may hold numbers, short
-names, and the line that says which data it is from. A run whose record holds anything else is refused.
+names, and the line that says which data it is from. A run whose record holds anything else is refused. With the data,
+the runs of each planned contrast are also tested seed by seed on the examples of dev, whose predictions do not ship;
+the outcomes are written to compared.csv.
 """
 
 import argparse
@@ -15,12 +17,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
+from lab.data import load_data
 from lab.errors import LabError
 from lab.experiment import KNOWN, Experiment
+from lab.results.comparison import compare_runs
+from lab.results.plan import is_planned, plan
 from lab.runs.folder import Run, checked_name, list_runs, shipped_root
 
 FILES = ("experiment.json", "metrics.jsonl", "status.json")
-MOST_BYTES = 8_000_000
+MOST_BYTES = 11_500_000
 # A word, a hub id, a version, a time, or checkpoints that stay; an absolute path or a sentence is none of them.
 NAME = re.compile(r"\w[\w.+-]*(/\w[\w.+-]*)?|[\dT:+-]+|last two|every epoch")
 KEY = re.compile(r"[\w -]{1,30}")
@@ -107,12 +114,40 @@ def ship(store: Path, out: Path) -> int:
     return refused
 
 
+def compare(store: Path, out: Path, data: Path) -> None:
+    """Write compared.csv: the tests of `compare_runs` for the pairs of finished runs that a contrast of the plan has.
+
+    A row of a pair whose predictions are not in this store stays as it was.
+    """
+    file, loaded, found = out / "compared.csv", load_data(data), []
+    made: dict[str, dict[int, Run]] = {}
+    for run in list_runs(store):
+        settings = run.config["experiment"]
+        if run.status.get("state") == "done" and (run.folder / "predictions" / "last").exists() and is_planned(
+                json.dumps(settings), settings["protocol"]):
+            made.setdefault(settings["name"], {})[settings["seed"]] = run
+    for contrast in plan()["contrasts"]:
+        a, b = (made.get(contrast[side], {}) for side in "ab")
+        for seed in sorted(a.keys() & b.keys()):
+            tests = compare_runs(a[seed], b[seed], data=loaded)
+            found.append(tests.drop(columns="metric").assign(contrast=f"{contrast['a']} - {contrast['b']}", seed=seed))
+    before = [pd.read_csv(file)] if file.exists() else []
+    table = pd.concat([*before, *found]).drop_duplicates(["contrast", "seed", "task", "test"], keep="last")
+    table = table.sort_values(["contrast", "seed"], kind="stable")
+    table[["contrast", "seed", *(c for c in table if c not in ("contrast", "seed"))]].round(6).to_csv(file, index=False)
+    print(f"{file}: {len(found)} pairs of runs tested")
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("store", type=Path)
     parser.add_argument("--out", type=Path, default=shipped_root())
+    parser.add_argument("--data", type=Path, help="also test the planned contrasts on the examples of this folder")
     arguments = parser.parse_args()
     try:
-        sys.exit(min(1, ship(arguments.store, arguments.out)))
+        refused = ship(arguments.store, arguments.out)
+        if arguments.data:
+            compare(arguments.store, arguments.out, arguments.data)
+        sys.exit(min(1, refused))
     except (LabError, OSError) as error:
         sys.exit(f"ship_runs: {error}")

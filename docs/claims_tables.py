@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from forest import Line, forest
 
-from lab.data import TASKS
+from lab.data import TASK_NAMES, TASKS
 from lab.results.plan import plan
 from lab.results.significance import FEWEST_SEEDS, interval
 from lab.results.tables import claims, overfitting, paper_table
@@ -15,10 +15,12 @@ BLUE, GREY = "#0072b2", "#888"
 HEADS = ("cosine_embedding", "cosine_d", "cosine_2d1", "cosine_2d1_mean")
 
 
-def regions(runs: pd.DataFrame) -> dict[str, list[str]]:
-    """The tables, by the names of their regions on the page. runs: finished, and none that departs from its recipe."""
+def regions(runs: pd.DataFrame, compared: pd.DataFrame) -> dict[str, list[str]]:
+    """The tables, by the names of their regions on the page. runs: finished, and none that departs from its recipe.
+    compared: the tests on examples, of data/runs/compared.csv."""
     return {"claims: contrasts": contrasts(runs), "claims: tasks": by_task(runs), "claims: overfitting": fitted(runs),
-            "claims: heads": heads(runs), "claims: updates": equal_updates(runs)}
+            "claims: heads": heads(runs), "claims: updates": equal_updates(runs),
+            "claims: examples": by_example(compared)}
 
 
 def contrasts(runs: pd.DataFrame) -> list[str]:
@@ -46,6 +48,21 @@ def by_task(runs: pd.DataFrame) -> list[str]:
             cells.append(_between(*interval(d)) if len(d) >= FEWEST_SEEDS else _between(d.mean(), np.nan, np.nan))
         if any(cells):
             lines.append(f"| {contrast['a']} - {contrast['b']} | {' | '.join(cells)} |")
+    return lines
+
+
+def by_example(compared: pd.DataFrame) -> list[str]:
+    """Each pair of runs on the same examples of dev: in how many pairs the first is better or worse (bootstrap)."""
+    lines = [f"| contrast | pairs of runs | {' | '.join(TASK_NAMES[task] for task in TASKS)} |", "|---" * 5 + "|"]
+    tests = compared[compared["test"] == "paired bootstrap"]
+    for contrast in (f"{c['a']} - {c['b']}" for c in plan()["contrasts"]):
+        part, cells = tests[tests["contrast"] == contrast], []
+        for task in TASKS:
+            verdicts = part.loc[part["task"] == task, "verdict"]
+            counts = [f"{word} in {n}" for word in ("better", "worse") if (n := int((verdicts == word).sum()))]
+            cells.append(", ".join(counts) or "no difference shown")
+        if len(part):
+            lines.append(f"| {contrast} | {part['seed'].nunique()} | {' | '.join(cells)} |")
     return lines
 
 

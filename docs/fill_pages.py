@@ -51,7 +51,9 @@ def main() -> None:
     parser.add_argument("--check", action="store_true", help="write nothing; fail where a page would change")
     chosen = parser.parse_args()
     runs = finished(chosen.runs)
-    regions = {"leaderboard": leaderboard(runs), **claims_tables.regions(runs), **conflict_tables.regions(runs)}
+    compared = pd.read_csv(Path(chosen.runs) / "compared.csv")
+    regions = {"leaderboard": leaderboard(runs), **claims_tables.regions(runs, compared),
+               **conflict_tables.regions(runs)}
     texts = {HERE / page: filled((HERE / page).read_text(encoding="utf-8"), regions) for page in PAGES}
     texts |= {HERE / "claims.svg": claims_tables.drawn(runs), HERE / "conflict.svg": conflict_tables.drawn(runs)}
     stale = [file for file, text in texts.items() if not file.exists() or file.read_text(encoding="utf-8") != text]

@@ -6,11 +6,14 @@ import re
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 import lab
 from lab import cli, figures
 from lab.data import SCORES
+from lab.experiment import KNOWN
+from lab.results.plan import plan
 from lab.runs.folder import Run, list_runs, shown_store
 from lab.runs.records import load_runs
 from lab.train import fit
@@ -167,16 +170,39 @@ def test_a_run_of_ones_own_or_a_named_store_hides_the_shipped(tmp_path, monkeypa
 
 def test_what_ships_is_fit_to_be_published():
     shipped = list_runs(DATA / "runs")
-    assert sum(f.stat().st_size for f in (DATA / "runs").rglob("*") if f.is_file()) < 8_000_000
-    assert files(DATA / "runs") == sorted(["README.md", *(f"{r.name}/{f}" for r in shipped for f in ship_runs.FILES)])
+    assert sum(f.stat().st_size for f in (DATA / "runs").rglob("*") if f.is_file()) < 12_000_000
+    of_runs = [f"{run.name}/{file}" for run in shipped for file in ship_runs.FILES]
+    assert files(DATA / "runs") == sorted(["README.md", "compared.csv", *of_runs])
     for run in shipped:
         assert ship_runs.fault(run) is None, run.name
         config = run.config
         made, data = config["experiment"], config["data"]
         assert made["encoder"] and made["protocol"] and data["label"] and config["started"] and made["seed"]
-        assert made["name"] in lab.RECIPES and run.status["state"] == "done"
+        assert made["name"] in KNOWN and run.status["state"] == "done"
     frame = load_runs(DATA / "runs")
     assert set(frame["run"]) == {run.name for run in shipped}
     assert set(lab.leaderboard(frame)["name"]) == set(frame["name"])
     for name in set(frame["name"]):
         assert figures.curves(frame[frame["name"] == name]).data
+    tests = pd.read_csv(DATA / "runs" / "compared.csv")
+    assert set(tests["contrast"]) <= {f"{c['a']} - {c['b']}" for c in plan()["contrasts"]}
+    assert set(tests["task"]) == {"sst", "qqp", "sts"} and set(tests["test"]) == {"McNemar, exact", "paired bootstrap"}
+
+
+def test_runs_of_a_contrast_are_tested_with_equal_seeds_and_other_rows_stay(tmp_path, monkeypatch):
+    store, out = tmp_path / "store", tmp_path / "out"
+    monkeypatch.setattr(ship_runs, "is_planned", lambda settings, protocol: protocol == "laptop")
+    for recipe, seed in (("gse", 1), ("gse", 2), ("gradient_surgery", 2), ("gradient_surgery", 3), ("multitask", 2)):
+        (record(store, recipe, seed) / "predictions" / "last").mkdir(parents=True)
+    record(store, "multitask", 3)  # without predictions
+    out.mkdir()
+    before = {"contrast": "smart - multitask", "seed": 7, "task": "sts", "test": "paired bootstrap", "p": 0.5}
+    stale = before | {"contrast": "gse - gradient_surgery", "seed": 2}
+    pd.DataFrame([before, stale]).to_csv(out / "compared.csv", index=False)
+    monkeypatch.setattr(ship_runs, "load_data", lambda folder: folder)
+    monkeypatch.setattr(ship_runs, "compare_runs", lambda a, b, data: pd.DataFrame(
+        [{"task": "sts", "metric": "pearson", "test": "paired bootstrap", "p": 0.125}]))
+    ship_runs.compare(store, out, tmp_path)
+    found = pd.read_csv(out / "compared.csv").set_index(["contrast", "seed"])["p"].to_dict()
+    assert found == {("gse - gradient_surgery", 2): 0.125, ("gradient_surgery - multitask", 2): 0.125,
+                     ("smart - multitask", 7): 0.5}

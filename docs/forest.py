@@ -20,8 +20,8 @@ class Line(NamedTuple):
 
 def forest(title: str, axis: str, lines: Sequence[Line], ticks: Sequence[float], right: int = 150,
            band: float = 0, left: int = 190) -> str:
-    """The SVG. axis: what is measured; ticks: symmetric, the largest is the reach of the axis, beyond which a mark
-    stands at its end; left, right: pixels for the texts; band: half the width of a grey band around 0."""
+    """The SVG. axis: what is measured; ticks: symmetric, the largest is the reach of the axis, and a mark beyond it is
+    an arrowhead; left, right: pixels for the texts; band: half the width of a grey band around 0."""
     reach, centre, svg, y, before = max(ticks), left + WIDTH / 2, [], TOP, None
 
     def x(value: float) -> float:
@@ -37,7 +37,10 @@ def forest(title: str, axis: str, lines: Sequence[Line], ticks: Sequence[float],
         if line.low == line.low:
             svg.append(f'<line x1="{x(line.low):.1f}" x2="{x(line.high):.1f}" y1="{y}" y2="{y}" stroke="{line.colour}" '
                        'stroke-width="3"/>')
-        if line.mean == line.mean:
+        if abs(line.mean) > reach:
+            end, to = x(line.mean), 7 if line.mean > 0 else -7
+            svg.append(f'<path d="M{end:.1f} {y - 6}v12l{to} -6z" fill="{line.colour}"/>')
+        elif line.mean == line.mean:
             svg.append(f'<circle cx="{x(line.mean):.1f}" cy="{y}" r="5" fill="{line.colour}"/>')
         svg.append(f'<text x="{left + WIDTH + 12}" y="{y + 4}" class="soft">{line.said}</text>')
         y += ROW

@@ -248,7 +248,7 @@ def sheet() -> str:
                     "several seeds, intervals, verdicts: is the difference real?", "03 08"),
               line([(450, 709), (450, 732)]),
               block(20, 734, 860, 58, "Your own idea", ORANGE,
-                    "one change, one control, the same seeds; and eleven mistakes, most of which raise no error\n"
+                    "one change, one control, the same seeds; and twelve mistakes, most of which raise no error\n"
                     "records in the run store → lab report, dashboard, lab predict", "00 09 10")]
     return page(900, 810, "The lab on one sheet: data, encoder, heads, training, measurement, and the notebook of each",
                 *parts)

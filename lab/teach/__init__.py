@@ -12,6 +12,6 @@ __getattr__, __dir__, __all__ = public(__name__, {
     "show": "source",
     "check": "checker", "solution": "checker", "hint": "hints", "progress": "solved",
     "EXERCISES": "exercises", "WRONG_ANSWERS": "wrong_answers",
-    "scaled": "scale", "experiment": "scale",
+    "experiment": "scale",
     "plot": "pictures", "arrows": "pictures", "slider": "pictures",
 })

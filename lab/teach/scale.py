@@ -1,8 +1,7 @@
-"""The two scales of the notebooks: the normal one, and the small one at which the tests run them."""
+"""The scale of the runs in a notebook: one that suits the data, and a small one at which the tests run them."""
 
 import os
 from dataclasses import replace
-from typing import Any
 
 from lab.data import Data
 from lab.experiment import PROTOCOLS, RECIPES, Experiment, default_protocol, nearest
@@ -12,14 +11,10 @@ SCALE = "LAB_NOTEBOOKS"  # environment variable. "small": for tests; "full": nor
 SMALL = {"epochs": 1, "iterations": 2, "eval_train": 20, "eval_qqp": 40, "eval_rows": 40, "samples": 1}
 
 
-def scaled(full: Any, small: Any) -> Any:
-    """Return `full`, or `small` if LAB_NOTEBOOKS=small, as when the tests run a notebook."""
-    return small if os.environ.get(SCALE) == "small" else full
-
-
 def experiment(recipe: str, data: Data, **changes: object) -> Experiment:
     """A recipe with changed fields, at a scale that suits the data: `sample` for the sample, `laptop` for other files.
 
+    With LAB_NOTEBOOKS=small, as when the tests run a notebook, it takes two iterations.
     LabError: no such recipe or field, or an invalid value.
     """
     if recipe not in RECIPES:
@@ -28,5 +23,5 @@ def experiment(recipe: str, data: Data, **changes: object) -> Experiment:
     if unknown := next((field for field in changes if field not in made.__dataclass_fields__), None):
         raise nearest(unknown, made.__dataclass_fields__, "field")
     made = replace(made, **changes)
-    limits = scaled({}, SMALL).items()
-    return replace(made, **{field: min(most, getattr(made, field) or most) for field, most in limits})
+    limits = SMALL if os.environ.get(SCALE) == "small" else {}
+    return replace(made, **{field: min(most, getattr(made, field) or most) for field, most in limits.items()})

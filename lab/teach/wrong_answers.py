@@ -70,6 +70,8 @@ ATTENTION = {
         lambda q, k, v, mask: attention(q, k, k, mask),
     "the transpose is missing: a score is the product of a query and a key, q @ k.T":
         lambda q, k, v, mask: (q @ k / q.shape[-1] ** 0.5).masked_fill(~mask, -torch.inf).softmax(-1) @ v,
+    "the scores are neither divided by sqrt(D) nor masked: do both, before the softmax":
+        lambda q, k, v, mask: (q @ k.T).softmax(-1) @ v,
     "adding a boolean mask adds 1 to the scores of real tokens; add -inf to the others":
         lambda q, k, v, mask: (q @ k.T / q.shape[-1] ** 0.5 + mask).softmax(-1) @ v,
     "the weights are transposed: row i holds the weights of query i, so multiply them by v as they are":
@@ -524,6 +526,8 @@ INTERVAL = {
         _interval(root=False),
     "two seeds get an interval, but t is 12.7 then, too wide to be informative; the lab returns NaN below 3 seeds":
         _interval(few=True),
+    "this standard deviation divides by n, as numpy does without ddof=1; that of a sample divides by n - 1. Below 3 "
+    "seeds low and high must be NaN": _interval(ddof=0, few=True),
     "the degrees of freedom are n - 1, not n": _interval(df=0),
     "the degrees of freedom are n - 1; n - 2 is for a line through points": _interval(df=-2),
     "ppf(0.95) leaves 5 % on one side; a 95 % interval leaves 2.5 % on each, so ppf(0.975)": _interval(quantile=0.95),

@@ -14,7 +14,7 @@ from PIL import Image
 HERE = Path(__file__).resolve().parents[2] / "notebooks"
 sys.path.insert(0, str(HERE))
 
-from execute import NOTEBOOKS, PLOTLY, execute, figures  # noqa: E402
+from execute import NOTEBOOKS, PLOTLY, execute, figures, smaller  # noqa: E402
 
 names = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 MOST_BYTES = 400_000
@@ -74,6 +74,17 @@ def test_a_line_has_its_own_colour_in_the_static_picture_too(path):
         for line in lines:
             wanted = np.array([int(line[i : i + 2], 16) for i in (1, 3, 5)])
             assert np.abs(there - wanted).sum(1).min() < 40, line  # the nearest two of ours are 82 apart
+
+
+def test_the_tests_shrink_what_a_reader_trains():
+    assert smaller("lab.ablate(chosen,\n           seeds=3)\nlab.fork(run, 94, iterations=40)") == (
+        "lab.ablate(chosen,\n           seeds=1)\nlab.fork(run, 94, iterations=2)")
+    assert smaller("weights_after(iterations=30)") == "weights_after(iterations=30)"
+
+
+@names
+def test_no_cell_knows_of_the_tests(path):
+    assert "LAB_NOTEBOOKS" not in path.read_text(encoding="utf-8")
 
 
 @names

@@ -106,3 +106,14 @@ def test_more_processes_than_rows_are_refused(monkeypatch):
     monkeypatch.setattr("torch.distributed.get_world_size", lambda: 9)
     with pytest.raises(lab.LabError, match="a batch of 8 rows cannot be shared by 9 processes; start fewer"):
         join(8)
+
+
+def test_trap_12_distributed_data_parallel_does_not_reduce_a_gradient_a_task():
+    done = torchrun(2, TESTS.parent / "docs" / "ddp_trap.py")
+    assert done.returncode == 0, done.stderr[-3000:]
+    said = [line.strip() for line in done.stdout.splitlines() if line.startswith("    ")]
+    silent = "NOT REDUCED, and no error"
+    assert said[0] == f"task 0: {silent}; task 1: {silent}" and said[2] == f"task 0: the mean; task 1: {silent}"
+    assert "Expected to mark a variable ready only once" in said[1]
+    assert "Expected to have finished reduction" in said[3]
+    assert said[4] == "task 0: the mean; task 1: the mean"

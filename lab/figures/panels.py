@@ -15,6 +15,7 @@ from lab.figures.styles import GRAY
 DASHED = {"color": GRAY, "dash": "dash", "width": 1}  # the line of a reference value
 NAMES_A_ROW = 6  # of a legend
 NARROW, LONGEST = 330, 40  # pixels of a row of a panel's own legend; characters of a name in it
+WIDE, LETTER = 830, 0.47  # pixels of all plots beside each other in a static picture; a letter's width, in font sizes
 LEGEND = {"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "itemclick": "toggleothers",
           "itemdoubleclick": "toggle"}
 
@@ -77,11 +78,18 @@ def assemble(panels: Sequence[Panel], title: str, provenance: str, columns: int)
     figure.add_traces(traces)
     top = 40 if any("<br>" in panel.title for panel in panels) else 0  # room for titles of two lines
     bottom = 22 * -(-len(named) // NAMES_A_ROW)
+    figure.update_annotations(font_size=_title_size(panels, columns) if panels else 16)
     return figure.update_layout(
         axes, shapes=shapes, title={"text": f"{escape(title)}<br><sup>{escape(provenance)}</sup>"},
         template="plotly_white", height=150 + top + bottom + 250 * rows,
         margin={"t": 90 + top, "l": 50, "r": 20, "b": 45 + bottom},
         legend=LEGEND)
+
+
+def _title_size(panels: Sequence[Panel], columns: int) -> float:
+    """The font size with which the titles of panels in a row do not touch: 16, or less if one of them is long."""
+    longest = max(len(_as_read(line)) for panel in panels for line in panel.title.split("<br>"))
+    return min(16.0, WIDE / min(columns, len(panels)) / (LETTER * longest))
 
 
 def standalone(panel: Panel, beside: Sequence[Panel] = ()) -> go.Figure:

@@ -36,6 +36,18 @@ def test_a_figure_has_each_panel_on_axes_of_its_own_and_each_name_once_in_its_le
     assert not empty.data and empty.layout.annotations[0].text == "nothing recorded yet"
 
 
+def test_titles_of_panels_in_a_row_do_not_touch():
+    def sizes(*titles, columns):
+        figure = assemble([Panel(title, [line("a", 1)]) for title in titles], "", "", columns)
+        return {note.font.size for note in figure.layout.annotations}
+
+    assert sizes("one", "two", "three", columns=3) == {16}
+    long = "QQP paraphrase: accuracy<br>best epoch 7, gap at the end 0.031"  # 34 letters of about half their height
+    (size,) = sizes("one", long, "three", "four", columns=4)
+    assert 11 < size and 34 * size / 2 < 900 / 4
+    assert sizes(long, columns=4) == {16}  # alone, it has all the room
+
+
 def test_panels_of_a_group_share_the_range_of_y():
     panels = [Panel("whole", [line("a", 0, 10)], group="sst"), Panel("other", [line("a", 0, 1)], group="qqp"),
               Panel("part", [line("a", 1, 2)], group="sst")]

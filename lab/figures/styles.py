@@ -51,13 +51,13 @@ def styles_of(labels: Iterable[str]) -> dict[str, Style]:
 def coloured(values: Mapping[str, str]) -> dict[str, Style]:
     """A style for each line in the colour of its value of a setting. values: that of each line, by its label.
 
-    Lines of one colour differ in dash and marker.
+    Lines of one colour differ in dash and marker. Gray is left to what no training gives.
     """
     order, found, many = sorted(set(values.values())), {}, Counter()
     for label in sorted(values, key=rank):
         place, number = order.index(values[label]), many[values[label]]
         many[values[label]] += 1
-        found[label] = Style(COLOURS[place % len(COLOURS)], DASHES[number % len(DASHES)],
+        found[label] = Style(COLOURS[1:][place % (len(COLOURS) - 1)], DASHES[number % len(DASHES)],
                              MARKERS[(place + number) % len(MARKERS)])
     return found
 

@@ -229,7 +229,7 @@ def verdict_cells(found: pd.DataFrame) -> pd.DataFrame:
     """The frame of `verdicts` for readers: texts."""
     shown = found[["recipe", "used", "difference", "low", "high", "p", "verdict"]].rename(columns={"used": "seeds"})
     cells = [with_interval(*row) for row in shown[["difference", "low", "high"]].itertuples(index=False)]
-    texts = {column: [row[i].replace("nan", "") for row in cells] for i, column in enumerate(("difference", "low", "high"))}
+    texts = {c: [cell[i].replace("nan", "") for cell in cells] for i, c in enumerate(("difference", "low", "high"))}
     texts["p"] = ["<0.001" if p < .001 else f"{p:.3f}" if p == p else "" for p in shown["p"]]
     return shown.assign(**texts).astype(str)
 

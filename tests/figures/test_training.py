@@ -281,7 +281,8 @@ def test_conflict_draws_the_null_of_the_cosines():
             (94, "sampled", "sst", "cosine_within", 0.4)]
     figure = figures.conflict(pd.concat([records("gse", more=[*diagnostics(), *null])]))
     titles = [note.text for note in figure.layout.annotations]
-    assert titles[-2:] == ["SST and QQP: cosine minus that of shuffled labels", "SST: cosine of two batches of one task"]
+    assert titles[-2:] == ["SST and QQP: cosine minus that of shuffled labels",
+                           "SST: cosine of two batches of one task"]
     assert lines(figure, "x5") == {"gse (sampled)": ([2], [-0.2])} and lines(figure)["gse"][1]
     assert lines(figure, "x6") == {"gse (sampled)": ([2], [0.4])}
 

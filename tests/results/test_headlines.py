@@ -22,7 +22,8 @@ def test_from_one_seed_nothing_is_told():
     assert "Nothing can be told from one seed" in said and "better" not in said
     more = headlines.leaderboard(runs(baseline=[.51, .53, .52], gse=[.82, .81, .83], smart=[.9]))
     assert more.startswith("Best on dev is smart, with an overall score of 0.900 (one seed).")
-    assert "Of the 2 recipes with 3 seeds or more, gse is best with 0.820. It is better than baseline: by +0.300" in more
+    assert ("Of the 2 recipes with 3 seeds or more, gse is best with 0.820. It is better than baseline: by +0.300"
+            in more)
 
 
 def test_the_verdict_is_the_leaderboards():
@@ -56,7 +57,8 @@ def test_no_interval_is_shown_as_the_estimate_itself():
     difference, low, high = re.search(r"by (\S+), 95 % interval (\S+) to (\S+), over", close).groups()
     assert len({difference, low, high}) == 3
     few = pd.DataFrame({"label": [0] * 9999 + [1], "prediction": [0] * 10_000})
-    assert headlines.mistakes(few, "qqp").startswith("0.010 % of 10,000 answers are wrong (95 % interval 0.002 to 0.057 %)")
+    assert headlines.mistakes(few, "qqp").startswith(
+        "0.010 % of 10,000 answers are wrong (95 % interval 0.002 to 0.057 %)")
 
 
 def test_the_task_that_lost_most_is_named_with_its_epoch_and_an_interval_over_seeds():

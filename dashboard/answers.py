@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 from choices import Chosen, snapshot
-from pickers import plain
+from pickers import plain, with_commands
 
 from lab.data import SCORES, TASK_NAMES, Data, checkout, find_data, load_data
 from lab.errors import LabError
@@ -130,4 +130,5 @@ def _examples(folder: str, task: str, weights: str, data: Data | None, compute: 
 
 def notice(error: Exception | str) -> None:
     """Say on the page why something is not shown."""
-    st.info(plain(error))
+    text = str(error)
+    st.info(with_commands(f"{text[:1].upper()}{text[1:].rstrip('.')}."))

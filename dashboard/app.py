@@ -8,9 +8,11 @@ from lab import LabError
 
 # An emoji as the page icon: a material icon would be fetched from another host.
 st.set_page_config(page_title="minBERT lab", page_icon="🧪", layout="wide")
-# White on the light blue of the dark theme has too little contrast; Streamlit offers no setting for it.
+# Streamlit has no settings for these: white on the light blue of the dark theme has too little contrast; each choice
+# that has a first value is labelled "(required)"; the box under the pointer hides the lines below it.
 st.html("<style>[data-tag] *, button[kind=primary] p, button[kind=primary] span { color: light-dark(#fff, #111) "
-        "!important }</style>")
+        "!important } [data-testid=stWidgetLabelRequired] { display: none } "
+        ".js-plotly-plot .hoverlayer .legend .bg { fill-opacity: .75; stroke-opacity: .3 }</style>")
 page = st.navigation([
     st.Page("views/home.py", title="Home", icon=":material/home:", default=True),
     st.Page("views/runs.py", title="Runs", icon=":material/list:"),

@@ -106,7 +106,7 @@ def sidebar() -> None:
     _drop_empty_values()
     with st.sidebar:
         if note := shown_store()[1]:
-            st.info(plain(note))
+            st.info(plain(f"{note[:1].upper()}{note[1:]}."))
         if mixed(snapshot()):
             st.radio("Whose runs", ["both", "mine", "shipped"], key="whose", bind="query-params", horizontal=True,
                      help="Those that you trained, those that ship with the lab, or both")

@@ -21,8 +21,8 @@ def changed_fields(usual: Experiment, offered: Sequence[str], key: str) -> list[
     """The changes that the user makes to some of the offered fields, as `--set` takes them."""
     before = given()
     options = [*offered, *(field for field in before if field not in offered)]
-    fields = st.multiselect("Change", options, default=[field for field in before if field in options], key=key,
-                            placeholder="nothing: train the recipe as it is")
+    fields = st.multiselect("Change settings", options, default=[field for field in before if field in options],
+                            key=key, placeholder="nothing: train the recipe as it is")
     settings = []
     for field in fields:
         first, usually = before.get(field), as_set(getattr(usual, field, ""))

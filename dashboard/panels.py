@@ -8,6 +8,9 @@ from choices import draw
 from pickers import plain
 
 from lab.figures.panels import Panel, describe, standalone
+from lab.figures.styles import rank
+from lab.figures.training import colour_settings
+from lab.runs.labels import differences
 
 LINES = 4  # that a chart has at first
 
@@ -37,6 +40,21 @@ def few_lines(runs: pd.DataFrame, labels: list[str], best: list[str]) -> pd.Data
                  help=f"At first the best {LINES}, with the baseline; the sidebar chooses any"):
         return runs
     return runs[runs["label"].isin(shown)]
+
+
+def colour_by(runs: pd.DataFrame) -> str:
+    """The setting by which the user wants lines coloured; "": each recipe has a style of its own."""
+    settings = colour_settings(runs)
+    chosen = st.selectbox("Colour by", ["recipe", *settings], key="colour", bind="query-params", width=160,
+                          disabled=not settings, help="Lines in which this setting is the same take one colour")
+    return "" if chosen == "recipe" else chosen
+
+
+def recipes(runs: pd.DataFrame) -> str:
+    """What each recipe sets otherwise than the baseline, as Markdown."""
+    said = [(name, differences(name) or ("the baseline itself" if name == "baseline" else "no recipe of the lab"))
+            for name in sorted(set(runs["name"].astype(str)), key=rank)]
+    return "Recipes: " + "; ".join(f"**{plain(name)}** {plain(what)}" for name, what in said)
 
 
 def choose(panels: Sequence[Panel], kinds: Sequence[str], first: Sequence[str], key: str) -> list[Panel]:

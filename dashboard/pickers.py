@@ -4,6 +4,7 @@ So a link opens the same view when there are other runs. Where the address names
 so. Runs are offered by their labels; an address may name them by their folder too.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -16,6 +17,11 @@ def plain(text: object) -> str:
     """A text from a file, escaped for a place that reads Markdown."""
     text = str(text).encode("utf-8", "replace").decode()  # a lone surrogate cannot be sent
     return "".join(f"\\{c}" if c in "\\`*_{}[]()<>#+-.!|~:$&" else c for c in text)
+
+
+def with_commands(text: object) -> str:
+    """The same, but a command of the lab in backticks is shown as one."""
+    return re.sub(r"\\`(lab(?: |[a-z]|\\[-_])*)\\`", lambda found: f"`{found[1].replace(chr(92), '')}`", plain(text))
 
 
 def select(label: str, options: Sequence[Any], first: Any, key: str, place: Any = st, **more: Any) -> Any:

@@ -372,14 +372,20 @@ def report(
 def share(
     out: Annotated[Path, typer.Option(help="The HTML file")] = Path("minbert-lab.html"),
     runs: RunsOption = None,
+    hidden: Annotated[bool, typer.Option("--hidden", help="The runs too that are hidden on the dashboard")] = False,
 ) -> None:
     """Write all results, your own and the shipped ones, as one HTML file that opens anywhere, without the lab."""
     from lab.results import report as page
     from lab.runs.folder import both_stores, expanded
     from lab.runs.records import Store
 
-    file = page.write(Store(*([expanded(runs)] if runs else both_stores())).frame(), expanded(out), beside=False)
+    store = Store(*([expanded(runs)] if runs else both_stores()))
+    frame = store.frame()
+    left_out = [] if hidden else [run for run, said in store.marked.items() if said.hidden]
+    file = page.write(frame[~frame["run"].isin(left_out)], expanded(out), beside=False)
     print(f"{file}: {file.stat().st_size / 1e6:.1f} MB; it needs no network and no lab")
+    if left_out:
+        print(f"left out: {len(left_out)} hidden run{'s' * (len(left_out) > 1)}; --hidden writes them too")
 
 
 @app.command()

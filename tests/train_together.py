@@ -1,7 +1,8 @@
 """Run under torchrun by test_ranks.py, so in several processes: train experiments together.
 
-    torchrun --nproc-per-node N train_together.py DROPOUT DATA STORE EXPERIMENT...    with or without; experiments in JSON
+    torchrun --nproc-per-node N train_together.py DROPOUT DATA STORE EXPERIMENT...
 
+DROPOUT: "with" or "without"; an experiment in JSON, whose name is the run's.
 Each process writes the sha256 of its weights at the end to STORE/NAME-RANK.txt.
 """
 

@@ -14,6 +14,7 @@ from lab.figures.panels import numbers
 from lab.results import headlines, tables
 from lab.results.comparison import all_settings, bootstrap_recipes, compare_recipes, compare_runs, differing
 from lab.results.flips import flipped
+from lab.results.words import with_interval
 from lab.runs.folder import Run
 from lab.runs.frames import floors
 
@@ -35,8 +36,9 @@ def tested(pairs: list[tuple[Run, Run]], one: bool) -> pd.DataFrame:
     """The same. LabError: there are no predictions, or the data are not found."""
     for run in (run for pair in pairs for run in pair):
         if not stamps(run.folder, f"predictions/{weights}/*-dev-output.csv"):
-            raise LabError(f"No paired tests with {run.name}: it has no predictions here ({weights} weights): a run of "
-                           "your own has them once it is finished, records that ship with the lab are without")
+            name = next((labels[name] for name, one in opened.items() if one.folder == run.folder), run.name)
+            raise LabError(f"No paired tests with {name}: it has no predictions here ({weights} weights). A run of "
+                           "your own has them once it is finished; records that ship with the lab are without")
     data, line = data_of(pairs[0][0])
     if data is None:
         raise LabError(line)
@@ -47,10 +49,20 @@ def tested(pairs: list[tuple[Run, Run]], one: bool) -> pd.DataFrame:
 def words(table: pd.DataFrame) -> pd.DataFrame:
     """The table with its numbers as texts for readers."""
     table = table.assign(task=table["task"].map(TASK_NAMES))
-    for column in {"a", "b", "difference", "low", "high"} & set(table):
-        table[column] = ["" if v != v else f"{v:+.4f}" if column not in "ab" else f"{v:.4f}" for v in table[column]]
+    for column in {"a", "b"} & set(table):
+        table[column] = ["" if v != v else f"{v:.4f}" for v in table[column]]
+    ends = ["difference", "low", "high"]
+    cells = [with_interval(*row, least=4, sign="+") for row in table[ends].itertuples(index=False)]
+    for number, column in enumerate(ends):
+        table[column] = [cell[number].replace("+nan", "") for cell in cells]
     table["p"] = ["" if p != p else "<0.001" if p < .001 else f"{p:.3f}" for p in table["p"]]
     return table.astype(object).where(table.notna(), "").astype(str)
+
+
+def four_digits(table: pd.DataFrame) -> dict:
+    """The format of all columns but the first."""
+    return {c: st.column_config.NumberColumn(format="%+.4f" if c.endswith(": difference") else "%.4f")
+            for c in list(table)[1:]}
 
 
 def over_seeds(one: str, other: str) -> tuple[pd.DataFrame, list]:
@@ -98,6 +110,8 @@ except LabError as error:
     notice(error)
     st.stop()
 if differ:
+    with place:
+        st.write(plain(f"These {len(picked)} runs differ in {', '.join(differ)}."))
     st.dataframe(pd.DataFrame(differ, index=[labels[name] for name in picked]).T.rename_axis(SETTING).reset_index(),
                  hide_index=True, key="settings", alt=f"Settings that differ: {', '.join(differ)}")
 else:
@@ -107,12 +121,15 @@ st.subheader("Scores")
 table = scores(selection, picked, weights)
 for name in others:
     table[f"{labels[name]}: difference"] = table[name] - table[against]
-st.dataframe(table.rename(columns=labels).round(4), hide_index=True, key="scores", alt="The scores of these runs")
+table = table.rename(columns=labels)
+st.dataframe(table, hide_index=True, key="scores", alt="The scores of these runs", placeholder="n/a",
+             column_config=four_digits(table))
 mine = selection.runs[selection.runs["run"].isin(picked)]
 if len(nothing := floors(mine)):
     nothing = nothing.rename(columns={"overall": "all"}).set_index("floor")[list(TASK_NAMES)].T
-    st.dataframe(nothing.rename(index=TASK_NAMES).rename_axis(SCORE).reset_index().round(4), hide_index=True,
-                 key="floors", alt="What no training gives on the same rows")
+    nothing = nothing.rename(index=TASK_NAMES).rename_axis(SCORE).reset_index()
+    st.dataframe(nothing, hide_index=True, key="floors", alt="What no training gives on the same rows",
+                 placeholder="n/a", column_config=four_digits(nothing))
 
 st.subheader("Curves")
 panels = training.curve_panels(mine.assign(label=mine["run"].astype(str).map(labels)))

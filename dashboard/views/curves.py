@@ -3,12 +3,13 @@
 import streamlit as st
 import whatif
 from choices import chosen
-from panels import choose, draw_panels, few_lines, headline, how_to_read
+from panels import choose, colour_by, draw_panels, few_lines, headline, how_to_read, recipes
 from pickers import plain, select
 
 from lab.figures import training
 from lab.figures.panels import numbers
 from lab.results import headlines, tables
+from lab.results.words import metric_words
 from lab.runs.frames import provenance
 
 st.title("Curves")
@@ -19,7 +20,9 @@ if not (recorded := training.recorded(selection.runs)):
     st.info("Nothing is measured yet. The first values of a run come after its first 25 iterations.")
     st.stop()
 with st.container(horizontal=True, vertical_alignment="bottom"):
-    what = select("What", recorded, recorded[0], "what", format_func=lambda pair: f"{pair[1]} {pair[0]}", width=180)
+    named = {f"{split} {metric}": (metric, split) for metric, split in recorded}
+    what = named[select("What", list(named), next(iter(named)), "what", width=230,
+                        format_func=lambda name: metric_words(*named[name]))]
     x = st.segmented_control("By", ["epoch", "step", "updates", "seconds"], default="epoch", required=True, key="by",
                              bind="query-params")
     smooth = st.select_slider(
@@ -29,10 +32,11 @@ with st.container(horizontal=True, vertical_alignment="bottom"):
              "counts half. Each value is weighted by the distance to the one before, so lines that were recorded more "
              "or less often are smoothed alike. The recorded values stay visible as a faint line.")
     log = st.toggle("Log", key="log", bind="query-params", help="A logarithmic y axis")
+    colour = colour_by(selection.runs)
     each = st.toggle("Seeds", key="seeds", bind="query-params", help="A thin line for each seed")
 
 runs = few_lines(selection.runs, selection.labels, headlines.order(selection.runs))
-panels = training.curve_panels(runs, *what, x=x, smooth=smooth / 100, each_seed=each, log=log)
+panels = training.curve_panels(runs, *what, x=x, smooth=smooth / 100, each_seed=each, log=log, colour=colour)
 kinds = [panel.title.split(":")[0] for panel in panels]
 panels = choose(panels, kinds, kinds[:3], "charts")
 with place:
@@ -53,5 +57,5 @@ if what[0] == "score":
 with st.expander("What if, from here: train two futures of a run", key="what-if", bind="query-params") as fold:
     if fold.open:
         whatif.form(selection)
-how_to_read(*read)
+how_to_read(*read, recipes(runs))
 st.caption(plain(provenance(runs)))

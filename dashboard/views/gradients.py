@@ -34,10 +34,10 @@ if not panels:
     st.info("No task gradients are recorded in these runs: they come with the first 25 iterations of a run, and runs "
             "trained with `samples=0` and no PCGrad have none.")
 elif ("update_cosine", "batch") not in training.recorded(selection.runs):
-    st.info("What combining the gradients changed (PCGrad, GradVac, ...) is not in these records: no chosen recipe "
-            "combines them, or its runs were made before the lab recorded it.")
+    st.caption("What combining the gradients changed (PCGrad, GradVac, ...) is not in these records: no chosen recipe "
+               "combines them, or its runs were made before the lab recorded it.")
 if not smart:
-    st.info("No chosen run has SMART's penalty in its records. `lab train smart` makes one.")
+    st.caption("No chosen run has SMART's penalty in its records. `lab train smart` makes one.")
 null = conflict.against_null(selection.runs)
 if len(null):
     with st.expander("Each pair of tasks against shuffled labels"):

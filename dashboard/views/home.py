@@ -9,6 +9,8 @@ from sentences import next_steps, progress
 from lab.results import headlines, tables
 from lab.runs.frames import provenance
 
+LINKS = (("leaderboard", "All recipes and verdicts", "leaderboard"), ("curves", "How they trained", "show_chart"),
+         ("overfitting", "Where they overfit", "call_split"), ("predictions", "Try a model", "chat"))
 MOST = 3  # groups of runs whose results are told; the leaderboard shows all
 
 
@@ -33,6 +35,10 @@ for about in finished[:MOST]:
     notes = [tables.NOTES[word] for word in ("sample", "smoke") if word in {*about["data"], *about["protocol"]}]
     whose = ["your own runs"] * (not about["shipped"].any())
     st.caption(plain(" · ".join([provenance(about), *whose, *notes])))
+if finished:
+    with st.container(horizontal=True):
+        for page, label, icon in LINKS:
+            st.page_link(f"views/{page}.py", label=label, icon=f":material/{icon}:")
 if len(finished) > MOST:
     st.caption(f"The leaderboard has the results of {len(finished) - MOST} more groups of runs: choose one under Made "
                "from.")
@@ -40,7 +46,8 @@ if len(finished) > MOST:
 st.subheader("What trains now")
 training = [run for run, status in now.status.items() if status.get("state") == "running"]
 for run in training:
-    st.markdown(plain(progress(now.labels[run], now.status[run], now.runs[now.runs["run"] == run])))
+    with st.container(border=True):
+        st.markdown(plain(progress(now.labels[run], now.status[run], now.runs[now.runs["run"] == run])))
 if not training:
     st.write("Nothing is being trained.")
 

@@ -3,17 +3,19 @@
 import pandas as pd
 import streamlit as st
 from choices import chosen, mixed, snapshot, unfinished, visible
-from panels import draw_panels, headline, how_to_read
+from panels import colour_by, draw_panels, headline, how_to_read, recipes
 from pickers import plain, select
 
-from lab.figures.styles import rank
 from lab.figures.training import leaderboard_panels
 from lab.results import headlines, tables
+from lab.results.words import decimals
 from lab.runs.frames import distinct_runs, floors, provenance
-from lab.runs.labels import differences, line_labels
+from lab.runs.labels import line_labels
 
 SCORES = ("overall", "sst", "qqp", "sts")
 MARKS = {"better": "▲", "worse": "▼", "no difference shown": "≈", "reference": "·"}
+NO_VERDICT, MARKED = "?", "▲ better than {}, ▼ worse, ≈ no difference shown, ? no verdict"
+WIDTHS = {"vs": 26, "overall": 52, "sst": 46, "qqp": 46, "sts": 46}  # pixels: at 400 all of them are in sight
 SPLITS = {"dev": "Table 1: dev", "test": "Table 2: test"}
 
 
@@ -31,15 +33,17 @@ def numbers(dev: pd.DataFrame, names: list[str], verdicts: pd.DataFrame) -> pd.D
     """A leaderboard with numbers that can be sorted; empty columns are left out. First what one looks for first."""
     shown = pd.DataFrame({"recipe": names})
     if len(verdicts):
-        shown["verdict"] = shown["recipe"].map(verdicts.set_index("recipe")["verdict"]).replace("", "reference")
-        shown.insert(1, "vs", shown["verdict"].map(MARKS).fillna(""))
+        verdict = shown["recipe"].map(verdicts.set_index("recipe")["verdict"]).replace("", "reference")
+        shown["verdict"] = verdict.str.removesuffix(": points only")
+        shown.insert(1, "vs", verdict.map(MARKS).fillna(NO_VERDICT))
     for score in SCORES:
         shown[score] = dev[score].to_list()
     if len(verdicts):
         shown["verdict"] = shown.pop("verdict")
     shown["seeds"] = dev["seeds"].to_list()
     for score in SCORES:
-        shown[f"± {score}"] = (dev[f"{score}_high"] - dev[score]).to_list()
+        half = dev[f"{score}_high"] - dev[score]
+        shown[f"± {score}"] = half.where(half > 0).to_list()
     for what, column in (("paper", "paper_{}"), ("best on dev", "best_{}")):
         for score in SCORES:
             shown[f"{score}, {what}"] = dev[column.format(score)].to_list()
@@ -48,10 +52,9 @@ def numbers(dev: pd.DataFrame, names: list[str], verdicts: pd.DataFrame) -> pd.D
     return shown.drop(columns=empty)
 
 
-def explained(runs: pd.DataFrame) -> list[tuple[str, str]]:
-    """What each recipe sets otherwise than the baseline."""
-    return [(name, differences(name) or "the baseline itself" * (name == "baseline") or "no recipe of the lab")
-            for name in sorted(set(runs["name"].astype(str)), key=rank)]
+def digits(column: pd.Series) -> str:
+    """The format of a column of halves of intervals: none of them reads as 0."""
+    return f"%.{max((decimals(0, -half, half) for half in column.dropna()), default=3)}f"
 
 
 def choose(labels: list[str], number: int) -> None:
@@ -95,11 +98,14 @@ number, *drawn = st.session_state.get("board", (0,))
 number += drawn != [here, set(picked)]
 st.session_state["board"] = number, here, set(picked)
 scores = [column for column in shown if column not in ("recipe", "seeds", "from", "verdict", "vs", "null seeds")]
-columns = {c: st.column_config.NumberColumn(format="%.3f", width=54 if c in SCORES else None) for c in scores} | {
+columns = {c: st.column_config.NumberColumn(format=digits(shown[c]) if c.startswith("±") else "%.3f",
+                                            width=WIDTHS.get(c)) for c in scores} | {
     "recipe": st.column_config.TextColumn(pinned=True, width=None if len(shown.columns) > 9 else "medium",
                                           help="What a recipe does: see How to read this"),
-    "vs": st.column_config.TextColumn(width=28, help="▲ better than the reference, ▼ worse, ≈ no difference shown")}
-st.caption("Choose rows on their left: the other pages then show these recipes. A click on a heading sorts.")
+    "vs": st.column_config.TextColumn(width=WIDTHS["vs"], help=MARKED.format("the reference"))}
+st.caption("Choose rows on their left: the other pages then show these recipes. A click on a heading sorts."
+           + (" " + plain(MARKED.format(reference)) + "." if len(verdicts) else "")
+           + (" A recipe with one seed has no interval." if (board["seeds"] == 1).any() else ""))
 st.dataframe(shown, key=f"rows-{number}", hide_index=True, placeholder="n/a", on_select=lambda: choose(here, number),
              selection_default={"selection": {"rows": [i for i, label in enumerate(here) if label in picked]}},
              column_config=columns,
@@ -129,12 +135,13 @@ how_to_read(
     "little: with another seed, its score changes by as much as many recipes differ.",
     plain(tables.LEGEND),
     plain(f"For comparison, in gray in the pictures: what no training gives on the same rows. {tables.FLOORS_NOTE}."),
-    "Recipes: " + "; ".join(f"**{plain(name)}** {plain(what)}" for name, what in explained(final)))
+    recipes(final))
 st.caption(plain(provenance(final)))
 
 if left := set(picked) & set(here) or set(here):
     st.subheader("Every seed")
-    draw_panels(leaderboard_panels(final[final["label"].isin(left)]), "board", 2)
+    drawn = final[final["label"].isin(left)]
+    draw_panels(leaderboard_panels(drawn, colour_by(drawn)), "board", 2)
 if len(verdicts):
     with st.expander(f"The verdicts, {tables.VERDICTS.format(reference)}"):
         st.dataframe(tables.verdict_cells(verdicts), key="verdicts", hide_index=True)

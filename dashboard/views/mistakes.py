@@ -3,7 +3,7 @@
 import pandas as pd
 import streamlit as st
 from answers import data_of, examples, has_predictions, notice, open_run, provenance_caption, runs_of, scores
-from choices import chosen, draw, visible
+from choices import chosen, comparable, draw, visible
 from panels import headline, how_to_read
 from pickers import plain, select_other, select_run
 
@@ -55,10 +55,26 @@ def pictures(side: str, number: int, table: pd.DataFrame, why: str, places: list
                    f"{found.high:.3f}; perfect calibration stays below {found.chance:.3f} in 19 of 20 such samples.")
 
 
+def without(names: list[str]) -> None:
+    """Where no run of the group has predictions: say so, and offer the runs that have some."""
+    if any(map(has_predictions, names)):
+        return
+    st.write("No run here has predictions, so there are scores and no examples. Records that ship with the lab have "
+             "none; a run of your own has them once it is finished.")
+    groups = [(group, about) for group, about in comparable(visible().runs).items()
+              if any(map(has_predictions, about["run"].astype(str)))]
+    for group, _ in groups[:1]:
+        st.button("Show the runs that have predictions", on_click=st.session_state.update, args=({"from": group},),
+                  icon=":material/rule:", help=f"Made from {plain(group)}")
+    if not groups:
+        st.page_link("views/train.py", label="Train a run", icon=":material/model_training:")
+
+
 st.title("Mistakes")
 selection = chosen()
 place = st.container()
 names = list(runs_of(selection).index)
+without(names)
 left, right = st.columns(2)
 labels = {run: visible().labels[run] for run in names}
 name = select_run("Run", labels, next(filter(has_predictions, names), names[0]), "mr", left)
@@ -69,7 +85,7 @@ task = left.segmented_control("Task", TASKS, format_func=TASK_NAMES.get, default
                               bind="query-params")
 weights = right.segmented_control("Weights", ["last", "best"], default="last", required=True, key="mw",
                                   bind="query-params", help="After the last epoch, or the one that was best on dev")
-compute = task != "sts" and st.toggle(
+compute = task != "sts" and any(map(has_predictions, names)) and st.toggle(
     "Compute missing probabilities from the checkpoint", key="mc", bind="query-params",
     help="For runs that kept none: it takes some seconds, or a minute; of QQP, 1,000 examples")
 
@@ -87,7 +103,8 @@ for side in [name] if second == "none" else [name, second]:
     except LabError as error:
         messages.append(str(error))
         st.dataframe(scores(selection, [side]).rename(columns={side: labels[side]}), hide_index=True,
-                     key=f"scores-{side}", alt=f"The scores of {labels[side]}")
+                     key=f"scores-{side}", alt=f"The scores of {labels[side]}",
+                     column_config={labels[side]: st.column_config.NumberColumn(format="%.4f")})
 for message in dict.fromkeys(filter(None, messages)):
     notice(message)
 if not tables:
@@ -138,6 +155,7 @@ row = st.dataframe(part[columns].round(3), hide_index=True, key=f"examples-{task
 texts = [c for c in part if c.startswith("text")]
 for number in row["selection"]["rows"][:1] if texts else ():
     said = [str(text) for text in part[texts].iloc[number]]
+    st.markdown("  \n".join(f"“{plain(text)}”" for text in said))
     st.page_link("views/predictions.py", label="Open this example in Live predictions", icon=":material/chat:",
                  query_params={"live": labels[name], "say": said[0], "and": (*said[1:], "")[0]}
                  | ({"beside": labels[second]} if second != "none" else {}))

@@ -9,7 +9,7 @@ import demo
 import pandas as pd
 import streamlit as st
 from choices import chosen, draw, visible
-from pickers import keep, plain, select, select_other, select_run
+from pickers import keep, plain, select, select_other, select_run, with_commands
 
 from lab.errors import LabError
 from lab.figures import attention
@@ -117,8 +117,9 @@ def _texts() -> list[str]:
     if not {"say", "and"} & set(st.query_params):
         st.query_params["and"] = EXAMPLES["Negation"][1]
         keep("say", None, EXAMPLES["Negation"][0])
-    typed = [st.text_input("Sentence", key="say", bind="query-params"),
-             st.text_input("A second one, for paraphrase and similarity", key="and", bind="query-params")]
+    left, right = st.columns(2)
+    typed = [left.text_input("Sentence", key="say", bind="query-params"),
+             right.text_input("A second one, for paraphrase and similarity", key="and", bind="query-params")]
     typed = [(text or "").encode("utf-8", "replace").decode() for text in typed]
     if any(len(text) > LONGEST for text in typed):
         st.caption(f"Only the first {LONGEST} characters of a sentence are read.")
@@ -138,7 +139,7 @@ def _quality(scores: tuple, tasks: list[str]) -> None:
     for task in tasks:
         if values:
             how = quality(task, values.get(task), majority.get(task), rows.get(task, 0))
-            st.caption(plain(f"{task.upper()}: {how}"))
+            st.caption(with_commands(f"{task.upper()}: {how}"))
 
 
 def _provenance(about: pd.Series | None, step: int, weights: str) -> None:
@@ -241,9 +242,6 @@ st.write("Type a sentence, or two, and see all three tasks answered by one model
 offered = _trained()
 training = demo.under_way()
 offered = {name: run for name, run in offered.items() if not training or name != training.name or len(offered) > 1}
-if not offered:
-    _offer()
-    st.session_state["only-ships"] = True
 texts = _texts()
 about = visible().runs.drop_duplicates("run").set_index("run")
 finest = best_run(runs_root())
@@ -272,6 +270,9 @@ for side, column in zip(shown, st.columns(len(shown)), strict=True):
             _quality(found[side]["scores"], ["sst"] if len(texts) == 1 else ["sst", "qqp", "sts"])
             _provenance(mine, found[side]["step"], weights)
 
+if not offered:
+    _offer()
+    st.session_state["only-ships"] = True
 found = {name: answer for name, answer in found.items() if not isinstance(answer, str)}
 if found:
     st.subheader("Which words the answer depends on")

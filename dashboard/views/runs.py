@@ -1,14 +1,19 @@
 """All runs in one table: what was changed in each, how it went, its scores. Here runs are named, hidden and deleted."""
 
+import json
+import shlex
 from collections.abc import Callable
 
+import jobs
 import pandas as pd
 import streamlit as st
 from choices import NO_RUNS, marks, mixed, snapshot, visible
+from panels import headline
 from pickers import plain
 
+from lab.data import find_data
 from lab.errors import LabError
-from lab.experiment import KNOWN
+from lab.experiment import CHOICES, KNOWN
 from lab.results.overview import overview
 from lab.runs.folder import Run, both_stores
 from lab.runs.labels import changes
@@ -18,7 +23,8 @@ from lab.runs.records import SHIPPED
 SCORES = ("overall", "sst", "qqp", "sts")
 GROUPS = {"nothing": "", "recipe": "recipe", "changes": "changed", "state": "state", "data": "data",
           "encoder": "encoder", "protocol": "protocol", "tag": "tags"}
-COLUMNS = ["label", "changed", "state", *SCORES, "course", "started", "minutes", "tags", "note", "whose"]
+ENDED = {"done": "finished", "running": "in training"}  # states, in words where the state itself is none
+COLUMNS = ["label", *SCORES, "state", "changed", "course", "started", "minutes", "tags", "note", "whose"]
 
 
 def do(what: Callable[..., object], *given: object, **more: object) -> None:
@@ -51,7 +57,34 @@ def parted(table: pd.DataFrame, by: str) -> pd.DataFrame:
     return table.sort_values("group", kind="stable", ignore_index=True)
 
 
+def summary_of(table: pd.DataFrame) -> str:
+    """How many runs there are, how they ended, and which is the newest, in a sentence."""
+    states = table["state"].value_counts()
+    told = [f"{many if len(states) > 1 else 'all'} {ENDED.get(state, state)}" for state, many in states.items()]
+    newest = table.iloc[0]
+    when = "" if pd.isna(newest["started"]) else f" ({newest['started']:%Y-%m-%d %H:%M})"
+    return (f"{len(table)} run{'s' * (len(table) > 1)}: {', '.join(told)}. The newest is "
+            f"{newest['label'].removesuffix(', shipped')}{when}.")
+
+
+def train_again(about: pd.Series) -> None:
+    """Start the same run with another head for STS, in a process of its own, and go to the page that shows it."""
+    settings = json.loads(about["settings"])
+    heads = [head for head in CHOICES["sts_head"] if head != settings.get("sts_head")]
+    head = st.pills("Train again with another STS head", heads, key=f"head-{about['run']}")
+    if not head:
+        return
+    changed = dict(changes(about["settings"])) | {"sts_head": head}
+    command = ["ablate", about["name"], "--protocol", about["protocol"], "--seeds", "1", "--data", str(find_data(None)),
+               *(part for field, value in changed.items() for part in ("--set", f"{field}={value}"))]
+    st.code(shlex.join(["lab", *command]), language=None, wrap_lines=True)
+    if st.button("Train it", type="primary", icon=":material/model_training:"):
+        jobs.start(*command)
+        st.switch_page("views/train.py")
+
+
 st.title("Runs")
+place = st.empty()
 now = snapshot()
 if not now.folders:
     st.info(NO_RUNS)
@@ -74,6 +107,9 @@ shown = visible(hidden)
 every = overview(shown.runs, shown.about, shown.status, shown.marked)
 every = every.assign(settings=every["run"].map(shown.about.set_index(shown.about["run"].astype(str))["settings"]),
                      whose=["shipped" if shipped else "mine" for shipped in every["shipped"]])
+if len(every):
+    with place:
+        headline(summary_of(every))
 words = every[["run", "label", "changed", "state", "note", "recipe"]].agg(" ".join, axis=1)
 words += every["tags"].map(lambda tags: " " + " ".join(tags))
 table = every[words.str.contains(find or "", case=False, regex=False)].reset_index(drop=True)
@@ -91,8 +127,9 @@ names = list(table["run"])
 number = st.session_state.get("rows-of-runs", 0)
 columns = (["group"] if by != "nothing" else []) + [c for c in COLUMNS if c != "whose" or mixed(now)]
 columns = [c for c in columns if c not in ("tags", "note", "changed") or table[c].map(len).any()]
+shown = table[columns].assign(label=table["label"].str.removesuffix(", shipped"))  # the column whose says it
 chosen = st.dataframe(
-    table[columns], key=f"runs-{number}", hide_index=True, on_select="rerun", placeholder="", height="auto",
+    shown, key=f"runs-{number}", hide_index=True, on_select="rerun", placeholder="", height="auto",
     alt=f"{len(table)} runs, the newest first", column_config={
         "label": st.column_config.TextColumn("run", pinned=True),
         "changed": st.column_config.TextColumn(help="What was changed in the recipe at its protocol"),
@@ -134,10 +171,13 @@ if picked:
         hide = not all(now.marked.get(run, Mark()).hidden for run in picked)
         st.button("Hide" if hide else "Show again", on_click=do, args=(marks().set, *picked), kwargs={"hidden": hide},
                   icon=":material/visibility_off:" if hide else ":material/visibility:",
-                  help="Hidden runs stay in the store and in lab report; no other page shows them")
+                  help="Hidden runs stay in the store and in lab report; no other page and not lab share shows them")
         st.button("Move to the bin", on_click=do, args=(throw_away, own), disabled=len(own) < len(picked),
                   icon=":material/delete:", help="Shipped runs can only be hidden" if len(own) < len(picked) else
                   "They come back from the bin; nothing is deleted")
+
+    if len(picked) == 1 and about["name"] in KNOWN:
+        train_again(about)
 
 store = both_stores()[0]
 if gone := discarded(store):

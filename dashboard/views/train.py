@@ -7,12 +7,12 @@ import streamlit as st
 from fields import NOT_OFFERED, changed_fields
 from pickers import plain, select
 
-from lab.data import find_data
+from lab.data import checkout, find_data
 from lab.errors import LabError
 from lab.experiment import KNOWN, PROTOCOLS, Experiment
 from lab.runs.labels import differences
 
-HOW_LONG = {"paper": "hours, on a GPU", "laptop": "minutes on a laptop",
+HOW_LONG = {"paper": "hours on a GPU", "laptop": "minutes on a laptop",
             "sample": "half a minute on the bundled sample", "smoke": "seconds; nothing is learned"}
 
 
@@ -35,7 +35,9 @@ recipe = select("Recipe", list(KNOWN), "multitask", "train", left,
 usual_protocol = "sample" if (data.parent.name, data.name) == ("data", "sample") else "laptop"
 protocol = select("Protocol", list(PROTOCOLS), usual_protocol, "scale", right, format_func=str,
                   help="; ".join(f"{name}: {how}" for name, how in HOW_LONG.items()))
-st.caption(plain(f"{recipe}: {differences(recipe) or 'the baseline'}. {protocol}: {HOW_LONG[protocol]}. Data: {data}"))
+is_what = f"differs from the baseline in {differences(recipe)}" if differences(recipe) else "is the baseline itself"
+folder = data.relative_to(checkout()) if data.is_relative_to(checkout()) else data
+st.caption(plain(f"The recipe {recipe} {is_what}. The protocol {protocol} takes {HOW_LONG[protocol]}. Data: {folder}"))
 usual = PROTOCOLS[protocol](KNOWN[recipe])
 offered = ["smart.weight" if field == "smart" else field for field in vars(Experiment()) if field not in NOT_OFFERED]
 settings = changed_fields(usual, offered, f"change-{recipe}")

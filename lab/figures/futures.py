@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from lab.whatif.futures import Fork
 
 BEFORE, AFTER = "as it was", "changed"
-STYLES = {BEFORE: (Style(GRAY, "solid", "circle"), ""), AFTER: (Style(BLUE, "solid", "square"), "")}
-DIFFERENCE = {f"{AFTER} minus {BEFORE}": (Style(BLUE, "dash", "diamond"), "")}
+STYLES = {BEFORE: Style(GRAY, "solid", "circle"), AFTER: Style(BLUE, "solid", "square")}
+DIFFERENCE = {f"{AFTER} minus {BEFORE}": Style(BLUE, "dash", "diamond")}
 
 
 def futures(fork: "Fork") -> go.Figure:
@@ -44,5 +44,5 @@ def futures_panels(rows: pd.DataFrame) -> list[Panel]:
             *_panels(loss, {task: f"{TASK_NAMES[task]}: loss, training batches" for task in SCORES}, STYLES)]
 
 
-def _panels(rows: pd.DataFrame, titles: Mapping[str, str], drawn: Mapping[str, tuple[Style, str]]) -> list[Panel]:
+def _panels(rows: pd.DataFrame, titles: Mapping[str, str], drawn: Mapping[str, Style]) -> list[Panel]:
     return list(line_panels(rows.assign(panel=rows["task"]), titles, drawn, "iteration").values())

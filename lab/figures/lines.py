@@ -8,17 +8,18 @@ import pandas as pd
 
 from lab.figures.panels import Panel, escape
 from lab.figures.styles import Style
+from lab.results.words import bounds
 from lab.runs.frames import among
 
 MOST, MOST_OF_A_SEED = 400, 150  # points of a line that are drawn
 
 
-def line_panels(rows: pd.DataFrame, titles: Mapping[str, str], drawn: Mapping[str, tuple[Style, str]],
-                x: str = "epoch", *, smooth: float = 0, each_seed: bool = False, log: bool = False) -> dict[str, Panel]:
+def line_panels(rows: pd.DataFrame, titles: Mapping[str, str], drawn: Mapping[str, Style], x: str = "epoch", *,
+                smooth: float = 0, each_seed: bool = False, log: bool = False) -> dict[str, Panel]:
     """A panel for each key of `titles` that rows have as "panel"; in it a line with its band for each label.
 
-    rows: columns panel, label, run, seed (with each_seed), step, value and x. drawn: label -> its style, and what the
-    hover text says of it. smooth, each_seed, log: as in `figures.curves`.
+    rows: columns panel, label, run, seed (with each_seed), step, value and x. drawn: the style of each label.
+    smooth, each_seed, log: as in `figures.curves`.
     """
     rows = rows[among(rows, "panel", list(titles))]
     rows = rows.assign(panel=rows["panel"].astype(object), label=rows["label"].astype(object))
@@ -34,7 +35,7 @@ def line_panels(rows: pd.DataFrame, titles: Mapping[str, str], drawn: Mapping[st
     panels = {}
     for key, title in titles.items():
         bands, thin, lines = [], [], []
-        for label, (style, hover) in drawn.items():
+        for label, style in drawn.items():
             if (part := means.get((key, label))) is None:
                 continue
             if log:  # a band that reaches 0 goes down to the lowest point of the line
@@ -47,7 +48,7 @@ def line_panels(rows: pd.DataFrame, titles: Mapping[str, str], drawn: Mapping[st
                 thin.append(named | unsmoothed_line(unsmoothed[key, label], style))
             if each_seed:
                 thin.append(named | seed_lines(single[key, label], style, x))
-            lines.append(named | mean_line(part, style, f"<b>{name}</b>" + (f"<br>{hover}" if hover else ""), x))
+            lines.append(named | mean_line(part, style, name))
         if lines:  # they lie over all bands
             panels[key] = Panel(title, [*bands, *thin, *lines], axis, {"type": "log" if log else "linear"})
     return panels
@@ -129,16 +130,28 @@ def over_seeds(rows: pd.DataFrame, by: list[str], x: str) -> pd.DataFrame:
     return found
 
 
-def mean_line(part: pd.DataFrame, style: Style, hover: str, x: str) -> dict[str, Any]:
-    """The mean over seeds, from the rows of one line of `over_seeds`; `hover` opens the hover text."""
+def mean_line(part: pd.DataFrame, style: Style, name: str) -> dict[str, Any]:
+    """The mean over seeds, from the rows of one line of `over_seeds`. name: escaped.
+
+    customdata: of each point what the pointer shows of its band, and the band in words.
+    """
     markers = marker(style, 7) | ({"maxdisplayed": 12} if len(part) > 60 else {})
     along, mean, low, high, n = part[["x", "mean", "low", "high", "n"]].to_numpy(float)[
         thinned(part["mean"].to_numpy(), MOST)].T
-    spread = [f"<br>{n:g} seeds, {'95 %' if n > 2 else 'from'} {low:.4g} to {high:.4g}" if low == low else ""
-              for n, low, high in zip(n.tolist(), low.tolist(), high.tolist(), strict=True)]
+    bands = [spread(*point) for point in zip(mean.tolist(), low.tolist(), high.tolist(), n.tolist(), strict=True)]
     return {"x": along, "y": mean, "mode": "lines+markers", "marker": markers,
-            "line": {"color": style.colour, "dash": style.dash, "width": 2}, "meta": [hover], "customdata": spread,
-            "hovertemplate": f"%{{meta[0]}}<br>{x} %{{x}}: %{{y:.4g}}%{{customdata}}<extra></extra>"}
+            "line": {"color": style.colour, "dash": style.dash, "width": 2}, "meta": [name], "customdata": bands,
+            "hovertemplate": "%{meta[0]} %{y:.4g}%{customdata[0]}<extra></extra>"}
+
+
+def spread(mean: float, low: float, high: float, n: float) -> tuple[str, str]:
+    """The band of a point: in short, and in words. A single seed has none."""
+    if low != low:
+        return "", "one seed" if n == 1 else ""
+    if low == high:
+        return "", f"{n:g} seeds, all the same"
+    texts = bounds(mean, low, high)
+    return f" ({texts[0]} to {texts[1]})", f"{n:g} seeds, {'95 %' if n > 2 else 'from'} {texts[0]} to {texts[1]}"
 
 
 def unsmoothed_line(part: pd.DataFrame, style: Style) -> dict[str, Any]:
@@ -158,7 +171,7 @@ def seed_lines(part: pd.DataFrame, style: Style, x: str) -> dict[str, Any]:
     along, y, seed = np.concatenate(found).T
     return {"x": along, "y": y, "mode": "lines", "showlegend": False, "opacity": 0.35, "customdata": seed,
             "line": {"color": style.colour, "width": 1},
-            "hovertemplate": f"{x} %{{x}}: %{{y:.4g}}, seed %{{customdata}}<extra></extra>"}
+            "hovertemplate": "seed %{customdata}: %{y:.4g}<extra></extra>"}
 
 
 def band(part: pd.DataFrame, style: Style) -> dict[str, Any]:

@@ -18,6 +18,8 @@ NARROW, LONGEST = 330, 40  # pixels of a row of a panel's own legend; characters
 WIDE, LETTER = 830, 0.47  # pixels of all plots beside each other in a static picture; a letter's width, in font sizes
 LEGEND = {"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "itemclick": "toggleothers",
           "itemdoubleclick": "toggle"}
+# The pointer shows the values of all lines at one x in one box, highest first.
+HOVER = {"hovermode": "x unified", "hoversort": "value descending", "hoverlabel": {"font": {"size": 11}}}
 
 
 @dataclass(frozen=True)
@@ -71,8 +73,10 @@ def assemble(panels: Sequence[Panel], title: str, provenance: str, columns: int)
             yaxis["matches"] = groups[panel.group]
         if yaxis.get("type") == "category" and i % columns:  # the first column has the labels
             yaxis["showticklabels"] = False
+        if panel.x:
+            axes[f"xaxis{number}"] = {"unifiedhovertitle": {"text": _hover_title(panel)}}
         if panel.x and i >= n - columns:  # the last panel of a column has the title of the x-axis
-            axes[f"xaxis{number}"] = {"title": {"text": panel.x, "standoff": 2}}
+            axes[f"xaxis{number}"]["title"] = {"text": panel.x, "standoff": 2}
         axes[f"xaxis{number}"] = axes.get(f"xaxis{number}", {}) | same.get("xaxis", {})
         shapes += _vline(panel, f"x{number}", f"y{number} domain")
     figure.add_traces(traces)
@@ -83,7 +87,7 @@ def assemble(panels: Sequence[Panel], title: str, provenance: str, columns: int)
         axes, shapes=shapes, title={"text": f"{escape(title)}<br><sup>{escape(provenance)}</sup>"},
         template="plotly_white", height=150 + top + bottom + 250 * rows,
         margin={"t": 90 + top, "l": 50, "r": 20, "b": 45 + bottom},
-        legend=LEGEND)
+        legend=LEGEND, **(HOVER if any(panel.x for panel in panels) else {}))
 
 
 def _title_size(panels: Sequence[Panel], columns: int) -> float:
@@ -112,9 +116,10 @@ def standalone(panel: Panel, beside: Sequence[Panel] = ()) -> go.Figure:
     room = 20 * rows * (len(named) > 1)
     return go.Figure(traces, {
         "template": "plotly_white", "title": {"text": panel.title, "font": {"size": 15}}, "height": panel.height + room,
-        "margin": {"t": 55, "l": 10, "r": 10, "b": 55 + room}, "showlegend": len(named) > 1,
+        "margin": {"t": 55, "l": 10, "r": 10, "b": 55}, **(HOVER if panel.x else {}), "showlegend": len(named) > 1,
         "shapes": _vline(panel, "x", "y domain"), "legend": LEGEND | {"font": {"size": 12}},
-        "xaxis": {"title": {"text": panel.x, "standoff": 18}, **shared.get("xaxis", {})},
+        "xaxis": {"title": {"text": panel.x, "standoff": 18}, "unifiedhovertitle": {"text": _hover_title(panel)},
+                  **shared.get("xaxis", {})},
         "yaxis": {**panel.yaxis, **shared.get("yaxis", {})}})
 
 
@@ -150,7 +155,7 @@ def numbers(panels: Sequence[Panel]) -> pd.DataFrame:
     parts = []
     for panel in panels:
         for trace in [*panel.lines, *panel.flat]:
-            bands = [text.removeprefix("<br>") for text in trace.get("customdata", [""] * len(trace["x"]))]
+            bands = [band for _, band in trace["customdata"]] if "customdata" in trace else [""] * len(trace["x"])
             parts.append(pd.DataFrame({"panel": _as_read(panel.title.split("<br>")[0]), "line": _as_read(trace["name"]),
                                        _quantity(panel): trace["x"], "mean": trace["y"], "band": bands}))
     empty = pd.DataFrame(columns=["panel", "line", "epoch", "mean", "band"])
@@ -160,6 +165,11 @@ def numbers(panels: Sequence[Panel]) -> pd.DataFrame:
 def _quantity(panel: Panel) -> str:
     """What is on the x-axis, without the note on its smoothing."""
     return panel.x.split(" (")[0]
+
+
+def _hover_title(panel: Panel) -> str:
+    """The first line of what the pointer shows."""
+    return f"{_quantity(panel)} %{{x:.4~g}}"
 
 
 def _vline(panel: Panel, x: str, y: str) -> list[dict[str, Any]]:

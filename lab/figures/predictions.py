@@ -63,7 +63,8 @@ def confusion(answers: pd.DataFrame, task: str, provenance: str = "") -> go.Figu
                        marker={"size": 44, "symbol": "square", "opacity": 0.01, "color": SKY},
                        selected={"marker": {"opacity": 0.25}}, unselected={"marker": {"opacity": 0.01}})
     figure.update_yaxes(title="gold", autorange="reversed", showgrid=False, tickangle=0)
-    figure.update_xaxes(title="answer", showgrid=False, tickangle=0)
+    figure.update_xaxes(title="answer", showgrid=False, tickangle=-45 if len(names) > 2 else 0, tickvals=names,
+                        ticktext=list(counts), automargin=True)
     return _titled(figure, f"{TASK_TITLES[task]}: gold and answer", provenance, 420)
 
 

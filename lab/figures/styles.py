@@ -4,7 +4,8 @@ The colours are those of Okabe and Ito (2008), which can be told apart with ever
 their black, which cannot be seen on a dark page, and their yellow, which cannot be seen on a white one.
 """
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 # In the order in which lines without a style of their own take them.
@@ -45,6 +46,20 @@ def styles_of(labels: Iterable[str]) -> dict[str, Style]:
     free = [(colour, dash) for dash in DASHES for colour in COLOURS if (colour, dash) not in taken]
     others = (label for label in labels if label not in found)
     return found | {label: Style(*free[i % len(free)], MARKERS[i % len(MARKERS)]) for i, label in enumerate(others)}
+
+
+def coloured(values: Mapping[str, str]) -> dict[str, Style]:
+    """A style for each line in the colour of its value of a setting. values: that of each line, by its label.
+
+    Lines of one colour differ in dash and marker. Gray is left to what no training gives.
+    """
+    order, found, many = sorted(set(values.values())), {}, Counter()
+    for label in sorted(values, key=rank):
+        place, number = order.index(values[label]), many[values[label]]
+        many[values[label]] += 1
+        found[label] = Style(COLOURS[1:][place % (len(COLOURS) - 1)], DASHES[number % len(DASHES)],
+                             MARKERS[(place + number) % len(MARKERS)])
+    return found
 
 
 def rank(label: str) -> tuple[int, str]:

@@ -3,7 +3,7 @@
 `curves(...)` and the others take the frame of `lab.load_runs()`, or a part of it, and return a plotly figure whose
 title says what it was made from; `curve_panels(...)` and so on give the same as panels, for pages. Lines are means over
 seeds, with a band over them (a 95 % interval from 3 seeds on, the range of 2). Runs with other settings or data get a
-line of their own, and the hover text names the settings that differ. A recipe has one style in all figures.
+line of their own. A recipe has one style in all figures, unless lines are coloured by a setting.
 """
 
 import itertools
@@ -18,9 +18,11 @@ import plotly.graph_objects as go
 from lab.data import SCORES, TASK_NAMES, TASKS
 from lab.figures.lines import line_panels, marker, over_seeds
 from lab.figures.panels import DASHED, Panel, assemble, escape
-from lab.figures.styles import GRAY, STYLES, Style, styles_of
+from lab.figures.styles import GRAY, STYLES, Style, coloured, styles_of
 from lab.results.comparison import differing
+from lab.results.words import METRICS, bounds, metric_words
 from lab.runs.frames import FLOORS, among, best_epoch, distinct_runs, floors, labelled, provenance, scores_on
+from lab.runs.labels import NO_CHANGE, as_set
 
 SCORE_TITLES = {"sst": "SST sentiment: accuracy", "qqp": "QQP paraphrase: accuracy", "sts": "STS similarity: Pearson r",
                 "all": "overall score"}
@@ -40,6 +42,12 @@ def recorded(runs: pd.DataFrame) -> list[tuple[str, str]]:
     return sorted(named, key=lambda pair: (pair[0] != "score", pair[1] != "dev", pair))
 
 
+def colour_settings(runs: pd.DataFrame) -> list[str]:
+    """The settings by which the lines of these runs can be coloured: those in which some of them differ."""
+    first = distinct_runs(runs).drop_duplicates("label")
+    return [field for field in differing([json.loads(text) for text in first["settings"]]) if field not in NO_CHANGE]
+
+
 def curves(runs: pd.DataFrame, metric: str = "score", split: str = "dev", x: str = "epoch", *, smooth: float = 0,
            each_seed: bool = False, log: bool = False) -> go.Figure:
     """Figures 1-3: a panel for each task, a line for each recipe, by epoch, step, updates or seconds.
@@ -49,12 +57,12 @@ def curves(runs: pd.DataFrame, metric: str = "score", split: str = "dev", x: str
     stay as a faint line. each_seed: a thin line for each run. log: a logarithmic y-axis.
     """
     panels = curve_panels(runs, metric, split, x, smooth=smooth, each_seed=each_seed, log=log)
-    return assemble(panels, f"{split} {metric} by {x}", provenance(distinct_runs(runs)), columns=2)
+    return assemble(panels, f"{metric_words(metric, split)}, by {x}", provenance(distinct_runs(runs)), columns=2)
 
 
 def curve_panels(runs: pd.DataFrame, metric: str = "score", split: str = "dev", x: str = "epoch", *, smooth: float = 0,
-                 each_seed: bool = False, log: bool = False) -> list[Panel]:
-    """The panels of `curves`."""
+                 each_seed: bool = False, log: bool = False, colour: str = "") -> list[Panel]:
+    """The panels of `curves`. colour: a setting; lines in which it is the same then have the same colour."""
     rows = scores_on(runs, [split]) if metric == "score" else runs[among(runs, "metric", [metric])
                                                                  & among(runs, "split", [split])]
     about = distinct_runs(runs)
@@ -69,12 +77,13 @@ def curve_panels(runs: pd.DataFrame, metric: str = "score", split: str = "dev", 
         rows = rows.assign(updates=rows["step"] * rows["settings"].map(steps).astype(float),
                            epoch=epochs.fillna(rows["epoch"]))
     names = EACH_TASK | EACH_PAIR | {"all": "all tasks"}
-    titles = SCORE_TITLES if metric == "score" else {task: f"{name}: {escape(metric)}" for task, name in names.items()}
-    found = line_panels(rows.assign(panel=rows["task"]), titles, _drawn(about), x, smooth=smooth, each_seed=each_seed,
-                        log=log)
+    titles = SCORE_TITLES if metric == "score" else {
+        task: f"{name}: {escape(metric_words(metric))}" for task, name in names.items()}
+    styles, key = _styles(about, colour)
+    found = line_panels(rows.assign(panel=rows["task"]), titles, styles, x, smooth=smooth, each_seed=each_seed, log=log)
     if metric == "score":
         found = {task: with_floors(panel, task, runs, split) for task, panel in found.items()}
-    return list(found.values())
+    return [replace(panel, traces=[*panel.traces, *key]) for panel in found.values()]
 
 
 def with_floors(panel: Panel, task: str, runs: pd.DataFrame, split: str) -> Panel:
@@ -130,7 +139,7 @@ def overfit_panels(runs: pd.DataFrame, name: str) -> list[Panel]:
               for task, title in SCORE_TITLES.items()}
     dev = styles_of(about["label"]).get(name, STYLES["baseline"])
     train = dev._replace(dash="dot", marker=f"{dev.marker}-open")
-    drawn = line_panels(rows, titles, {"train": (train, ""), "dev": (dev, "")})
+    drawn = line_panels(rows, titles, {"train": train, "dev": dev})
     mine = runs[runs["run"].isin(about.loc[about["label"] == name, "run"])]
     drawn = {task: with_floors(panel, task, mine, "dev") for task, panel in drawn.items()}
     entry = {"type": "scatter", "x": [None], "y": [None], "mode": "lines", "line": DASHED, "name": BEST_EPOCH}
@@ -154,8 +163,8 @@ def conflict_panels(runs: pd.DataFrame) -> list[Panel]:
         ("cosine", "cosine", EACH_PAIR), ("conflict", "share in conflict", EACH_PAIR),
         ("grad_norm", "gradient norm", EACH_TASK)) for task, name in names.items()} | {
             "update_cosine all": "update and plain mean: cosine", "update_length all": "update and plain mean: lengths"}
-    null = {f"cosine_gap {pair}": f"{name}: cosine minus that of shuffled labels" for pair, name in EACH_PAIR.items()}
-    null |= {f"cosine_within {task}": f"{name}: cosine of two of its batches" for task, name in EACH_TASK.items()}
+    null = {f"{metric} {of}": f"{name}: {METRICS[metric]}" for metric, names in (
+        ("cosine_gap", EACH_PAIR), ("cosine_within", EACH_TASK)) for of, name in names.items()}
     return [*_diagnostics(runs, titles, first="batch", needs="cosine").values(),
             *_diagnostics(runs, null, first="sampled", needs="cosine_gap").values()]
 
@@ -184,29 +193,33 @@ def leaderboard(runs: pd.DataFrame) -> go.Figure:
     return figure.update_layout(height=panels[0].height if panels else None)
 
 
-def leaderboard_panels(runs: pd.DataFrame) -> list[Panel]:
-    """The panels of `leaderboard`, with the recipe that is best overall on top; below all, what no training gives."""
+def leaderboard_panels(runs: pd.DataFrame, colour: str = "") -> list[Panel]:
+    """The panels of `leaderboard`, with the recipe that is best overall on top; below all, what no training gives.
+
+    colour: a setting; recipes in which it is the same then have the same colour. The pointer names what differs.
+    """
     about = distinct_runs(runs)
     rows = labelled(scores_on(runs, ["dev_full"]), about)
     rows = rows[rows["step"] == rows.groupby("run")["step"].transform("max")]
     tasks = [task for task in SCORE_TITLES if task in set(rows["task"])]
-    means, styles = over_seeds(rows, ["task", "label"], "step"), styles_of(about["label"])
+    means, (styles, key), what = over_seeds(rows, ["task", "label"], "step"), _styles(about, colour), _settings(about)
     overall = means["mean"].xs("all") if "all" in tasks else means["mean"].groupby("label").mean()
     order = list(overall.sort_values(ascending=False, kind="stable").index)  # nulls last
     traces: dict[str, list[dict]] = {task: [] for task in tasks}
     for (task, label), mean in means.iterrows():
         points, style = rows[(rows["task"] == task) & (rows["label"] == label)], styles[label]
-        several = mean["n"] > 2 and mean["high"] == mean["high"]
+        several = mean["n"] > 2 and mean["high"] > mean["mean"]
         if several:
+            interval = " to ".join(bounds(mean["mean"], mean["low"], mean["high"]))
             traces[task].append({
-                "x": [mean["mean"]], "y": [escape(label)], "marker": marker(style, 11),
+                "x": [mean["mean"]], "y": [escape(label)], "marker": marker(style, 11), "meta": [interval, what[label]],
                 "error_x": {"array": [mean["high"] - mean["mean"]], "color": style.colour},
-                "hovertemplate": "mean %{x:.4f}, 95 % interval<extra></extra>"})
+                "hovertemplate": "mean %{x:.4f}, 95 % interval %{meta[0]}%{meta[1]}<extra></extra>"})
         traces[task].append({
             "x": list(points["value"]), "y": [escape(label)] * len(points),
-            "customdata": [escape(seed) for seed in points["seed"]],
+            "customdata": [escape(seed) for seed in points["seed"]], "meta": [what[label]],
             "marker": {**marker(style, 5 if several else 10), "opacity": 0.6 if several else 1},
-            "hovertemplate": "%{x:.4f}, seed %{customdata}<extra></extra>"})
+            "hovertemplate": "%{x:.4f}, seed %{customdata}%{meta[0]}<extra></extra>"})
     for _, row in (beside := _floors_of(runs, "dev_full")).iterrows():
         for task in tasks:
             if (value := row["overall" if task == "all" else task]) == value:
@@ -217,7 +230,7 @@ def leaderboard_panels(runs: pd.DataFrame) -> list[Panel]:
     yaxis = {"type": "category", "categoryorder": "array", "categoryarray": [escape(label) for label in order[::-1]],
              "range": [-0.7, len(order) - 0.3]}  # one for all panels, of which the first alone has the labels
     alike = {"type": "scatter", "mode": "markers", "showlegend": False}
-    return [Panel(SCORE_TITLES[task], [trace | alike for trace in traces[task]], yaxis=yaxis,
+    return [Panel(SCORE_TITLES[task], [*(trace | alike for trace in traces[task]), *key], yaxis=yaxis,
                   height=180 + 24 * len(order)) for task in tasks]
 
 
@@ -239,16 +252,30 @@ def _diagnostics(runs: pd.DataFrame, titles: Mapping[str, str], first: str, need
     rows = rows[wanted | ~wanted.groupby([rows["label"], rows["panel"]]).transform("any")]
     sampled = set(rows.loc[rows["split"] == "sampled", "label"])
     named = {label: f"{label} (sampled)" if label in sampled else label for label in about["label"]}
-    drawn = {named[label]: how for label, how in _drawn(about).items()}
+    drawn = {named[label]: style for label, style in styles_of(about["label"]).items()}
     return line_panels(rows.assign(label=rows["label"].map(named)), titles, drawn)
 
 
-def _drawn(about: pd.DataFrame) -> dict[str, tuple[Style, str]]:
-    """For each label its style, and for the hover text the settings in which the lines differ."""
+def _styles(about: pd.DataFrame, colour: str) -> tuple[dict[str, Style], list[dict]]:
+    """The style of each label, and the entries of a legend that say what a colour stands for, if it is a setting."""
+    if not colour:
+        return styles_of(about["label"]), []
+    first = about.drop_duplicates("label")
+    settings = [json.loads(text) for text in first["settings"]]
+    texts = differing(settings).get(colour) or [as_set(of.get(colour)) for of in settings]
+    values = {label: f"{colour}={text}" for label, text in zip(first["label"], texts, strict=True)}
+    styles = coloured(values)
+    colours = {values[label]: styles[label].colour for label in sorted(values, key=values.get)}
+    return styles, [{"type": "scatter", "x": [None], "y": [None], "mode": "markers", "name": escape(value),
+                     "legendgroup": escape(value), "marker": {"symbol": "square", "size": 12, "color": shown}}
+                    for value, shown in colours.items()]
+
+
+def _settings(about: pd.DataFrame) -> dict[str, str]:
+    """For each label, for the pointer, the settings in which the lines differ."""
     first = about.drop_duplicates("label")
     settings = [json.loads(text) | {"data": data} for text, data in zip(first["settings"], first["data"], strict=True)]
     differ = {key: values for key, values in differing(settings).items() if key != "name"}
-    words = {label: "<br>".join(escape(part) for key, values in differ.items()
-                                for part in textwrap.wrap(f"{key}: {values[i]}", 60))
-             for i, label in enumerate(first["label"])}
-    return {label: (style, words[label]) for label, style in styles_of(first["label"]).items()}
+    return {label: "".join(f"<br>{escape(part)}" for key, values in differ.items()
+                           for part in textwrap.wrap(f"{key}: {values[i]}", 60))
+            for i, label in enumerate(first["label"])}

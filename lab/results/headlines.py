@@ -15,6 +15,7 @@ import pandas as pd
 from lab.data import CLASS_NAMES, TASK_NAMES, TASKS
 from lab.results import conflict, tables
 from lab.results.significance import FEWEST_SEEDS, interval
+from lab.results.words import with_interval
 from lab.runs.frames import among, best_epoch, distinct_runs, floors, labelled, scores_on
 from lab.runs.labels import line_labels
 
@@ -50,7 +51,7 @@ def _verdict(runs: pd.DataFrame, name: str, board: pd.DataFrame) -> str:
     if set(board["protocol"]) == {"smoke"}:
         return "Runs with the protocol smoke are too short to compare recipes."
     if board["seeds"].iloc[0] == 1:
-        return ONE_SEED
+        return f"{ONE_SEED} {_with_seeds(runs, board)}".strip()
     if len(board) == 1:
         return "No other recipe has finished, so there is nothing to compare it with."
     if name == REFERENCE:
@@ -61,8 +62,21 @@ def _verdict(runs: pd.DataFrame, name: str, board: pd.DataFrame) -> str:
     row = verdicts.set_index("recipe").loc[name]
     if row["low"] != row["low"]:
         return f"There is no verdict against {REFERENCE}: {row['verdict']}."
-    return (f"{VERDICTS.get(row['verdict'], row['verdict'])}: by {row['difference']:+.3f}, 95 % interval "
-            f"{row['low']:+.3f} to {row['high']:+.3f}, over {row['used']} seeds.")
+    difference, low, high = with_interval(row["difference"], row["low"], row["high"], sign="+")
+    return (f"{VERDICTS.get(row['verdict'], row['verdict'])}: by {difference}, 95 % interval {low} to {high}, over "
+            f"{row['used']} seeds.")
+
+
+def _with_seeds(runs: pd.DataFrame, board: pd.DataFrame) -> str:
+    """The best of the recipes that have enough seeds for a verdict, where the first row has not."""
+    names = line_labels(board)
+    told = [(name, row) for name, (_, row) in zip(names, board.iterrows(), strict=True)
+            if row["seeds"] >= FEWEST_SEEDS and row["overall"] == row["overall"]]
+    if len(told) < 2 or REFERENCE not in dict(told):
+        return ""
+    name, row = told[0]
+    said = f"Of the {len(told)} recipes with {FEWEST_SEEDS} seeds or more, {name} is best with {row['overall']:.3f}. "
+    return said + _verdict(runs, name, board[board["seeds"] >= FEWEST_SEEDS])
 
 
 # ---- curves ----------------------------------------------------------------------------------------------------------
@@ -103,15 +117,17 @@ def _seeds(count: int) -> str:
     return "one seed" if count == 1 else f"{count} seeds"
 
 
-def _spread(values: pd.Series, what: str = "") -> str:
-    """The end of a sentence: the 95 % interval of a mean over seeds, or why there is none."""
-    _, low, high = interval(values)
+def _spread(values: pd.Series, what: str) -> str:
+    """The end of a sentence: the 95 % interval of a difference over seeds that two lines share, or why there is none.
+    """
+    mean, low, high = interval(values)
+    if low < high:
+        _, low, high = with_interval(mean, low, high, sign="+")
+        return f" (95 % interval {what} {low} to {high}, over {len(values)} seeds)."
     if low == low:
-        words = f"95 % interval {what}".strip()
-        return f" ({words} {low:+.3f} to {high:+.3f}, over {len(values)} seeds)."
-    return (f"; it takes {FEWEST_SEEDS} seeds to say how much of that is chance, and here "
-            f"{'is' if len(values) == 1 else 'are'} {len(values) or 'none'}"
-            f"{' that both have' * bool(what)}.")
+        return f", in each of {len(values)} seeds."
+    have = {0: "no seed in common", 1: "one seed in common"}.get(len(values), f"{len(values)} seeds in common")
+    return f". They have {have}; it takes {FEWEST_SEEDS} to say how much of that is chance."
 
 
 # ---- overfitting -----------------------------------------------------------------------------------------------------
@@ -147,13 +163,13 @@ def overfitting(runs: pd.DataFrame, name: str) -> str:
     if tasks["lost"].iloc[0] < SMALLEST:
         return f"No task loses anything on dev until the end: each is best at the last epoch{_few(tasks)}."
     row = tasks.iloc[0]
-    spread = f" (95 % interval {row['low']:.3f} to {row['high']:.3f}, over {row['seeds']} seeds)" if (
-        row["low"] == row["low"]) else f"{_few(tasks)}"
+    lost, low, high = with_interval(row["lost"], row["low"], row["high"])
+    spread = f" (95 % interval {low} to {high}, over {row['seeds']} seeds)" if row["low"] < row["high"] else _few(tasks)
     said = (f"{TASK_NAMES[row['task']]} is best after epoch {row['best_epoch']:g} of {row['last_epoch']:g}; training "
-            f"on lost {row['lost']:.3f}{spread}.")
-    others = [f"{TASK_NAMES[task]} after epoch {epoch:g}" for task, epoch in
-              tasks[["task", "best_epoch"]].iloc[1:].itertuples(index=False)]
-    return said + (f" Best are {', '.join(others)}." if len(others) > 1 else "")
+            f"on lost {lost}{spread}.")
+    others = [f"{TASK_NAMES[task]} {'is best ' * (not number)}after epoch {epoch:g}" for number, (task, epoch) in
+              enumerate(tasks[["task", "best_epoch"]].iloc[1:].itertuples(index=False))]
+    return said + (f" {' and '.join(others)}." if others else "")
 
 
 def _few(tasks: pd.DataFrame) -> str:
@@ -167,10 +183,13 @@ def gradients(runs: pd.DataFrame) -> str:
     """Whether tasks conflict more than with shuffled labels, and how much combining their gradients changed."""
     said = [conflict.sentence(conflict.against_null(runs))]
     table = update_changes(runs)
-    for row in table.itertuples():
-        spread = f" ({100 * row.low:.1f} to {100 * row.high:.1f} %)" if row.low == row.low else ""
-        where = f" in {row.recipe}" if len(table) > 1 else ""
-        said.append(f"{row.combiner} changed the update by {100 * row.change:.1f} %{spread}{where}.")
+    for combiner, rows in table.groupby("combiner", sort=False):
+        parts = []
+        for row in rows.itertuples():
+            change, low, high = with_interval(*(100 * value for value in (row.change, row.low, row.high)), least=1)
+            parts.append(f"{change} %" + f" ({low} to {high} %)" * (row.low < row.high)
+                         + f" in {row.recipe}" * (len(table) > 1))
+        said.append(f"{combiner} changed the update by {' and by '.join(parts)}.")
     return " ".join(filter(None, said))
 
 
@@ -206,13 +225,10 @@ def mistakes(table: pd.DataFrame, task: str) -> str:
         return ""
     if task == "sts":
         off = (table["prediction"] - table["label"]).abs()
-        low, high = _share(int((off > 1).sum()), len(off))
-        return (f"{100 * (off > 1).mean():.0f} % of {len(off):,} pairs are more than one point off (95 % interval "
-                f"{100 * low:.0f} to {100 * high:.0f} %); the answers are {off.mean():.2f} points off on average.")
+        return (f"{_share(int((off > 1).sum()), len(off), 'pairs are more than one point off')}; the answers are "
+                f"{off.mean():.2f} points off on average.")
     wrong = table[table["label"] != table["prediction"]]
-    low, high = _share(len(wrong), len(table))
-    said = (f"{100 * len(wrong) / len(table):.0f} % of {len(table):,} answers are wrong (95 % interval {100 * low:.0f} "
-            f"to {100 * high:.0f} %)")
+    said = _share(len(wrong), len(table), "answers are wrong")
     if wrong.empty:
         return f"{said}."
     (gold, answer), many = wrong.groupby(["label", "prediction"]).size().sort_values().tail(1).items().__next__()
@@ -220,17 +236,21 @@ def mistakes(table: pd.DataFrame, task: str) -> str:
     return f"{said}; the most frequent mistake takes “{names[int(gold)]}” for “{names[int(answer)]}” ({many:,} times)."
 
 
-def _share(hits: int, n: int, z: float = 1.96) -> tuple[float, float]:
-    """Wilson's 95 % interval of a share (1927)."""
+def _share(hits: int, n: int, what: str, z: float = 1.96) -> str:
+    """A share in words, with Wilson's 95 % interval (1927)."""
     p, half = hits / n, z * math.sqrt(hits / n * (1 - hits / n) / n + z * z / (4 * n * n))
-    return (p + z * z / (2 * n) - half) / (1 + z * z / n), (p + z * z / (2 * n) + half) / (1 + z * z / n)
+    low, high = (p + z * z / (2 * n) - half) / (1 + z * z / n), (p + z * z / (2 * n) + half) / (1 + z * z / n)
+    share, low, high = with_interval(100 * p, 100 * low, 100 * high, least=0)
+    return f"{share} % of {n:,} {what} (95 % interval {low} to {high} %)"
 
 
 def comparison(tests: pd.DataFrame, a: str, b: str) -> str:
     """What the paired tests of two runs say. tests: of `comparison.compare_runs`; a, b: the runs' labels."""
     boot = tests[tests["test"] == "paired bootstrap"]
-    told = [f"{row.verdict} on {TASK_NAMES[row.task]} by {abs(row.difference):.3f} (95 % interval {row.low:+.3f} to "
-            f"{row.high:+.3f})" for row in boot.itertuples() if row.verdict in ("better", "worse")]
+    told = []
+    for row in boot[boot["verdict"].isin(["better", "worse"])].itertuples():
+        by, low, high = with_interval(row.difference, row.low, row.high, sign="+")
+        told.append(f"{row.verdict} on {TASK_NAMES[row.task]} by {by[1:]} (95 % interval {low} to {high})")
     if not told:
         return f"No difference between {a} and {b} is shown on the same examples."
     rest = [TASK_NAMES[row.task] for row in boot.itertuples() if row.verdict not in ("better", "worse")]

@@ -12,17 +12,9 @@ import pandas as pd
 from lab.data import TASKS, checkout, no_formula
 from lab.results.plan import CLAIMS, claim_cells, is_planned, plan, planned
 from lab.results.significance import compare, interval, power_line
-from lab.runs.frames import (
-    KEYS,
-    best_epoch,
-    days,
-    distinct_runs,
-    fill_missing,
-    floors,
-    labelled,
-    provenance,
-    scores_on,
-)
+from lab.results.words import decimals, with_interval
+from lab.runs import frames
+from lab.runs.frames import KEYS, best_epoch, distinct_runs, fill_missing, floors, labelled, provenance, scores_on
 from lab.runs.labels import line_labels
 
 SCORE_COLUMNS = [*TASKS, "overall"]
@@ -82,7 +74,7 @@ def leaderboard(runs: pd.DataFrame, split: str = "dev") -> pd.DataFrame:
             rows.setdefault(tuple(row), {}).update({f"{best}{score}{end}": value for end, value in found})
     for row, part in final.groupby(KEYS, sort=False):
         called = part["called"].unique() if "called" in part else [""]
-        rows[row] |= {"called": called[0] if len(called) == 1 else "", "date": days(part),
+        rows[row] |= {"called": called[0] if len(called) == 1 else "", "date": frames.days(part),
                       "seeds": part["seed"].nunique(),
                       "null_seeds": part.loc[part["value"].isna(), "seed"].nunique()}
     table = pd.DataFrame([dict(zip(KEYS, row, strict=True)) | found for row, found in rows.items()], columns=columns)
@@ -227,13 +219,17 @@ def _cell(row: pd.Series, best: str, score: str, spread: bool) -> str:
     if mean != mean:
         nulls = f" ({row['null_seeds']} of {row['seeds']} seeds)"
         return "n/a" + (nulls if row["null_seeds"] and score == "overall" else "")
-    return f"{mean:.3f}" + (f" ±{high - mean:.3f}" if spread and high == high else "")
+    if not (spread and high > mean):
+        return f"{mean:.3f}"
+    digits = decimals(mean, 2 * mean - high, high)
+    return f"{mean:.{digits}f} ±{high - mean:.{digits}f}"
 
 
 def verdict_cells(found: pd.DataFrame) -> pd.DataFrame:
     """The frame of `verdicts` for readers: texts."""
     shown = found[["recipe", "used", "difference", "low", "high", "p", "verdict"]].rename(columns={"used": "seeds"})
-    texts = {column: [f"{v:.3f}" if v == v else "" for v in shown[column]] for column in ("difference", "low", "high")}
+    cells = [with_interval(*row) for row in shown[["difference", "low", "high"]].itertuples(index=False)]
+    texts = {c: [cell[i].replace("nan", "") for cell in cells] for i, c in enumerate(("difference", "low", "high"))}
     texts["p"] = ["<0.001" if p < .001 else f"{p:.3f}" if p == p else "" for p in shown["p"]]
     return shown.assign(**texts).astype(str)
 

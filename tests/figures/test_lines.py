@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lab.figures.lines import line_panels, over_seeds, smoothed, thinned
+from lab.figures.lines import line_panels, over_seeds, smoothed, spread, thinned
 from lab.figures.styles import STYLES
 
 
@@ -47,11 +47,18 @@ def test_a_mean_has_all_seeds_of_its_line_or_is_null():
 
 
 def test_a_panel_has_bands_then_thin_lines_then_means():
-    drawn = {"gse": (STYLES["gse"], "lr: 1"), "smart": (STYLES["smart"], "")}
+    drawn = {"gse": STYLES["gse"], "smart": STYLES["smart"]}
     rows = pd.concat([rows_of(a=[1., 2], b=[2., 4]), rows_of(c=[5., 6]).assign(label="smart")])
     found = line_panels(rows, {"qqp": "QQP", "sst": "SST"}, drawn, smooth=.5, each_seed=True, log=True)
     assert list(found) == ["sst"] and found["sst"].title == "SST" and found["sst"].yaxis == {"type": "log"}
     assert [trace["name"] for trace in found["sst"].traces] == "gse gse gse smart smart gse smart".split()
-    assert [trace["meta"] for trace in found["sst"].lines] == [["<b>gse</b><br>lr: 1"], ["<b>smart</b>"]]
+    assert [trace["meta"] for trace in found["sst"].lines] == [["gse"], ["smart"]]
     assert found["sst"].x == "epoch (smoothed, half-life 0.1)"
     assert line_panels(rows[:0], {"sst": "SST"}, drawn) == {}
+
+
+def test_the_pointer_shows_bounds_that_are_never_the_mean_itself_and_one_seed_has_none():
+    assert spread(.657, float("nan"), float("nan"), 1) == ("", "one seed")
+    assert spread(.5, .5, .5, 3) == ("", "3 seeds, all the same")
+    assert spread(.5, .4, .6, 3) == (" (0.4 to 0.6)", "3 seeds, 95 % 0.4 to 0.6")
+    assert spread(.65741, .65739, .65743, 4)[0] == " (0.65739 to 0.65743)"

@@ -206,13 +206,37 @@ def test_the_legend_names_each_line_once():
     assert sorted(t.name for t in figure.data if t.showlegend) == ["baseline", "gse"]
 
 
-def test_hover_text_names_the_settings_that_differ_and_no_others():
-    runs = pd.concat([records("baseline", lr=0.1, pooling="cls"),
+def differing_runs():
+    return pd.concat([records("baseline", lr=0.1, pooling="cls"), records("smart", lr=0.1, pooling="cls"),
                       records("gse", lr=0.1, pooling="mean", updates=["pcgrad", "sum"])])
-    said = {t.name: t.meta[0] for t in figures.curves(runs).data}
-    assert said["gse"] == "<b>gse</b><br>updates: pcgrad,sum<br>pooling: mean"
-    assert "lr" not in said["baseline"]
-    assert figures.curves(records()).data[0].meta[0] == "<b>baseline</b>"
+
+
+def test_the_pointer_names_the_settings_that_differ_and_no_others():
+    said = {trace.y[0]: trace.meta[0] for trace in figures.leaderboard(differing_runs()).data if trace.meta}
+    assert said["gse"] == "<br>updates: pcgrad,sum<br>pooling: mean"
+    assert "lr" not in said["baseline"] and figures.leaderboard(records()).data[0].meta[0] == ""
+
+
+def test_the_pointer_shows_all_lines_at_one_x_in_one_box():
+    panels = training.curve_panels(differing_runs(), x="step")
+    for layout in (figures.curves(differing_runs(), x="step").layout, standalone(panels[0]).layout):
+        assert layout.hovermode == "x unified" and layout.xaxis.unifiedhovertitle.text == "step %{x:.4~g}"
+    assert standalone(training.leaderboard_panels(differing_runs())[0]).layout.hovermode is None
+
+
+def test_lines_take_the_colour_of_a_setting_and_the_legend_says_which():
+    runs = differing_runs()
+    assert training.colour_settings(runs) == ["updates", "pooling"]
+    for panels in (training.curve_panels(runs, colour="pooling"), training.leaderboard_panels(runs, colour="pooling")):
+        traces = panels[0].traces
+        key = {trace["name"]: trace["marker"]["color"] for trace in traces if list(trace["x"]) == [None]}
+        colours = {trace.get("name") or trace["y"][0]: trace["marker"]["color"] for trace in traces
+                   if list(trace["x"]) != [None]}
+        assert list(key) == ["pooling=cls", "pooling=mean"] and len(set(key.values())) == 2
+        assert colours == {"baseline": key["pooling=cls"], "smart": key["pooling=cls"], "gse": key["pooling=mean"]}
+        assert set(key) <= {trace.name for trace in standalone(panels[0]).data if trace.showlegend}
+    both = [trace for trace in training.curve_panels(runs, colour="pooling")[0].lines if trace["name"] != "gse"]
+    assert len({trace["line"]["dash"] for trace in both}) == 2  # told apart by more than their colour
 
 
 def test_overfit_marks_the_epoch_that_was_best_on_dev_of_each_score():
@@ -257,7 +281,8 @@ def test_conflict_draws_the_null_of_the_cosines():
             (94, "sampled", "sst", "cosine_within", 0.4)]
     figure = figures.conflict(pd.concat([records("gse", more=[*diagnostics(), *null])]))
     titles = [note.text for note in figure.layout.annotations]
-    assert titles[-2:] == ["SST and QQP: cosine minus that of shuffled labels", "SST: cosine of two of its batches"]
+    assert titles[-2:] == ["SST and QQP: cosine minus that of shuffled labels",
+                           "SST: cosine of two batches of one task"]
     assert lines(figure, "x5") == {"gse (sampled)": ([2], [-0.2])} and lines(figure)["gse"][1]
     assert lines(figure, "x6") == {"gse (sampled)": ([2], [0.4])}
 

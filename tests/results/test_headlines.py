@@ -1,5 +1,7 @@
 """The answer of each page in one sentence: true to the tables, and silent about what cannot be told."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -18,6 +20,10 @@ def test_from_one_seed_nothing_is_told():
     said = headlines.leaderboard(runs(baseline=[.5], gse=[.9]))
     assert said.startswith("Best on dev is gse, with an overall score of 0.900 (one seed).")
     assert "Nothing can be told from one seed" in said and "better" not in said
+    more = headlines.leaderboard(runs(baseline=[.51, .53, .52], gse=[.82, .81, .83], smart=[.9]))
+    assert more.startswith("Best on dev is smart, with an overall score of 0.900 (one seed).")
+    assert ("Of the 2 recipes with 3 seeds or more, gse is best with 0.820. It is better than baseline: by +0.300"
+            in more)
 
 
 def test_the_verdict_is_the_leaderboards():
@@ -44,6 +50,15 @@ def test_a_best_recipe_that_is_not_above_no_training_is_called_that():
                                                ("sts", "no_training_mean", .8))]
     assert "That is not above the 0.600 that the untouched encoder gives" in headlines.leaderboard(records(more=floor))
     assert "untouched" not in headlines.leaderboard(records(overall=.7, more=floor))
+
+
+def test_no_interval_is_shown_as_the_estimate_itself():
+    close = headlines.leaderboard(runs(baseline=[.5, .6, .7], gse=[.60002, .70001, .8]))
+    difference, low, high = re.search(r"by (\S+), 95 % interval (\S+) to (\S+), over", close).groups()
+    assert len({difference, low, high}) == 3
+    few = pd.DataFrame({"label": [0] * 9999 + [1], "prediction": [0] * 10_000})
+    assert headlines.mistakes(few, "qqp").startswith(
+        "0.010 % of 10,000 answers are wrong (95 % interval 0.002 to 0.057 %)")
 
 
 def test_the_task_that_lost_most_is_named_with_its_epoch_and_an_interval_over_seeds():
@@ -82,7 +97,7 @@ def test_how_much_pcgrad_changed_is_the_distance_of_the_update_from_the_plain_me
 def test_curves_name_the_line_that_ends_best_and_how_sure_that_is():
     few = headlines.curves(runs(gse=[.6], baseline=[.5]))
     assert few.startswith("gse ends with the highest overall score on dev: 0.600; baseline follows, 0.100 away")
-    assert "it takes 3 seeds" in few
+    assert "They have one seed in common; it takes 3 to say how much of that is chance." in few
     many = headlines.curves(runs(gse=[.6, .7, .8], baseline=[.5, .5, .6]))
     assert "95 % interval of this difference +0.023 to +0.310, over 3 seeds" in many
     losses = [(94, "batch", task, "loss", value) for task, value in (("sst", 1.), ("qqp", 2.))]

@@ -59,3 +59,21 @@ def test_an_empty_store_and_hostile_records_break_nothing(add_run, open_page):
     config.write_text(config.read_text().replace('"name": "x"', '"name": "<script>alert(1)</script>"'))
     for page in ("leaderboard", "curves", "overfitting", "gradients"):
         open_page(page)
+
+
+def test_a_recipe_without_a_verdict_is_marked_and_one_seed_has_no_interval(three_seeds, add_run, open_page):
+    add_run("smart", overall=.4)
+    app = open_page("leaderboard")
+    board = app.dataframe[0].value.set_index("recipe")
+    assert board["vs"].to_dict() == {"gse": "▲", "baseline": "·", "smart": "?"}
+    assert board["verdict"]["smart"] == "too few seeds (1)" and board["± overall"].isna()["smart"]
+    assert "A recipe with one seed has no interval." in page_text(app)
+    assert "▲ better than baseline" in page_text(app)
+
+
+def test_points_take_the_colour_of_a_setting(add_run, open_page):
+    for name, pooling in (("baseline", "cls"), ("gse", "mean")):
+        add_run(name, pooling=pooling)
+    names = {trace.get("name") for trace in page_figures(open_page("leaderboard", colour="pooling"))[0]["data"]}
+    assert {"pooling=cls", "pooling=mean"} <= names
+    assert open_page("leaderboard", colour="no such setting").selectbox(key="colour").value == "recipe"

@@ -1,0 +1,44 @@
+"""Words for readers: what recorded metrics are called, and with how many digits an estimate and its interval stand."""
+
+import math
+
+METRICS = {
+    "score": "score", "accuracy": "accuracy", "pearson": "Pearson's r", "overall": "overall score", "loss": "loss",
+    "cosine": "cosine of two task gradients", "conflict": "share of iterations in conflict",
+    "grad_norm": "length of a task's gradient", "update_cosine": "cosine of the update and the plain mean",
+    "update_length": "length of the update, divided by that of the plain mean",
+    "cosine_gap": "cosine minus that of shuffled labels", "cosine_shuffled": "cosine under shuffled labels",
+    "cosine_within": "cosine of two batches of one task", "penalty": "SMART's penalty",
+    "penalty_dropout": "SMART's penalty by dropout alone", "penalty_noise": "SMART's penalty by the noise",
+    "noise_norm": "largest entry of SMART's noise", "lr": "learning rate", "peak_memory_mb": "peak memory in MB",
+    "tokens_per_second": "tokens a second",
+}
+SPLITS = {"dev": "dev", "dev_full": "all of dev, last and best epoch", "train": "a sample of train",
+          "test": "all of test", "batch": "training batches", "sampled": "samples beside the training"}
+
+
+def metric_words(metric: str, split: str = "") -> str:
+    """A metric as readers know it, and on which rows. A name that the lab does not know stays as it is recorded."""
+    name = METRICS.get(metric, metric)
+    return f"{name}, {SPLITS.get(split, split)}" if split else name
+
+
+def decimals(value: float, low: float, high: float, least: int = 3) -> int:
+    """How many decimals a value and its interval need so that neither bound reads as the value itself, at most 9."""
+    gap = min(value - low, high - value)
+    return max(least, min(9, -math.floor(math.log10(gap)))) if gap > 0 else least
+
+
+def with_interval(value: float, low: float, high: float, least: int = 3, sign: str = "") -> tuple[str, str, str]:
+    """A value and its bounds as texts, with the decimals that they need. sign: "+" writes the sign of a gain too."""
+    n = decimals(value, low, high, least)
+    return f"{value:{sign}.{n}f}", f"{low:{sign}.{n}f}", f"{high:{sign}.{n}f}"
+
+
+def bounds(value: float, low: float, high: float, least: int = 4) -> tuple[str, str]:
+    """The bounds of an interval with so many significant digits that neither reads as the value itself, at most 9."""
+    for digits in range(least, 10):
+        texts = [f"{number:.{digits}g}" for number in (value, low, high)]
+        if texts[0] not in texts[1:]:
+            break
+    return texts[1], texts[2]

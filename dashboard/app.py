@@ -12,7 +12,7 @@ st.set_page_config(page_title="minBERT lab", page_icon="🧪", layout="wide")
 # that has a first value is labelled "(required)"; the box under the pointer hides the lines below it.
 st.html("<style>[data-tag] *, button[kind=primary] p, button[kind=primary] span { color: light-dark(#fff, #111) "
         "!important } [data-testid=stWidgetLabelRequired] { display: none } "
-        ".js-plotly-plot .hoverlayer .legend .bg { fill-opacity: .75; stroke-opacity: .3 }</style>")
+        ".js-plotly-plot .hoverlayer .legend .bg { fill-opacity: .75 !important }</style>")
 page = st.navigation([
     st.Page("views/home.py", title="Home", icon=":material/home:", default=True),
     st.Page("views/runs.py", title="Runs", icon=":material/list:"),

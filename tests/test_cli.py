@@ -14,6 +14,7 @@ import lab
 from lab import cli
 from lab.experiment import PROTOCOLS
 from lab.runs.folder import Run
+from lab.runs.marks import Marks
 
 LAB = os.path.join(os.path.dirname(sys.executable), "lab")
 
@@ -204,6 +205,17 @@ def test_a_report_is_written_into_the_home_folder_or_says_why_not(run, tmp_path,
     assert run("report", "--out", "~/mine.html", "--runs", "~/runs")[0] == 0 and (tmp_path / "mine.html").exists()
     code, _, err = run("report", "--out", "~/mine.html/report.html")
     assert code == 2 and err.count("\n") == 1 and "name another file with --out" in err
+
+
+def test_hidden_runs_are_not_given_away_and_their_number_is_said(run, tmp_path):
+    for name in ("baseline", "gse"):
+        stored(tmp_path / "runs", records(name))
+    Marks(tmp_path / "runs").set("gse-1", hidden=True)
+    for options, said, there in (((), "left out: 1 hidden run;", False), (("--hidden",), "", True)):
+        code, out, _ = run("share", "--out", str(tmp_path / "view.html"), "--runs", str(tmp_path / "runs"), *options)
+        page = (tmp_path / "view.html").read_text(encoding="utf-8")
+        assert code == 0 and said in out and ("left out" in out) is not there
+        assert "data-line='baseline'" in page and ("data-line='gse'" in page) is there
 
 
 def test_help_does_not_wait_for_torch():

@@ -13,7 +13,7 @@ from pickers import plain
 
 from lab.data import find_data
 from lab.errors import LabError
-from lab.experiment import CHOICES, KNOWN
+from lab.experiment import CHOICES, KNOWN, PROTOCOLS
 from lab.results.overview import overview
 from lab.runs.folder import Run, both_stores
 from lab.runs.labels import changes
@@ -60,27 +60,32 @@ def parted(table: pd.DataFrame, by: str) -> pd.DataFrame:
 def summary_of(table: pd.DataFrame) -> str:
     """How many runs there are, how they ended, and which is the newest, in a sentence."""
     states = table["state"].value_counts()
-    told = [f"{many if len(states) > 1 else 'all'} {ENDED.get(state, state)}" for state, many in states.items()]
+    told = [f"{many if len(states) > 1 else 'all' * (many > 1)} {ENDED.get(state, state)}".strip()
+            for state, many in states.items()]
     newest = table.iloc[0]
     when = "" if pd.isna(newest["started"]) else f" ({newest['started']:%Y-%m-%d %H:%M})"
     return (f"{len(table)} run{'s' * (len(table) > 1)}: {', '.join(told)}. The newest is "
             f"{newest['label'].removesuffix(', shipped')}{when}.")
 
 
+def begin(command: list[str]) -> None:
+    """Start a training, and say so on the page."""
+    st.session_state["begun"] = jobs.start(*command).text
+
+
 def train_again(about: pd.Series) -> None:
-    """Start the same run with another head for STS, in a process of its own, and go to the page that shows it."""
+    """Offer to train the same run with another head for STS, in a process of its own."""
     settings = json.loads(about["settings"])
     heads = [head for head in CHOICES["sts_head"] if head != settings.get("sts_head")]
     head = st.pills("Train again with another STS head", heads, key=f"head-{about['run']}")
     if not head:
         return
     changed = dict(changes(about["settings"])) | {"sts_head": head}
+    changed |= {"seed": about["seed"]}
     command = ["ablate", about["name"], "--protocol", about["protocol"], "--seeds", "1", "--data", str(find_data(None)),
                *(part for field, value in changed.items() for part in ("--set", f"{field}={value}"))]
     st.code(shlex.join(["lab", *command]), language=None, wrap_lines=True)
-    if st.button("Train it", type="primary", icon=":material/model_training:"):
-        jobs.start(*command)
-        st.switch_page("views/train.py")
+    st.button("Train it", type="primary", icon=":material/model_training:", on_click=do, args=(begin, command))
 
 
 st.title("Runs")
@@ -91,6 +96,9 @@ if not now.folders:
     st.stop()
 if refused := st.session_state.pop("refused", None):
     st.error(plain(refused))
+if begun := st.session_state.pop("begun", None):
+    st.info(f"Started: {plain(begun)}")
+    st.page_link("views/train.py", label="See how it goes, or stop it", icon=":material/model_training:")
 with st.container(horizontal=True, vertical_alignment="bottom"):
     find = st.text_input("Search", key="find", bind="query-params", placeholder="part of a name, tag, note, setting",
                          width=280)
@@ -176,7 +184,7 @@ if picked:
                   icon=":material/delete:", help="Shipped runs can only be hidden" if len(own) < len(picked) else
                   "They come back from the bin; nothing is deleted")
 
-    if len(picked) == 1 and about["name"] in KNOWN:
+    if len(picked) == 1 and about["name"] in KNOWN and about["protocol"] in PROTOCOLS:
         train_again(about)
 
 store = both_stores()[0]

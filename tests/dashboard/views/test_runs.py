@@ -79,3 +79,21 @@ def test_a_shipped_run_cannot_be_thrown_away(some, open_page, tmp_path):
     assert button.disabled
     click(app, "Hide")
     assert (tmp_path / "shipped" / "frozen-1").is_dir() and Marks(runs_root()).all()["shipped/frozen-1"].hidden
+
+
+def test_a_run_is_trained_again_with_another_head(add_run, open_page, monkeypatch, tiny_data, tmp_path):
+    import jobs
+
+    monkeypatch.setenv("LAB_DATA", str(tiny_data))
+    started = []
+    monkeypatch.setattr(jobs, "start", lambda *command: started.append(command) or jobs.Job(tmp_path, command, 0, 0))
+    add_run("gse", seed=7, sts_head="linear")
+    app = choose(open_page("runs"), "gse-7")
+    (pills,) = app.pills if hasattr(app, "pills") else app.get("button_group")
+    assert "linear" not in pills.options and not started
+    pills.set_value("cosine_d")
+    app = rerun(app)
+    assert "--set sts_head=cosine_d --set seed=7" in app.code[0].value
+    app = click(app, "Train it")
+    assert started[0][:4] == ("ablate", "gse", "--protocol", "laptop") and "sts_head=cosine_d" in started[0]
+    assert "Started: lab ablate gse" in page_text(app).replace("\\", "")

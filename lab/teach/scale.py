@@ -8,7 +8,7 @@ from lab.experiment import PROTOCOLS, RECIPES, Experiment, default_protocol, nea
 
 SCALE = "LAB_NOTEBOOKS"  # environment variable. "small": for tests; "full": normal scale without widgets; unset: normal
 # Upper limits of an experiment's fields at the small scale.
-SMALL = {"epochs": 1, "iterations": 2, "eval_train": 20, "eval_qqp": 40, "eval_rows": 40, "samples": 1}
+SMALL = {"scale": 1 / 64, "epochs": 1, "iterations": 2, "eval_train": 20, "eval_qqp": 40, "eval_rows": 40, "samples": 1}
 
 
 def experiment(recipe: str, data: Data, **changes: object) -> Experiment:

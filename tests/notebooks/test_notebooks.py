@@ -98,6 +98,16 @@ def test_it_teaches_from_the_running_code(path):
     assert len(notebook.cells[0].source.splitlines()[0]) > 3 and notebook.cells[0].source.startswith("# ")
 
 
+@pytest.mark.parametrize("path", [path for path in NOTEBOOKS if path.stem[:2] in ("03", "05")],
+                         ids=lambda path: path.stem)
+def test_it_ends_with_a_model_that_has_learned_and_answers_the_readers_sentences(path):
+    last = nbformat.read(path, as_version=4).cells[-1]
+    assert last.cell_type == "code" and re.search(r"lab\.predict\(|positive\(", last.source)
+    (output,) = last.outputs
+    answers = [float(number) for number in re.findall(r"\b\d\.\d+\b", output.data["text/plain"])]
+    assert len(answers) > 1 and max(answers) - min(answers) > 0.1  # it does not say the same of everything
+
+
 def test_every_exercise_stands_in_a_notebook():
     from lab.teach.exercises import EXERCISES
 

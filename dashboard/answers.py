@@ -131,4 +131,6 @@ def _examples(folder: str, task: str, weights: str, data: Data | None, compute: 
 def notice(error: Exception | str) -> None:
     """Say on the page why something is not shown."""
     text = str(error)
-    st.info(with_commands(f"{text[:1].upper()}{text[1:].rstrip('.')}."))
+    if text.startswith(("run ", "no ")):  # other first words may be names
+        text = f"{text[:1].upper()}{text[1:]}"
+    st.info(with_commands(f"{text.rstrip('.')}."))

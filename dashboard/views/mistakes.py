@@ -61,9 +61,9 @@ def without(names: list[str]) -> None:
         return
     st.write("No run here has predictions, so there are scores and no examples. Records that ship with the lab have "
              "none; a run of your own has them once it is finished.")
-    groups = [(group, about) for group, about in comparable(visible().runs).items()
+    groups = [group for group, about in comparable(visible().runs).items()
               if any(map(has_predictions, about["run"].astype(str)))]
-    for group, _ in groups[:1]:
+    for group in groups[:1]:
         st.button("Show the runs that have predictions", on_click=st.session_state.update, args=({"from": group},),
                   icon=":material/rule:", help=f"Made from {plain(group)}")
     if not groups:

@@ -9,6 +9,7 @@ def test_it_shows_what_differs_and_the_paired_tests(open_page, add_predictions):
     at = open_page("compare", runs=["baseline-1", "gse-1"], against="gse-1")
     differ = page_table(at, "setting of the runs").set_index("setting of the runs")
     assert set(differ.index) == {"updates", "lr"} and list(differ.loc["updates"]) == ["pcgrad", "sum"]
+    assert "These 2 runs differ in updates, lr." in page_text(at)
     tests = page_table(at, "only_a")
     assert len(tests) == 5 and tests.iloc[0]["verdict"] == "better" and tests.iloc[0]["only_a"] == "18"
     assert "only seeds answer that" in page_text(at) and "it takes 3" in page_text(at)

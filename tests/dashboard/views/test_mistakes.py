@@ -126,3 +126,16 @@ def test_a_run_that_vanishes_between_two_clicks_is_no_exception(open_page, add_p
     shutil.rmtree(gone)
     for at in opened.values():
         rerun(at)
+
+
+def test_where_no_run_has_predictions_those_that_have_some_are_one_click_away(open_page, add_run, add_predictions):
+    for seed in (1, 2):
+        add_run("gse", seed)
+    alone = open_page("mistakes")
+    assert "No run here has predictions" in page_text(alone) and not alone.button and not alone.toggle
+    add_predictions(wrong=6)
+    at = open_page("mistakes")
+    assert "No run here has predictions" in page_text(at)
+    at.button[0].click()
+    at = rerun(at)
+    assert "No run here has predictions" not in page_text(at) and len(examples(at)) == 6

@@ -42,9 +42,9 @@ def open_run(name: str) -> Run:
     return Run(folder)
 
 
-def has_predictions(name: str) -> bool:
-    folder = snapshot().folders.get(name)
-    return folder is not None and (folder / "predictions").is_dir()
+def with_predictions() -> set[str]:
+    """The runs that have predictions now."""
+    return {name for name, folder in snapshot().folders.items() if (folder / "predictions").is_dir()}
 
 
 def stamps(folder: Path, pattern: str) -> tuple:

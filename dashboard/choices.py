@@ -36,6 +36,7 @@ class Chosen(NamedTuple):
 
     runs: pd.DataFrame  # as `lab.load_runs`, with the label of each run's line
     labels: list[str]  # of their lines, in the order of Table 1
+    key: tuple = ()  # what caches know these runs by
 
 
 class Snapshot(NamedTuple):
@@ -147,8 +148,8 @@ def chosen(every: bool = False) -> Chosen:
     if about.empty:
         st.info("None of the chosen recipes is among these runs. Choose others on the left.")
         st.stop()
-    return Chosen(_part(now.runs, now.version, tuple(about["run"]), tuple(about["label"])),
-                  sorted(about["label"].unique(), key=rank))
+    key = now.version, tuple(about["run"]), tuple(about["label"])
+    return Chosen(_part(now.runs, *key), sorted(about["label"].unique(), key=rank), key)
 
 
 def unfinished(now: Snapshot) -> None:

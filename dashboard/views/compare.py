@@ -2,7 +2,7 @@
 
 import pandas as pd
 import streamlit as st
-from answers import data_of, has_predictions, notice, open_run, provenance_caption, runs_of, scores, stamps
+from answers import data_of, notice, open_run, provenance_caption, runs_of, scores, stamps, with_predictions
 from choices import chosen, draw, visible
 from panels import choose, draw_panels, headline, how_to_read
 from pickers import plain, select_run, select_runs
@@ -86,11 +86,13 @@ names = list(runs.index)
 if len(names) < 2:
     notice("It takes two runs that may be compared; lab ablate quick makes five.")
     st.stop()
-labels = {name: visible().labels[name] for name in names}
+labels = visible().labels
+labels = {name: labels[name] for name in names}
 place = st.container()
-first = next(filter(has_predictions, names), names[0])
+predicted = with_predictions()
+first = next((name for name in names if name in predicted), names[0])
 second = min((name for name in names if name != first),
-             key=lambda name: (not has_predictions(name), runs["label"][name] == runs["label"][first]))
+             key=lambda name: (name not in predicted, runs["label"][name] == runs["label"][first]))
 picked = select_runs("Runs", labels, [first, second], "runs", placeholder="choose two or more")
 if len(picked) < 2:
     notice("Choose two runs or more.")

@@ -1,5 +1,6 @@
 """The task gradients: whether they conflict, and what combining them changed; and SMART's penalty."""
 
+import pandas as pd
 import streamlit as st
 from choices import chosen
 from panels import choose, draw_panels, few_lines, headline, how_to_read
@@ -19,13 +20,25 @@ def kind(title: str) -> str:
     return before if before.startswith("update") else after or before
 
 
+@st.cache_data(max_entries=8, show_spinner=False)
+def told(_runs: pd.DataFrame, key: tuple) -> tuple[str, list[str], pd.DataFrame]:
+    """The headline, the recipes that combine gradients, and the cosines against shuffled labels, until runs change."""
+    return headlines.gradients(_runs), list(headlines.update_changes(_runs)["recipe"]), conflict.against_null(_runs)
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def panels_of(_runs: pd.DataFrame, key: tuple, labels: tuple[str, ...]) -> tuple[list, list]:
+    """The panels of the gradients and of SMART, until runs change. They are not changed by what draws them."""
+    return training.conflict_panels(_runs), training.smart_panels(_runs)
+
+
 st.title("Gradients")
 selection = chosen()
-headline(headlines.gradients(selection.runs))
-combined = headlines.update_changes(selection.runs)["recipe"]
+said, combined, null = told(selection.runs, selection.key)
+headline(said)
 measured = set(selection.runs.loc[among(selection.runs, "metric", ["cosine", "penalty"]), "label"].astype(str))
-runs = few_lines(selection.runs, [label for label in selection.labels if label in measured], list(combined))
-panels, smart = training.conflict_panels(runs), training.smart_panels(runs)
+runs = few_lines(selection.runs, [label for label in selection.labels if label in measured], combined)
+panels, smart = panels_of(runs, selection.key, tuple(sorted(set(runs["label"]))))
 if panels or smart:
     kinds = [kind(panel.title) for panel in panels] + [SMART + kind(panel.title) for panel in smart]
     shown = choose([*panels, *smart], kinds, ["cosine"], "charts")
@@ -38,7 +51,6 @@ elif ("update_cosine", "batch") not in training.recorded(selection.runs):
                "combines them, or its runs were made before the lab recorded it.")
 if not smart:
     st.caption("No chosen run has SMART's penalty in its records. `lab train smart` makes one.")
-null = conflict.against_null(selection.runs)
 if len(null):
     with st.expander("Each pair of tasks against shuffled labels"):
         st.dataframe(null.round(4), hide_index=True, key="null", alt="Cosines of each pair and of shuffled labels")

@@ -2,7 +2,7 @@
 
 import pandas as pd
 import streamlit as st
-from answers import data_of, examples, has_predictions, notice, open_run, provenance_caption, runs_of, scores
+from answers import data_of, examples, notice, open_run, provenance_caption, runs_of, scores, with_predictions
 from choices import chosen, comparable, draw, visible
 from panels import headline, how_to_read
 from pickers import plain, select_other, select_run
@@ -57,12 +57,12 @@ def pictures(side: str, number: int, table: pd.DataFrame, why: str, places: list
 
 def without(names: list[str]) -> None:
     """Where no run of the group has predictions: say so, and offer the runs that have some."""
-    if any(map(has_predictions, names)):
+    if predicted & set(names):
         return
     st.write("No run here has predictions, so there are scores and no examples. Records that ship with the lab have "
              "none; a run of your own has them once it is finished.")
     groups = [group for group, about in comparable(visible().runs).items()
-              if any(map(has_predictions, about["run"].astype(str)))]
+              if predicted & set(about["run"].astype(str))]
     for group in groups[:1]:
         st.button("Show the runs that have predictions", on_click=st.session_state.update, args=({"from": group},),
                   icon=":material/rule:", help=f"Made from {plain(group)}")
@@ -74,10 +74,12 @@ st.title("Mistakes")
 selection = chosen()
 place = st.container()
 names = list(runs_of(selection).index)
+predicted = with_predictions()
 without(names)
 left, right = st.columns(2)
-labels = {run: visible().labels[run] for run in names}
-name = select_run("Run", labels, next(filter(has_predictions, names), names[0]), "mr", left)
+labels = visible().labels
+labels = {run: labels[run] for run in names}
+name = select_run("Run", labels, next((name for name in names if name in predicted), names[0]), "mr", left)
 second = select_other("Second run", {run: labels[run] for run in names if run != name}, "m2", right,
                       placeholder="none") or "none"
 left, right = st.columns(2)  # new columns, so that on a narrow screen both runs come before these choices
@@ -85,7 +87,7 @@ task = left.segmented_control("Task", TASKS, format_func=TASK_NAMES.get, default
                               bind="query-params")
 weights = right.segmented_control("Weights", ["last", "best"], default="last", required=True, key="mw",
                                   bind="query-params", help="After the last epoch, or the one that was best on dev")
-compute = task != "sts" and any(map(has_predictions, names)) and st.toggle(
+compute = task != "sts" and bool(predicted & set(names)) and st.toggle(
     "Compute missing probabilities from the checkpoint", key="mc", bind="query-params",
     help="For runs that kept none: it takes some seconds, or a minute; of QQP, 1,000 examples")
 

@@ -1,5 +1,6 @@
 """Figure 4: train beside dev, each task's best epoch, and what was lost by training beyond it."""
 
+import pandas as pd
 import streamlit as st
 from choices import chosen
 from panels import choose, draw_panels, headline, how_to_read
@@ -22,17 +23,29 @@ def formats(columns: list[str]) -> dict:
     return {column: st.column_config.NumberColumn(format="%.3f") for column in columns}
 
 
+@st.cache_data(max_entries=32, show_spinner=False)
+def told(_runs: pd.DataFrame, key: tuple, name: str) -> tuple[str, pd.DataFrame]:
+    """The headline of a recipe and its best epochs, until runs change."""
+    return headlines.overfitting(_runs, name), headlines.best_epochs(_runs, name)
+
+
+@st.cache_data(max_entries=8, show_spinner=False)
+def all_recipes(_runs: pd.DataFrame, key: tuple) -> pd.DataFrame:
+    """The table of all recipes, until runs change."""
+    return tables.overfitting(_runs)
+
+
 st.title("Overfitting")
 selection = chosen()
 place = st.empty()
 name = select("Recipe", selection.labels, selection.labels[0], "shown")
+said, epochs = told(selection.runs, selection.key, name)
 with place:
-    headline(headlines.overfitting(selection.runs, name))
+    headline(said)
 panels = overfit_panels(selection.runs, name)
 kinds = [panel.title.split(":")[0].split("<br>")[0] for panel in panels]
 panels = choose(panels, kinds, kinds[:3], "charts")
 draw_panels(panels, "overfit", 3, numbers(panels))
-epochs = headlines.best_epochs(selection.runs, name)
 epochs = epochs.assign(task=epochs["task"].map(TASK_NAMES)).rename(columns=EPOCHS)
 st.dataframe(epochs, key="epochs", hide_index=True, placeholder="n/a", alt=f"Best epoch of each task of {name}",
              column_config=formats([EPOCHS[c] for c in ("at_best", "at_last", "lost", "low", "high")]))
@@ -49,7 +62,7 @@ st.caption(plain(provenance(selection.runs[selection.runs["label"] == name])))
 
 with st.expander("All chosen recipes", expanded=len(selection.labels) > 1):
     st.write("Overall score, means over seeds.")
-    table = tables.overfitting(selection.runs).rename(columns=NAMES)
+    table = all_recipes(selection.runs, selection.key).rename(columns=NAMES)
     st.dataframe(table, key="overfit-all", hide_index=True, placeholder="n/a",
                  column_config=formats(list(NAMES.values())[3:]),
                  alt="What each recipe lost on dev after its best epoch")

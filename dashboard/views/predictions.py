@@ -250,7 +250,8 @@ runs: dict[str, Run | None] = {name: offered[name] for name in order} | {SHIPS: 
 if offered and st.session_state.pop("only-ships", False):
     st.session_state["live"] = next(iter(offered))  # the model that was just trained takes over
 left, middle, right = st.columns(3)
-labels = {name: visible().labels.get(name, name) for name in runs}
+labels = visible().labels
+labels = {name: labels.get(name, name) for name in runs}
 first = select_run("Run", labels, next(iter(runs)), "live", left)
 second = select_other("Beside it", {name: labels[name] for name in runs if name != first}, "beside", middle,
                       placeholder="no other run")

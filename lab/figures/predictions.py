@@ -65,7 +65,7 @@ def confusion(answers: pd.DataFrame, task: str, provenance: str = "") -> go.Figu
     figure.update_yaxes(title="gold", autorange="reversed", showgrid=False, tickangle=0)
     figure.update_xaxes(title="answer", showgrid=False, tickangle=-45 if len(names) > 2 else 0, tickvals=names,
                         ticktext=list(counts), automargin=True)
-    return _titled(figure, f"{TASK_TITLES[task]}: gold and answer", provenance, 420)
+    return _titled(figure, f"{TASK_TITLES[task]}: gold and answer", provenance, 420 if len(names) < 3 else 500)
 
 
 def calibration(confidence: ArrayLike, right: ArrayLike) -> Calibration:

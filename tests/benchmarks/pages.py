@@ -28,7 +28,8 @@ RECIPES = ("baseline", "multitask", "gradient_surgery", "gse", "cosine_embedding
 PAIRS = ("sst-qqp", "sst-sts", "qqp-sts")
 EPOCHS, ITERATIONS = 25, 400
 CHOICES = {"leaderboard": ("text_input", "find", ("s", "")), "curves": ("segmented_control", "by", ("step", "epoch")),
-           "runs": ("text_input", "find", ("g", "")), "overfitting": ("selectbox", "shown", ("gse", "baseline")),
+           "runs": ("text_input", "find", ("g", "")),
+           "overfitting": ("pills", "charts", (["overall score"], ["SST sentiment"])),
            "gradients": ("toggle", "lines", (True, False)), "mistakes": ("segmented_control", "mt", ("qqp", "sst")),
            "compare": ("segmented_control", "cw", ("best", "last")), "train": ("number_input", "many", (2, 1)),
            "home": ("radio", "whose", ("mine", "both")),

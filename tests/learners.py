@@ -153,6 +153,30 @@ def pcgrad_float32(G, orders):
     return labs.pcgrad(G.float(), orders)
 
 
+def gse_in_place(p, gradients, surgery, lr):
+    p -= lr * surgery(gradients(p))
+    p -= lr * gradients(p).sum(dim=0)
+    return p
+
+
+def gse_loop(p, gradients, surgery, lr):
+    for update in (surgery, sum):
+        p = p - lr * update(gradients(p))
+    return p
+
+
+def gse_numpy(p, gradients, surgery, lr):
+    p = p.numpy().astype(np.float64)
+    p = p - lr * surgery(gradients(p)).numpy()
+    return p - lr * gradients(p).numpy().sum(axis=0)
+
+
+def gse_lists(p, gradients, surgery, lr):
+    for update in (lambda g: surgery(g).tolist(), lambda g: [sum(column) for column in zip(*g.tolist(), strict=True)]):
+        p = [a - lr * b for a, b in zip(p, update(gradients(torch.as_tensor([float(a) for a in p]))), strict=True)]
+    return p
+
+
 def mean_pool_loop(hidden, mask):
     return [rows[real.bool()].mean(0) for rows, real in zip(hidden, mask, strict=True)]
 
@@ -384,6 +408,8 @@ RIGHT = {
                       lambda a, b, r: torch.tensor([a, b, 0.5 + r / 2]).mean() if r is not None else None],
     "pcgrad": [pcgrad_removes, pcgrad_vectors, pcgrad_numpy, pcgrad_lists, pcgrad_float32,
                lambda G, orders: labs.pcgrad(G, [[j for j in order if j != i] for i, order in enumerate(orders)])],
+    "gse": [gse_in_place, gse_loop, gse_numpy, gse_lists,
+            lambda p, gradients, surgery, lr: labs.gse(p.double(), gradients, surgery, lr).numpy()],
     "mean_pool": [mean_pool_loop, mean_pool_einsum, mean_pool_in_place, mean_pool_numpy, mean_pool_nan,
                   lambda hidden, mask: (mask.unsqueeze(1).double() @ hidden.double()).squeeze(1)
                   / mask.sum(1, keepdim=True)],
@@ -488,6 +514,13 @@ UNNAMED = {
                lambda G, orders: labs.pcgrad(G / G.diagonal().sqrt()[:, None] / G.diagonal().sqrt(), orders),
                lambda G, orders: labs.pcgrad(G, orders) / labs.pcgrad(G, orders).sum(),
                lambda G, orders: gradients.COMBINERS["sum"](G, None, {}), lambda G, orders: torch.eye(len(G)).mean(0)],
+    "gse": [lambda p, gradients, surgery, lr: labs.gse(p, gradients, surgery, 0.5),
+            lambda p, gradients, surgery, lr: labs.gse(labs.gse(p, gradients, surgery, lr), gradients, surgery, lr),
+            lambda p, gradients, surgery, lr: p - lr * (surgery(gradients(p)) + gradients(p).sum(0)) / 2,
+            lambda p, gradients, surgery, lr: p - lr * surgery(gradients(p)) - lr * gradients(p)[0],
+            lambda p, gradients, surgery, lr: labs.gse(p, gradients, surgery, lr).round(),
+            lambda p, gradients, surgery, lr: labs.gse(p, gradients, surgery, lr)[:1],
+            lambda p, gradients, surgery, lr: p, lambda p, gradients, surgery, lr: surgery(gradients(p))],
     "mean_pool": [detached("mean_pool", 0), lambda hidden, mask: labs.mean_pool(hidden, mask).unsqueeze(1),
                   lambda hidden, mask: hidden.median(1).values, lambda hidden, mask: labs.mean_pool(hidden, mask)[0],
                   lambda hidden, mask: (hidden * mask.unsqueeze(-1)).sum(1) / (mask.sum(1, keepdim=True) + 1),

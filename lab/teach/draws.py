@@ -5,6 +5,7 @@ decimals, so that what a message shows is exact.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -38,6 +39,39 @@ class Draw:
     def order(self, size: int) -> list[int]:
         """The numbers from 0 to size - 1 in a random order."""
         return self.random.permutation(size).tolist()
+
+
+@dataclass(frozen=True)
+class Bowls:
+    """T tasks with the losses a_i |p - c_i|^2 / 2. Called with weights p (P,), it returns their gradients (T, P)."""
+
+    a: list[float]
+    c: list[list[float]]
+
+    def __call__(self, p: Tensor) -> Tensor:
+        p = torch.as_tensor(p)
+        p = p if p.is_floating_point() else p.float()
+        return torch.tensor(self.a, dtype=p.dtype).unsqueeze(1) * (p - torch.tensor(self.c, dtype=p.dtype))
+
+    def __str__(self) -> str:
+        return f"p -> a (p - c) with a = {self.a} and c = {self.c}"
+
+
+@dataclass(frozen=True)
+class Surgery:
+    """PCGrad on vectors, task gradients g (T, P) -> (P,). Each task meets the others in the order of their numbers."""
+
+    def __call__(self, g: Tensor) -> Tensor:
+        projected = []
+        for i, mine in enumerate(torch.as_tensor(g)):
+            for j, other in enumerate(g):
+                if j != i and mine @ other < 0:
+                    mine = mine - mine @ other / (other @ other) * other
+            projected.append(mine)
+        return torch.stack(projected).mean(0)
+
+    def __str__(self) -> str:
+        return "PCGrad's update of g"
 
 
 def attention(draw: Draw) -> Cases:
@@ -118,6 +152,23 @@ def pcgrad(draw: Draw) -> Cases:
         f"{T} others": case(T, T),
         f"{T} gradients in the plane": case(T, 2),
         "one gradient alone": (torch.tensor([[draw.number(1, 4)]], dtype=torch.float64), [[0]]),
+    }
+
+
+def gse(draw: Draw) -> Cases:
+    def case(T: int, P: int) -> tuple[Tensor, Bowls, Surgery, float]:
+        """Weights among the minima of T tasks, so that most gradients are in conflict."""
+        c = draw.normal(T, P, scale=2)
+        p = (c.mean(0) + 0.3 * draw.normal(P)).mul(100).round() / 100
+        a = [draw.number(0.5, 1.5) for _ in range(T)]
+        return p, Bowls(a, [[round(x, 2) for x in row] for row in c.tolist()]), Surgery(), draw.number(0.1, 0.4)
+
+    T, P = draw.different(2, 3, 5)
+    return {
+        "two random tasks": case(2, P),
+        "three random tasks": case(3, 3),
+        f"{T} tasks of {P} weights": case(T, P),
+        "one task alone": case(1, P),
     }
 
 

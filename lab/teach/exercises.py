@@ -144,6 +144,22 @@ PCGRAD = Exercise(pcgrad, {
     "the same three in another order": (_gramian((1, 0), (-1, .1), (-.7, -.7)), [[2, 1, 0], [2, 0, 1], [1, 0, 2]]),
 }, draws.pcgrad, matters=_update)
 
+def gse(p: Tensor, gradients: Callable, surgery: Callable, lr: float) -> Tensor:
+    """An iteration of the CS224N report's GSE, with plain gradient descent: weights p (P,) -> the new weights (P,).
+
+    gradients(p) are the task gradients at p, (T, P); surgery(g) is PCGrad's update of such gradients, (P,).
+    """
+    p = p - lr * surgery(gradients(p))
+    return p - lr * gradients(p).sum(0)
+
+
+GSE = Exercise(gse, {
+    "two tasks that conflict": (torch.tensor([0.0, 0.0]), draws.Bowls([1.0, 1.0], [[2.0, 0.0], [-1.0, 1.0]]),
+                                draws.Surgery(), 0.5),
+    "two tasks that agree": (torch.tensor([1.0, 2.0]), draws.Bowls([1.0, 0.5], [[2.0, 4.0], [3.0, 2.0]]),
+                             draws.Surgery(), 0.5),
+}, draws.gse)
+
 # ---- 05: sentence vectors --------------------------------------------------------------------------------------------
 
 
@@ -302,7 +318,7 @@ LAST_POOL = Exercise(last_pool, {
 
 EXERCISES: dict[str, Exercise] = {
     "attention": ATTENTION, "adamw": ADAMW, "pearson": PEARSON, "overall_score": OVERALL, "pcgrad": PCGRAD,
-    "mean_pool": MEAN_POOL, "cosine_features": COSINE_FEATURES, "symmetric_kl": SYMMETRIC_KL,
+    "gse": GSE, "mean_pool": MEAN_POOL, "cosine_features": COSINE_FEATURES, "symmetric_kl": SYMMETRIC_KL,
     "bernoulli_kl": BERNOULLI_KL, "smart_step": SMART_STEP, "annealed": ANNEALED, "interval": INTERVAL,
     "mcnemar": MCNEMAR, "cross_input": CROSS_INPUT, "last_pool": LAST_POOL,
 }

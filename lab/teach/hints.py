@@ -50,6 +50,12 @@ HELP = {
         "For each j in orders[i], except i itself, compute the product of the current gradient i with the original "
         "g_j: W[i] @ G[j]. Only if it is negative, remove the part along g_j.",
         "Removing it is W[i, j] -= dot / G[j, j]. The answer is the mean over the rows, W.mean(0).")),
+    "gse": Help("04", "medium", 10, (
+        "Two steps, one after the other. Each is p minus lr times an update.",
+        "The first update is surgery(gradients(p)). Then the weights have moved, so ask for the gradients again; the "
+        "second update is their plain sum over the tasks.",
+        "p = p - lr * surgery(gradients(p)), and then p - lr * gradients(p).sum(0), which calls gradients at the new "
+        "p.")),
     "cosine_features": Help("05", "easy", 5, (
         "Compute one cosine for each row, and join three tensors along the last dimension.",
         "F.cosine_similarity(u, v, dim=-1) has shape (B,). To join it to (B, H) it needs shape (B, 1).",

@@ -19,6 +19,7 @@ from lab.teach.exercises import (
     bernoulli_kl,
     cosine_features,
     cross_input,
+    gse,
     interval,
     mcnemar,
     mean_pool,
@@ -258,6 +259,46 @@ PCGRAD = {
     "this is the matrix of the projected gradients: return the mean of its rows, (T,)": lambda G, orders:
         torch.stack([pcgrad(G, [order if k == i else [] for k, order in enumerate(orders)]) * len(G)
                      - (1 - torch.eye(len(G), dtype=G.dtype)[i]) for i in range(len(G))]),
+}
+
+
+def _gse(first: str = "surgery", second: str | None = "sum", again: bool = True, lr: Callable = lambda lr: lr,
+         sign: int = 1) -> Callable:
+    """GSE with other updates. again: whether the second update's gradients are taken at the moved weights."""
+    def moved(p: Tensor, gradients: Callable, surgery: Callable, rate: float) -> Tensor:
+        updates = {"surgery": surgery, "sum": lambda g: g.sum(0), "mean": lambda g: g.mean(0)}
+        g, new = gradients(p), p
+        for update in [first] + [second] * (second is not None):
+            new = new - sign * lr(rate) * updates[update](gradients(new) if again else g)
+        return new
+
+    return moved
+
+
+GSE = {
+    "the second step takes the gradients from before the first: call gradients again, at the moved weights":
+        _gse(again=False),
+    "the second step is along the mean of the gradients; the report's second update is on the sum of the losses, so "
+    "sum(0)": _gse(second="mean"),
+    "the steps are in the wrong order: surgery first, then the plain sum": _gse("sum", "surgery"),
+    "both steps are PCGrad's; the second is along the plain sum of the gradients": _gse(second="surgery"),
+    "both steps are along the plain sum: that is the control `sum_sum`, without surgery": _gse("sum"),
+    "the second step is missing: another one along the sum of the gradients, at the moved weights": _gse(second=None),
+    "the step with surgery is missing: first p - lr * surgery(gradients(p))": _gse("sum", None),
+    "both steps are along the mean of the gradients: the first is surgery(gradients(p)), the second their sum":
+        _gse("mean", "mean"),
+    "the first step is along the plain mean, without surgery": _gse("mean"),
+    "it climbs: a step that lowers the losses subtracts lr times the update": _gse(sign=-1),
+    "the learning rate is missing: multiply each update by lr": _gse(lr=lambda lr: 1.0),
+    "each step is half as long as it should be: both take the whole lr": _gse(lr=lambda lr: lr / 2),
+    "this is how far the weights move: return the new weights, p minus that":
+        lambda p, gradients, surgery, lr: p - gse(p, gradients, surgery, lr),
+    "this is the difference to the old weights: return the new weights themselves":
+        lambda p, gradients, surgery, lr: gse(p, gradients, surgery, lr) - p,
+    "the weights after both steps are stacked: return only those after the second":
+        lambda p, gradients, surgery, lr: torch.stack([p - lr * surgery(gradients(p)), gse(p, gradients, surgery, lr)]),
+    "surgery takes the task gradients one a row, (T, P): do not sum them first":
+        lambda p, gradients, surgery, lr: p - lr * surgery(gradients(p).sum(0)),
 }
 
 # ---- 05: sentence vectors --------------------------------------------------------------------------------------------
@@ -679,7 +720,7 @@ LAST_POOL = {
 
 WRONG_ANSWERS: dict[str, Wrong] = {
     "attention": ATTENTION, "adamw": ADAMW, "pearson": PEARSON, "overall_score": OVERALL, "pcgrad": PCGRAD,
-    "mean_pool": MEAN_POOL, "cosine_features": COSINE_FEATURES, "symmetric_kl": SYMMETRIC_KL,
+    "gse": GSE, "mean_pool": MEAN_POOL, "cosine_features": COSINE_FEATURES, "symmetric_kl": SYMMETRIC_KL,
     "bernoulli_kl": BERNOULLI_KL, "smart_step": SMART_STEP, "annealed": ANNEALED, "interval": INTERVAL,
     "mcnemar": MCNEMAR, "cross_input": CROSS_INPUT, "last_pool": LAST_POOL,
 }

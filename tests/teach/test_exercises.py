@@ -30,6 +30,15 @@ def test_pcgrad_is_the_labs():
         torch.testing.assert_close(EXERCISES["pcgrad"].right(g @ g.T, orders), wanted)
 
 
+def test_gse_takes_the_updates_of_the_recipe_each_at_the_weights_just_moved():
+    p, gradients, surgery, lr = EXERCISES["gse"].cases["two tasks that conflict"]
+    moved = p.double()
+    for update in lab.RECIPES["gse"].updates:
+        g = gradients(moved)
+        moved = moved - lr * lab.COMBINERS[update](g @ g.T, torch.Generator(), {}) @ g
+    torch.testing.assert_close(EXERCISES["gse"].right(p, gradients, surgery, lr), moved.float())
+
+
 def test_adamw_is_the_labs():
     p = torch.nn.Parameter(torch.tensor([1.0, -2.0]))
     mine, m, v = p.detach().clone(), torch.zeros(2), torch.zeros(2)

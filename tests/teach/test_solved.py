@@ -13,16 +13,16 @@ from lab.teach.solved import solved_exercises
 
 
 def test_only_an_answer_of_ones_own_that_is_right_counts_and_another_process_knows_it():
-    assert teach.progress().startswith("0 of 15")
+    assert teach.progress().startswith("0 of 16")
     teach.check("mcnemar", EXERCISES["mcnemar"].right)
     teach.check("interval", UNNAMED["interval"][0])
     assert solved_exercises() == {}
-    assert "Solved: 1 of 15 exercises" in teach.check("mcnemar", RIGHT["mcnemar"][2])
-    assert "Solved: 2 of 15 exercises" in teach.check("annealed", RIGHT["annealed"][0])
-    assert "Solved: 2 of 15 exercises" in teach.check("mcnemar", RIGHT["mcnemar"][1])
+    assert "Solved: 1 of 16 exercises" in teach.check("mcnemar", RIGHT["mcnemar"][2])
+    assert "Solved: 2 of 16 exercises" in teach.check("annealed", RIGHT["annealed"][0])
+    assert "Solved: 2 of 16 exercises" in teach.check("mcnemar", RIGHT["mcnemar"][1])
     done = subprocess.run([sys.executable, "-c", "from lab import teach; print(teach.progress())"], capture_output=True,
                           text=True, encoding="utf-8")
-    assert "2 of 15" in done.stdout and "✓ 08  mcnemar" in done.stdout and "· 04  pcgrad" in done.stdout
+    assert "2 of 16" in done.stdout and "✓ 08  mcnemar" in done.stdout and "· 04  pcgrad" in done.stdout
     assert (runs_root() / "progress.jsonl").read_text().count("\n") == 2 and load_runs().empty
 
 
@@ -31,7 +31,7 @@ def test_half_a_line_and_an_unknown_exercise_do_no_harm():
     (runs_root() / "progress.jsonl").write_text('{"exercise": "pearson", "solved": "2026-01-01 10:00"}\n[]\n'
                                                 '{"exercise": "no such", "solved": 1}\n{"exercise": "pcg')
     assert list(solved_exercises()) == ["pearson"]
-    assert "Solved: 2 of 15" in teach.check("mcnemar", RIGHT["mcnemar"][2])
+    assert "Solved: 2 of 16" in teach.check("mcnemar", RIGHT["mcnemar"][2])
     assert list(solved_exercises()) == ["pearson", "mcnemar"]
 
 

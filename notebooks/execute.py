@@ -20,7 +20,7 @@ HERE = Path(__file__).resolve().parent
 NOTEBOOKS = sorted(HERE.glob("[0-9][0-9]_*.ipynb"))
 PLOTLY, WIDGET = "application/vnd.plotly.v1+json", "application/vnd.jupyter.widget-view+json"
 COLOURS = 64  # of a picture
-SECONDS = 1200  # the longest that a cell may take
+SECONDS = 2400  # the longest that a cell may take
 FEWER = {"lab.ablate(": (r"\bseeds=\d+", "seeds=1"), "lab.fork(": (r"\biterations=\d+", "iterations=2")}
 
 

@@ -98,7 +98,7 @@ def test_it_teaches_from_the_running_code(path):
     assert len(notebook.cells[0].source.splitlines()[0]) > 3 and notebook.cells[0].source.startswith("# ")
 
 
-@pytest.mark.parametrize("path", [path for path in NOTEBOOKS if path.stem[:2] in ("03", "04", "05")],
+@pytest.mark.parametrize("path", [path for path in NOTEBOOKS if path.stem[:2] in ("03", "04", "05", "06")],
                          ids=lambda path: path.stem)
 def test_it_ends_with_a_model_that_has_learned_and_answers_the_readers_sentences(path):
     last = nbformat.read(path, as_version=4).cells[-1]

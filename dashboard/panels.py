@@ -45,8 +45,10 @@ def few_lines(runs: pd.DataFrame, labels: list[str], best: list[str]) -> pd.Data
 def colour_by(runs: pd.DataFrame) -> str:
     """The setting by which the user wants lines coloured; "": each recipe has a style of its own."""
     settings = colour_settings(runs)
+    if not settings:
+        return ""
     chosen = st.selectbox("Colour by", ["recipe", *settings], key="colour", bind="query-params", width=160,
-                          disabled=not settings, help="Lines in which this setting is the same take one colour")
+                          help="Lines in which this setting is the same take one colour")
     return "" if chosen == "recipe" else chosen
 
 

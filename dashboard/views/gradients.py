@@ -50,7 +50,7 @@ elif ("update_cosine", "batch") not in training.recorded(selection.runs):
     st.caption("What combining the gradients changed (PCGrad, GradVac, ...) is not in these records: no chosen recipe "
                "combines them, or its runs were made before the lab recorded it.")
 if not smart:
-    st.caption("No chosen run has SMART's penalty in its records. `lab train smart` makes one.")
+    st.write("No chosen run has SMART's penalty in its records. `lab train smart` makes one.")
 if len(null):
     with st.expander("Each pair of tasks against shuffled labels"):
         st.dataframe(null.round(4), hide_index=True, key="null", alt="Cosines of each pair and of shuffled labels")

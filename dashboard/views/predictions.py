@@ -139,7 +139,7 @@ def _quality(scores: tuple, tasks: list[str]) -> None:
     for task in tasks:
         if values:
             how = quality(task, values.get(task), majority.get(task), rows.get(task, 0))
-            st.caption(with_commands(f"{task.upper()}: {how}"))
+            st.write(with_commands(f"{task.upper()}: {how}"))
 
 
 def _provenance(about: pd.Series | None, step: int, weights: str) -> None:

@@ -184,12 +184,14 @@ def gradients(runs: pd.DataFrame) -> str:
     said = [conflict.sentence(conflict.against_null(runs))]
     table = update_changes(runs)
     for combiner, rows in table.groupby("combiner", sort=False):
-        parts = []
-        for row in rows.itertuples():
+        parts, rows = [], rows.sort_values("change", kind="stable")
+        ends = rows.iloc[[0, -1]] if len(rows) > 2 else rows
+        for row in ends.itertuples():
             change, low, high = with_interval(*(100 * value for value in (row.change, row.low, row.high)), least=1)
             parts.append(f"{change} %" + f" ({low} to {high} %)" * (row.low < row.high)
                          + f" in {row.recipe}" * (len(table) > 1))
-        said.append(f"{combiner} changed the update by {' and by '.join(parts)}.")
+        between = f", the least of {len(rows)} recipes, and by " if len(rows) > 2 else " and by "
+        said.append(f"{combiner} changed the update by {between.join(parts)}{', the most' * (len(rows) > 2)}.")
     return " ".join(filter(None, said))
 
 

@@ -94,6 +94,16 @@ def test_how_much_pcgrad_changed_is_the_distance_of_the_update_from_the_plain_me
     assert headlines.gradients(records("baseline")) == ""
 
 
+def test_of_many_recipes_the_headline_names_those_that_pcgrad_changed_least_and_most():
+    def changed(recipe, length):
+        more = [(25, "batch", "all", "update_cosine", 1.0), (25, "batch", "all", "update_length", length)]
+        return records(recipe, more=more, updates=["pcgrad"])
+
+    runs = pd.concat([changed("gse", 1.05), changed("gradient_surgery", 1.02), changed("smart_gse", 1.03)])
+    said = "PCGrad changed the update by 2.0 % in gradient_surgery, the least of 3 recipes, and by 5.0 % in gse, the most."
+    assert headlines.gradients(runs) == said
+
+
 def test_curves_name_the_line_that_ends_best_and_how_sure_that_is():
     few = headlines.curves(runs(gse=[.6], baseline=[.5]))
     assert few.startswith("gse ends with the highest overall score on dev: 0.600; baseline follows, 0.100 away")

@@ -100,8 +100,8 @@ def test_of_many_recipes_the_headline_names_those_that_pcgrad_changed_least_and_
         return records(recipe, more=more, updates=["pcgrad"])
 
     runs = pd.concat([changed("gse", 1.05), changed("gradient_surgery", 1.02), changed("smart_gse", 1.03)])
-    assert headlines.gradients(runs).startswith("PCGrad changed the update by 2.0 % in gradient_surgery, the least of 3 "
-                                                "recipes, and by 5.0 % in gse, the most.")
+    assert headlines.gradients(runs).startswith("PCGrad changed the update by 2.0 % in gradient_surgery, the least of "
+                                                "3 recipes, and by 5.0 % in gse, the most.")
 
 
 def test_curves_name_the_line_that_ends_best_and_how_sure_that_is():

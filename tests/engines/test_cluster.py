@@ -46,12 +46,16 @@ def machines(tmp_path_factory):
         patch.setenv("RAY_TMPDIR", made := tempfile.mkdtemp(prefix="ray-", dir="/tmp"))  # short, for its sockets' names
         from ray.cluster_utils import Cluster
 
-        of = Cluster(initialize_head=True, head_node_args={**machine(), "include_dashboard": False})
-        of.second = of.add_node(**machine())
-        of.tmp = Path(os.environ["TMPDIR"])
-        yield of
-        of.shutdown()
-        shutil.rmtree(made, ignore_errors=True)
+        handler, of = signal.getsignal(signal.SIGTERM), Cluster()
+        try:
+            of.add_node(**machine(), include_dashboard=False)
+            of.second = of.add_node(**machine())
+            of.tmp = Path(os.environ["TMPDIR"])
+            yield of
+        finally:  # also where a machine did not start in time
+            of.shutdown()
+            signal.signal(signal.SIGTERM, handler)  # Ray sets its own
+            shutil.rmtree(made, ignore_errors=True)
 
 
 on_ray = pytest.mark.xdist_group("ray")

@@ -101,11 +101,13 @@ def test_it_teaches_from_the_running_code(path):
 @pytest.mark.parametrize("path", [path for path in NOTEBOOKS if path.stem[:2] in ("03", "04", "05", "06")],
                          ids=lambda path: path.stem)
 def test_it_ends_with_a_model_that_has_learned_and_answers_the_readers_sentences(path):
-    last = nbformat.read(path, as_version=4).cells[-1]
-    assert last.cell_type == "code" and re.search(r"lab\.predict\(|positive\(", last.source)
-    (output,) = last.outputs
-    answers = [float(number) for number in re.findall(r"\b\d\.\d+\b", output.data["text/plain"])]
-    assert len(answers) > 1 and max(answers) - min(answers) > 0.1  # it does not say the same of everything
+    *_, before, _, last = nbformat.read(path, as_version=4).cells  # the last cell is the reader's own
+    asking = [cell for cell in (before, last) if re.search(r"lab\.predict\(|positive\(", cell.source)]
+    assert asking[-1] is last and last.cell_type == "code"
+    answers = [[float(number) for number in re.findall(r"\b\d\.\d+\b", cell.outputs[0].data["text/plain"])]
+               for cell in asking]
+    assert len(answers[-1]) > 1
+    assert max(map(max, answers)) - min(map(min, answers)) > 0.1  # it does not say the same of everything
 
 
 def test_every_exercise_stands_in_a_notebook():

@@ -109,7 +109,7 @@ def test_the_commands_print_csv_and_write_notebooks_without_solutions(tmp_path, 
     cells = [cell for path in made for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]]
     source = "".join("".join(cell["source"]) for cell in cells)
     assert "teach.solution" not in source and 'teach.check("pcgrad"' in source
-    assert sum("teach.hint(" in "".join(cell["source"]) for cell in cells if cell["cell_type"] == "code") == 15
+    assert sum("teach.hint(" in "".join(cell["source"]) for cell in cells if cell["cell_type"] == "code") == 16
     assert not any(cell.get("outputs") for cell in cells)
     pictures = re.findall(r"!\[[^]]*\]\(([^)]*)\)", "".join("".join(cell["source"]) for cell in cells))
     assert pictures and all((tmp_path / "class" / "zoe" / picture).exists() for picture in pictures)

@@ -249,13 +249,17 @@ def place(job: Job, parcels: Mapping[str, Callable[[], Files]],
         Path(store, ".cache").symlink_to(_own_folder() / "cache")  # of token ids, for all runs on this machine
         home, sent, epoch = Path(store, job["run"]), {}, None
         unpack(parcels["store"](), home)
-        iterations = json.loads(job["experiment"])["iterations"]
+        iterations, last = json.loads(job["experiment"])["iterations"], []
         for report in _some(work(job | {"root": store}), iterations):
             number = report["step"] // iterations if "step" in report else None
             if number is None or number != epoch:
                 epoch = number
                 yield from _changed(home, sent)
-            yield report
+            if "step" in report:
+                yield report
+            else:
+                last.append(report)
+    yield from last  # that the run has ended is said when its folder here is gone
 
 
 def _some(reports: Iterator[Report], ends_of: int = 0) -> Iterator[Report]:

@@ -54,6 +54,9 @@ def main() -> None:
     compared = pd.read_csv(Path(chosen.runs) / "compared.csv")
     regions = {"leaderboard": leaderboard(runs), **claims_tables.regions(runs, compared),
                **conflict_tables.regions(runs)}
+    pages = "".join((HERE / page).read_text(encoding="utf-8") for page in PAGES)
+    if lost := [name for name in regions if f"<!-- table: {name} -->" not in pages]:
+        sys.exit(f"{', '.join(lost)}: no page has these tables")
     texts = {HERE / page: filled((HERE / page).read_text(encoding="utf-8"), regions) for page in PAGES}
     texts |= {HERE / "claims.svg": claims_tables.drawn(runs), HERE / "conflict.svg": conflict_tables.drawn(runs)}
     stale = [file for file, text in texts.items() if not file.exists() or file.read_text(encoding="utf-8") != text]

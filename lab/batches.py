@@ -11,6 +11,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
@@ -254,7 +255,7 @@ class Batch:
         """The tokens of the whole batch."""
         return int(self.lengths.sum())
 
-    @property
+    @cached_property
     def places(self) -> Tensor | None:
         """(N,) where these tokens stand among those of the whole batch, shortest sequence first; None: all are here."""
         if len(self.mine) == len(self.lengths):

@@ -6,6 +6,7 @@ no cell has to know: `teach.experiment` makes small runs where LAB_NOTEBOOKS=sma
 """
 
 import base64
+import html
 import os
 import re
 import sys
@@ -51,20 +52,35 @@ def execute(path: Path, scale: str, store: Path) -> nbformat.NotebookNode:
     return notebook
 
 
-def figures(notebook: nbformat.NotebookNode) -> list[dict]:
-    """The outputs that hold a plotly figure, by their kinds of content."""
+def figures(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
+    """The outputs that hold a plotly figure."""
     outputs = (output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs)
-    return [output.data for output in outputs if PLOTLY in output.get("data", {})]
+    return [output for output in outputs if PLOTLY in output.get("data", {})]
+
+
+def alternative(figure: dict) -> str:
+    """A plotly figure in words, for those who do not see it: its title, panels, axes and lines."""
+    layout = figure["layout"]
+    named = {"Chart": [layout.get("title", {}).get("text")],
+             "Panels": [of.get("text") for of in layout.get("annotations", ()) if not of.get("showarrow")],
+             "Axes": [layout[key].get("title", {}).get("text") for key in sorted(layout) if key[1:5] == "axis"],
+             "Lines": [of.get("name") for of in figure["data"]]}
+    parts = []
+    for what, texts in named.items():
+        if texts := list(dict.fromkeys(filter(None, texts))):
+            more = f" and {len(texts) - 6} more" if len(texts) > 6 else ""
+            parts.append(f"{what}: {'; '.join(texts[:6])}{more}.")
+    return html.unescape(re.sub(r"<[^>]+>", "", " ".join(parts).replace("<br>", ", ")))
 
 
 def add_pictures(notebook: nbformat.NotebookNode) -> None:
-    """A PNG beside every plotly figure, of few colours, for it is committed."""
+    """A PNG beside every plotly figure, of few colours, for it is committed; and its text alternative."""
     import plotly.graph_objects as go
     import plotly.io
     from PIL import Image
 
     drawn = figures(notebook)
-    made = [go.Figure({key: of[PLOTLY][key] for key in ("data", "layout")}) for of in drawn]
+    made = [go.Figure({key: of.data[PLOTLY][key] for key in ("data", "layout")}) for of in drawn]
     with tempfile.TemporaryDirectory() as folder:
         files = [Path(folder) / f"{number}.png" for number in range(len(drawn))]
         if files:
@@ -73,7 +89,8 @@ def add_pictures(notebook: nbformat.NotebookNode) -> None:
         for of, file in zip(drawn, files, strict=True):
             # an octree: the median cut, the default, gives two of our lines' colours one place
             Image.open(file).convert("RGB").quantize(COLOURS, Image.Quantize.FASTOCTREE).save(file, optimize=True)
-            of["image/png"] = base64.b64encode(file.read_bytes()).decode()
+            of.data["image/png"] = base64.b64encode(file.read_bytes()).decode()
+            of.metadata["image/png"] = {"alt": alternative(of.data[PLOTLY])}  # shown by nbconvert --template classic
 
 
 def main(paths: list[Path]) -> None:

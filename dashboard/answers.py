@@ -16,6 +16,7 @@ from lab.results.tables import NOTES
 from lab.runs.folder import Run
 from lab.runs.frames import provenance
 
+SHIPS = "frozen, as it ships with the lab"
 QQP_ROWS = 1000  # examples whose probabilities are computed from a checkpoint: all of dev would take minutes
 
 
@@ -82,6 +83,14 @@ def examples(run: Run, task: str, weights: str, data: Data | None, compute: bool
     LabError: there are no predictions.
     """
     return _examples(str(run.folder), task, weights, data, compute, stamps(run.folder, f"p*/{weights}/*-dev-*.csv"))
+
+
+@st.cache_resource(max_entries=len(TASK_NAMES), show_spinner="Asking the model that ships with the lab ...")
+def shipped_examples(task: str) -> pd.DataFrame:
+    """The answers of the model that ships with the lab to the dev rows of the bundled sample. LabError: no model."""
+    from lab.results.ask import examples, shipped
+
+    return examples(shipped(), task, load_data(checkout() / "data" / "sample"))
 
 
 def scores(selection: Chosen, names: list[str], weights: str = "last") -> pd.DataFrame:

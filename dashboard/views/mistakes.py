@@ -2,7 +2,18 @@
 
 import pandas as pd
 import streamlit as st
-from answers import data_of, examples, notice, open_run, provenance_caption, runs_of, scores, with_predictions
+from answers import (
+    SHIPS,
+    data_of,
+    examples,
+    notice,
+    open_run,
+    provenance_caption,
+    runs_of,
+    scores,
+    shipped_examples,
+    with_predictions,
+)
 from choices import chosen, comparable, draw, visible
 from panels import headline, how_to_read
 from pickers import plain, select_other, select_run
@@ -27,7 +38,8 @@ def open_cell(points: list[dict]) -> None:
 
 def pictures(side: str, number: int, table: pd.DataFrame, why: str, places: list) -> None:
     """Confusion and calibration of one run, or for STS its scatter plot."""
-    provenance = f"{labels[side]} · dev, {len(table):,} examples · {weights} weights"
+    of = "dev of the bundled sample" if side == SHIPS else "dev"
+    provenance = f"{labels[side]} · {of}, {len(table):,} examples · {'best' if side == SHIPS else weights} weights"
     if task == "sts":
         with places[number]:
             r, low, high = found = predictions.correlation(table)
@@ -49,16 +61,16 @@ def pictures(side: str, number: int, table: pd.DataFrame, why: str, places: list
             return
         found = predictions.calibration(sure["confidence"], sure["label"] == sure["prediction"])
         over = f"{abs(found.gap):.3f} {'more' if found.gap > 0 else 'less'} sure than right"
-        draw(predictions.reliability(found, f"{labels[side]} · dev, {len(sure):,} examples · {weights} weights"),
-             f"calibration{number}", f"Accuracy by confidence of {labels[side]}: on average {over}", found.bins)
+        draw(predictions.reliability(found, provenance), f"calibration{number}",
+             f"Accuracy by confidence of {labels[side]}: on average {over}", found.bins)
         st.caption(f"On average {over}. Expected calibration error {found.error:.3f}, 95 % interval {found.low:.3f} to "
                    f"{found.high:.3f}; perfect calibration stays below {found.chance:.3f} in 19 of 20 such samples.")
 
 
-def without(names: list[str]) -> None:
-    """Where no run of the group has predictions: say so, and offer the runs that have some."""
+def without(names: list[str]) -> list[str]:
+    """Where no run of the group has predictions: say so, and offer those that have some, or the model that ships."""
     if predicted & set(names):
-        return
+        return names
     st.write("No run here has predictions, so there are scores and no examples. Records that ship with the lab have "
              "none; a run of your own has them once it is finished.")
     groups = [group for group, about in comparable(visible().runs).items()
@@ -66,19 +78,19 @@ def without(names: list[str]) -> None:
     for group in groups[:1]:
         st.button("Show the runs that have predictions", on_click=st.session_state.update, args=({"from": group},),
                   icon=":material/rule:", help=f"Made from {plain(group)}")
-    if not groups:
-        st.page_link("views/train.py", label="Train a run", icon=":material/model_training:")
+    if groups:
+        return names
+    st.page_link("views/train.py", label="Train a run", icon=":material/model_training:")
+    return [SHIPS, *names]
 
 
 st.title("Mistakes")
 selection = chosen()
 place = st.container()
-names = list(runs_of(selection).index)
 predicted = with_predictions()
-without(names)
+names = without(list(runs_of(selection).index))
 left, right = st.columns(2)
-labels = visible().labels
-labels = {run: labels[run] for run in names}
+labels = {run: visible().labels.get(run, run) for run in names}
 name = select_run("Run", labels, next((name for name in names if name in predicted), names[0]), "mr", left)
 second = select_other("Second run", {run: labels[run] for run in names if run != name}, "m2", right,
                       placeholder="none") or "none"
@@ -95,6 +107,9 @@ tables: dict[str, tuple[pd.DataFrame, str]] = {}
 messages = []
 for side in [name] if second == "none" else [name, second]:
     try:
+        if side == SHIPS:
+            tables[side] = shipped_examples(task), ""
+            continue
         run = open_run(side)
         data, message = data_of(run)
         try:
@@ -104,6 +119,8 @@ for side in [name] if second == "none" else [name, second]:
         messages.append(message)
     except LabError as error:
         messages.append(str(error))
+        if side == SHIPS:
+            continue
         st.dataframe(scores(selection, [side]).rename(columns={side: labels[side]}), hide_index=True,
                      key=f"scores-{side}", alt=f"The scores of {labels[side]}",
                      column_config={labels[side]: st.column_config.NumberColumn(format="%.4f")})
@@ -169,4 +186,7 @@ how_to_read(
     "Calibration: the larger a point, the more examples; below the dashed line a run is too sure.",
     "Pearson's r measures how close the points are to any straight line, not to the dashed one, so answers on a wrong "
     "scale lose nothing.")
+if SHIPS in tables:
+    st.caption(f"{SHIPS}: the untouched encoder with heads that were trained on the bundled sample, which says nothing "
+               "about the real data.")
 provenance_caption(selection, [name] if second == "none" else [name, second])

@@ -8,6 +8,7 @@ from pathlib import Path
 import demo
 import pandas as pd
 import streamlit as st
+from answers import SHIPS
 from choices import chosen, draw, visible
 from pickers import keep, plain, select, select_other, select_run, with_commands
 
@@ -16,7 +17,6 @@ from lab.figures import attention
 from lab.results.ask import best_run, quality, scores_of, shipped
 from lab.runs.folder import Run, runs_root
 
-SHIPS = "frozen, as it ships with the lab"
 LONGEST = 500  # characters of a sentence; the rest is not read
 MEAN = "mean of heads"
 EFFECTS = {"sst": "the probability of the answer", "qqp": "the probability of the answer", "sts": "the similarity"}

@@ -13,18 +13,21 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from safetensors import safe_open
 
-from lab.data import SCORES, TASKS, checkout
+from lab.data import SCORES, TASKS, Data, checkout
 from lab.encoders import load_encoder
 from lab.errors import LabError
-from lab.evaluate import shown
+from lab.evaluate import predict, shown
 from lab.experiment import Experiment
 from lab.runs import checkpoints
 from lab.runs.folder import Run, runs_in, runs_root
 from lab.tasks import MultitaskModel
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 BETTER = "`lab train strong` makes one that does"
 LEARNED = 3  # standard errors by which an accuracy must be above the majority class
@@ -140,3 +143,19 @@ def shipped() -> Asked:
     return Asked(f"{e.name}, as it ships with the lab", f"untouched {e.encoder}, heads trained on {about['data']}; "
                  "`lab train strong` makes a better one", about["scores"], about["majority"], about["rows"],
                  model.eval(), tokenizer)
+
+
+def examples(asked: Asked, task: str, data: Data) -> "pd.DataFrame":
+    """Its answers to the dev examples of a task: the columns of `comparison.predictions`, p0, p1, ... and confidence.
+
+    confidence: the probability of the answer; nan for sts, which has no classes.
+    """
+    there = data.splits[task, "dev"].examples
+    found = predict(asked.model, task, [e.texts[0] if task == "sst" else e.texts for e in there],
+                    tokenizer=asked.tokenizer)
+    if task == "qqp":
+        found = found.assign(p0=1 - found["probability"], p1=found["probability"])
+    shares = found.filter(regex=r"^p\d$")
+    return found.filter(regex="^text|^prediction$").assign(
+        id=[e.id for e in there], task=task, label=[e.label for e in there],
+        confidence=shares.max(axis=1) if len(shares.columns) else math.nan).join(shares)

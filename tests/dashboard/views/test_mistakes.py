@@ -133,6 +133,8 @@ def test_where_no_run_has_predictions_those_that_have_some_are_one_click_away(op
         add_run("gse", seed)
     alone = open_page("mistakes")
     assert "No run here has predictions" in page_text(alone) and not alone.button and not alone.toggle
+    assert "frozen, as it ships with the lab" in page_text(alone) and len(examples(alone)) == 20  # the sample's
+    assert {"gold", "answer", "confidence", "text"} <= set(examples(alone))
     add_predictions(wrong=6)
     at = open_page("mistakes")
     assert "No run here has predictions" in page_text(at)

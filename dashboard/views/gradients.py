@@ -3,7 +3,7 @@
 import pandas as pd
 import streamlit as st
 from choices import chosen
-from panels import choose, draw_panels, few_lines, headline, how_to_read
+from panels import LINES, choose, draw_panels, few_lines, headline, how_to_read
 from pickers import plain
 
 from lab.figures import training
@@ -27,18 +27,29 @@ def told(_runs: pd.DataFrame, key: tuple) -> tuple[str, list[str], pd.DataFrame]
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)
-def panels_of(_runs: pd.DataFrame, key: tuple, labels: tuple[str, ...]) -> tuple[list, list]:
-    """The panels of the gradients and of SMART, until runs change. They are not changed by what draws them."""
-    return training.conflict_panels(_runs), training.smart_panels(_runs)
+def panels_of(_runs: pd.DataFrame, key: tuple, labels: tuple[str, ...],
+              penalised: tuple[str, ...]) -> tuple[list, list]:
+    """The panels of the gradients of some recipes, and of SMART's penalty of some, until runs change.
+
+    They are not changed by what draws them.
+    """
+    return (training.conflict_panels(_runs[_runs["label"].isin(labels)]),
+            training.smart_panels(_runs[_runs["label"].isin(penalised)]))
 
 
 st.title("Gradients")
 selection = chosen()
 said, combined, null = told(selection.runs, selection.key)
 headline(said)
-measured = set(selection.runs.loc[among(selection.runs, "metric", ["cosine", "penalty"]), "label"].astype(str))
-runs = few_lines(selection.runs, [label for label in selection.labels if label in measured], combined)
-panels, smart = panels_of(runs, selection.key, tuple(sorted(set(runs["label"]))))
+measured, penalised = (
+    [label for label in selection.labels if label in set(selection.runs.loc[among(selection.runs, "metric", [metric]),
+                                                                            "label"].astype(str))]
+    for metric in ("cosine", "penalty"))
+runs = few_lines(selection.runs, measured, combined)
+few = set(runs["label"])
+if not few >= set(penalised):  # SMART's lines are few as well, and its recipes need not be among the four
+    penalised = penalised[:LINES]
+panels, smart = panels_of(selection.runs, selection.key, tuple(sorted(few)), tuple(penalised))
 if panels or smart:
     kinds = [kind(panel.title) for panel in panels] + [SMART + kind(panel.title) for panel in smart]
     shown = choose([*panels, *smart], kinds, ["cosine"], "charts")

@@ -1,11 +1,16 @@
-"""The first page: what was found, what trains now, and what to do next, each in a sentence or two."""
+"""The first page: what was found, with a picture, what trains now, and what to do next, in a sentence or two each."""
+
+from dataclasses import replace
 
 import pandas as pd
 import streamlit as st
 from choices import NO_RUNS, comparable, visible
+from panels import draw_panels
 from pickers import plain
 from sentences import next_steps, progress
 
+from lab.figures.panels import Panel
+from lab.figures.training import SCORE_TITLES, leaderboard_panels
 from lab.results import headlines, tables
 from lab.runs.frames import provenance
 
@@ -20,6 +25,19 @@ def told(_runs: pd.DataFrame, names: tuple[str, ...], version: tuple) -> str:
     return headlines.leaderboard(_runs[_runs["run"].isin(names)])
 
 
+@st.cache_resource(max_entries=4, show_spinner=False)
+def picture(_runs: pd.DataFrame, names: tuple[str, ...], version: tuple) -> list[Panel]:
+    """The overall score of every recipe among these runs, with its interval. Cached until the store changes."""
+    found = []
+    for panel in leaderboard_panels(_runs[_runs["run"].isin(names)]):
+        if panel.title == SCORE_TITLES["all"]:  # the majority class has no overall score
+            there = {label for trace in panel.traces for label in trace.get("y", ())}
+            order = [label for label in panel.yaxis["categoryarray"] if label in there]
+            axis = {"categoryarray": order, "range": [-0.7, len(order) - 0.3]}
+            found.append(replace(panel, yaxis=panel.yaxis | axis, height=130 + 24 * len(order)))
+    return found
+
+
 st.title("minBERT lab")
 now = visible()
 groups = comparable(now.runs)
@@ -31,7 +49,10 @@ if not now.folders:
 elif not finished:
     st.write("No run has finished yet, so there is no result.")
 for about in finished[:MOST]:
+    names = tuple(about.loc[about["state"] == "done", "run"])
     st.markdown(plain(told(now.runs, tuple(about["run"]), now.version)))
+    if about is finished[0]:
+        draw_panels(picture(now.runs, names, now.version), "found", 1)
     notes = [tables.NOTES[word] for word in ("sample", "smoke") if word in {*about["data"], *about["protocol"]}]
     whose = ["your own runs"] * (not about["shipped"].any())
     st.caption(plain(" · ".join([provenance(about), *whose, *notes])))

@@ -38,8 +38,9 @@ def open_cell(points: list[dict]) -> None:
 
 def pictures(side: str, number: int, table: pd.DataFrame, why: str, places: list) -> None:
     """Confusion and calibration of one run, or for STS its scatter plot."""
-    of = "dev of the bundled sample" if side == SHIPS else "dev"
-    provenance = f"{labels[side]} · {of}, {len(table):,} examples · {'best' if side == SHIPS else weights} weights"
+    provenance = f"{labels[side]} · dev, {len(table):,} examples · {weights} weights"
+    if side == SHIPS:
+        provenance = f"{SHIPS} · sample, dev, {len(table):,} examples"
     if task == "sts":
         with places[number]:
             r, low, high = found = predictions.correlation(table)
@@ -71,10 +72,11 @@ def without(names: list[str]) -> list[str]:
     """Where no run of the group has predictions: say so, and offer those that have some, or the model that ships."""
     if predicted & set(names):
         return names
-    st.write("No run here has predictions, so there are scores and no examples. Records that ship with the lab have "
-             "none; a run of your own has them once it is finished.")
+    said = ("No run here has predictions, so there are scores and no examples. Records that ship with the lab have "
+            "none; a run of your own has them once it is finished.")
     groups = [group for group, about in comparable(visible().runs).items()
               if predicted & set(about["run"].astype(str))]
+    st.write(said if groups else f"{said} Until then the model that ships with the lab answers the bundled sample.")
     for group in groups[:1]:
         st.button("Show the runs that have predictions", on_click=st.session_state.update, args=({"from": group},),
                   icon=":material/rule:", help=f"Made from {plain(group)}")

@@ -2,7 +2,7 @@
 
 import time
 
-from helpers import page_text, records, stored
+from helpers import page_figures, page_text, records, stored
 
 
 def test_it_opens_first_and_tells_the_verdict_of_the_leaderboard(app, three_seeds):
@@ -37,3 +37,10 @@ def test_data_sets_are_told_apart_and_the_switch_counts(add_run, open_page, tmp_
     assert both.count("your own runs") == 1
     mine = page_text(open_page("home", whose="mine"))
     assert "Best on dev is baseline" in mine and "gse" not in mine
+
+
+def test_the_answer_has_a_picture(app, three_seeds):
+    app.run()
+    (drawn,) = page_figures(app)
+    assert drawn["layout"]["title"]["text"] == "overall score"
+    assert {label for trace in drawn["data"] for label in trace["y"]} == {"baseline", "gse"}

@@ -2,6 +2,7 @@
 
 import contextlib
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 import streamlit as st
@@ -15,6 +16,9 @@ from lab.results.comparison import beside, compute_probabilities, predictions, p
 from lab.results.tables import NOTES
 from lab.runs.folder import Run
 from lab.runs.frames import provenance
+
+if TYPE_CHECKING:
+    from lab.results.ask import Asked
 
 SHIPS = "frozen, as it ships with the lab"
 QQP_ROWS = 1000  # examples whose probabilities are computed from a checkpoint: all of dev would take minutes
@@ -85,12 +89,19 @@ def examples(run: Run, task: str, weights: str, data: Data | None, compute: bool
     return _examples(str(run.folder), task, weights, data, compute, stamps(run.folder, f"p*/{weights}/*-dev-*.csv"))
 
 
+@st.cache_resource(max_entries=1, show_spinner=False)
+def _shipped() -> "Asked":
+    from lab.results.ask import shipped
+
+    return shipped()
+
+
 @st.cache_resource(max_entries=len(TASK_NAMES), show_spinner="Asking the model that ships with the lab ...")
 def shipped_examples(task: str) -> pd.DataFrame:
     """The answers of the model that ships with the lab to the dev rows of the bundled sample. LabError: no model."""
-    from lab.results.ask import examples, shipped
+    from lab.results.ask import examples
 
-    return examples(shipped(), task, load_data(checkout() / "data" / "sample"))
+    return examples(_shipped(), task, load_data(checkout() / "data" / "sample"))
 
 
 def scores(selection: Chosen, names: list[str], weights: str = "last") -> pd.DataFrame:

@@ -8,6 +8,7 @@ from pickers import plain
 
 from lab.figures import training
 from lab.figures.panels import numbers
+from lab.figures.styles import rank
 from lab.results import conflict, headlines
 from lab.runs.frames import among, provenance
 
@@ -23,7 +24,8 @@ def kind(title: str) -> str:
 @st.cache_data(max_entries=8, show_spinner=False)
 def told(_runs: pd.DataFrame, key: tuple) -> tuple[str, list[str], pd.DataFrame]:
     """The headline, the recipes that combine gradients, and the cosines against shuffled labels, until runs change."""
-    return headlines.gradients(_runs), list(headlines.update_changes(_runs)["recipe"]), conflict.against_null(_runs)
+    combined = sorted(headlines.update_changes(_runs)["recipe"], key=rank)
+    return headlines.gradients(_runs), combined, conflict.against_null(_runs)
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)

@@ -43,10 +43,9 @@ st.title("Gradients")
 selection = chosen()
 said, combined, null = told(selection.runs, selection.key)
 headline(said)
-measured, penalised = (
-    [label for label in selection.labels if label in set(selection.runs.loc[among(selection.runs, "metric", [metric]),
-                                                                            "label"].astype(str))]
-    for metric in ("cosine", "penalty"))
+having = {metric: set(selection.runs.loc[among(selection.runs, "metric", [metric]), "label"].unique())
+          for metric in ("cosine", "penalty")}
+measured, penalised = ([label for label in selection.labels if label in labels] for labels in having.values())
 runs = few_lines(selection.runs, measured, combined)
 few = set(runs["label"])
 if not few >= set(penalised):  # SMART's lines are few as well, and its recipes need not be among the four

@@ -38,9 +38,8 @@ def open_cell(points: list[dict]) -> None:
 
 def pictures(side: str, number: int, table: pd.DataFrame, why: str, places: list) -> None:
     """Confusion and calibration of one run, or for STS its scatter plot."""
-    provenance = f"{labels[side]} · dev, {len(table):,} examples · {weights} weights"
-    if side == SHIPS:
-        provenance = f"{SHIPS} · sample, dev, {len(table):,} examples"
+    made = "{} · sample, dev, {:,} examples" if side == SHIPS else "{} · dev, {:,} examples · " + f"{weights} weights"
+    provenance = made.format(labels[side], len(table))
     if task == "sts":
         with places[number]:
             r, low, high = found = predictions.correlation(table)
@@ -62,7 +61,7 @@ def pictures(side: str, number: int, table: pd.DataFrame, why: str, places: list
             return
         found = predictions.calibration(sure["confidence"], sure["label"] == sure["prediction"])
         over = f"{abs(found.gap):.3f} {'more' if found.gap > 0 else 'less'} sure than right"
-        draw(predictions.reliability(found, provenance), f"calibration{number}",
+        draw(predictions.reliability(found, made.format(labels[side], len(sure))), f"calibration{number}",
              f"Accuracy by confidence of {labels[side]}: on average {over}", found.bins)
         st.caption(f"On average {over}. Expected calibration error {found.error:.3f}, 95 % interval {found.low:.3f} to "
                    f"{found.high:.3f}; perfect calibration stays below {found.chance:.3f} in 19 of 20 such samples.")

@@ -1,6 +1,7 @@
 """What the pages on predictions share: runs by name, their predictions, and the data that they were made with."""
 
 import contextlib
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -89,11 +90,12 @@ def examples(run: Run, task: str, weights: str, data: Data | None, compute: bool
     return _examples(str(run.folder), task, weights, data, compute, stamps(run.folder, f"p*/{weights}/*-dev-*.csv"))
 
 
-@st.cache_resource(max_entries=1, show_spinner=False)
-def _shipped() -> "Asked":
+@st.cache_resource(max_entries=1, show_spinner="Loading the weights ...")
+def ships() -> "tuple[Asked, threading.Lock]":
+    """The model that ships with the lab, for all pages, and its lock: a tokenizer serves one visitor at a time."""
     from lab.results.ask import shipped
 
-    return shipped()
+    return shipped(), threading.Lock()
 
 
 @st.cache_resource(max_entries=len(TASK_NAMES), show_spinner="Asking the model that ships with the lab ...")
@@ -101,7 +103,9 @@ def shipped_examples(task: str) -> pd.DataFrame:
     """The answers of the model that ships with the lab to the dev rows of the bundled sample. LabError: no model."""
     from lab.results.ask import examples
 
-    return examples(_shipped(), task, load_data(checkout() / "data" / "sample"))
+    asked, lock = ships()
+    with lock:
+        return examples(asked, task, load_data(checkout() / "data" / "sample"))
 
 
 def scores(selection: Chosen, names: list[str], weights: str = "last") -> pd.DataFrame:

@@ -73,8 +73,9 @@ def select_runs(label: str, labels: Mapping[str, str], first: Sequence[str], key
         if gone := [text for text in asked if text not in named]:
             st.session_state.setdefault(GONE, {})[key] = ", ".join(gone)
         st.query_params[key] = [labels[run] for run in there or first]
-        if there or first:
-            st.rerun()
+        if asked:
+            st.rerun()  # with the value in the address
+        st.session_state[key] = list(first)
     found = st.multiselect(label, list(labels), format_func=lambda run: labels.get(run, run), key=key,
                            bind="query-params", **more)
     _say_gone(key, True, st)
@@ -91,8 +92,11 @@ def keep(key: str, options: Sequence[Any] | None, first: Any, format_func: Calla
             if isinstance(st.session_state[key], str):
                 st.session_state.setdefault(GONE, {})[key] = st.session_state[key]
             st.session_state[key] = first
-    elif key not in st.query_params or (options is not None and st.query_params[key] not in map(format_func, options)):
-        if (asked := st.query_params.get(key)) is not None and asked in (options or ()):
+    elif key not in st.query_params:  # the widget takes the value from the session, so nothing runs again
+        st.query_params[key] = format_func(first)
+        st.session_state[key] = first
+    elif options is not None and st.query_params[key] not in map(format_func, options):
+        if (asked := st.query_params[key]) in options:
             first = asked
         elif asked:
             st.session_state.setdefault(GONE, {})[key] = asked

@@ -243,6 +243,13 @@ def predict(run_or_model: "str | Path | Run | MultitaskModel", task: str, texts:
     return table
 
 
+def class_probabilities(found: "pd.DataFrame") -> "pd.DataFrame":
+    """The columns p0, p1, ... of a table of `predict`, also of qqp's, which has the probability of p1 alone."""
+    if "probability" in found:
+        found = found.assign(p0=1 - found["probability"], p1=found["probability"])
+    return found.filter(regex=r"^p\d$")
+
+
 def as_rows(model: MultitaskModel, tokenizer: object, task: str, texts: Sequence[tuple[str, ...]]) -> dict[str, Rows]:
     """Your own texts or pairs as rows of a task; pairs are joined if the model takes cross pairs."""
     longest, size = model.bert.config.max_position_embeddings, len(texts[0])

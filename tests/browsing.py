@@ -17,7 +17,10 @@ from playwright.sync_api import expect, sync_playwright
 APP = Path(__file__).resolve().parents[1] / "dashboard" / "app.py"
 FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
          "--disable-component-update", "--disable-sync"]
-READY = "[data-testid=stApp][data-test-script-state=notRunning]"
+# No script runs, nothing waits for one, and no colour is on its way to another.
+DRAWN = """() => document.querySelector("[data-testid=stApp][data-test-script-state=notRunning]")
+    && !document.querySelector("[data-stale=true], [data-testid=stSkeleton]")
+    && document.getAnimations().every(of => !(of instanceof CSSTransition))"""
 EXTRA = {}  # further variables of the server's environment
 
 expect.set_options(timeout=120_000)
@@ -97,8 +100,8 @@ def visit(server, browser):
 
 
 def ready(page):
-    """Wait until the page has been drawn; it must have no exception."""
+    """Wait until the page has been drawn, and nothing on it fades any more; it must have no exception."""
     page.wait_for_selector("h1")
-    page.wait_for_selector(READY)
+    page.wait_for_function(DRAWN)
     assert not page.locator("[data-testid=stException]").count()
     return page

@@ -1,7 +1,5 @@
 """The first page: what was found, with a picture, what trains now, and what to do next, in a sentence or two each."""
 
-from dataclasses import replace
-
 import pandas as pd
 import streamlit as st
 from choices import NO_RUNS, comparable, visible
@@ -10,7 +8,7 @@ from pickers import plain
 from sentences import next_steps, progress
 
 from lab.figures.panels import Panel
-from lab.figures.training import SCORE_TITLES, leaderboard_panels
+from lab.figures.training import leaderboard_panels
 from lab.results import headlines, tables
 from lab.runs.frames import provenance
 
@@ -28,14 +26,7 @@ def told(_runs: pd.DataFrame, names: tuple[str, ...], version: tuple) -> str:
 @st.cache_resource(max_entries=4, show_spinner=False)
 def picture(_runs: pd.DataFrame, names: tuple[str, ...], version: tuple) -> list[Panel]:
     """The overall score of every recipe among these runs, with its interval. Cached until the store changes."""
-    found = []
-    for panel in leaderboard_panels(_runs[_runs["run"].isin(names)]):
-        if panel.title == SCORE_TITLES["all"]:  # the majority class has no overall score
-            there = {label for trace in panel.traces for label in trace.get("y", ())}
-            order = [label for label in panel.yaxis["categoryarray"] if label in there]
-            axis = {"categoryarray": order, "range": [-0.7, len(order) - 0.3]}
-            found.append(replace(panel, yaxis=panel.yaxis | axis, height=130 + 24 * len(order)))
-    return found
+    return leaderboard_panels(_runs[_runs["run"].isin(names)], only="all")
 
 
 st.title("minBERT lab")

@@ -8,13 +8,13 @@ from pathlib import Path
 import demo
 import pandas as pd
 import streamlit as st
-from answers import SHIPS
+from answers import SHIPS, ships
 from choices import chosen, draw, visible
 from pickers import keep, plain, select, select_other, select_run, with_commands
 
 from lab.errors import LabError
 from lab.figures import attention
-from lab.results.ask import best_run, quality, scores_of, shipped
+from lab.results.ask import best_run, quality, scores_of
 from lab.runs.folder import Run, runs_root
 
 LONGEST = 500  # characters of a sentence; the rest is not read
@@ -64,8 +64,8 @@ def _opened(folder: str | None, weights: str, files: tuple) -> tuple:
 
     torch.set_num_threads(min(2, torch.get_num_threads()))  # other processes may be training
     if folder is None:
-        asked = shipped()
-        return asked.model, asked.tokenizer, threading.Lock(), (asked.scores, asked.majority, asked.rows)
+        asked, lock = ships()
+        return asked.model, asked.tokenizer, lock, (asked.scores, asked.majority, asked.rows)
     run = Run(Path(folder))
     return *run.model(weights), threading.Lock(), scores_of(run, weights)
 

@@ -193,20 +193,21 @@ def leaderboard(runs: pd.DataFrame) -> go.Figure:
     return figure.update_layout(height=panels[0].height if panels else None)
 
 
-def leaderboard_panels(runs: pd.DataFrame, colour: str = "") -> list[Panel]:
+def leaderboard_panels(runs: pd.DataFrame, colour: str = "", only: str = "") -> list[Panel]:
     """The panels of `leaderboard`, with the recipe that is best overall on top; below all, what no training gives.
 
     colour: a setting; recipes in which it is the same then have the same colour. The pointer names what differs.
+    only: the panel of this task alone, "all" for the overall score.
     """
     about = distinct_runs(runs)
     rows = labelled(scores_on(runs, ["dev_full"]), about)
     rows = rows[rows["step"] == rows.groupby("run")["step"].transform("max")]
-    tasks = [task for task in SCORE_TITLES if task in set(rows["task"])]
+    tasks = [task for task in SCORE_TITLES if task in set(rows["task"]) and only in ("", task)]
     means, (styles, key), what = over_seeds(rows, ["task", "label"], "step"), _styles(about, colour), _settings(about)
-    overall = means["mean"].xs("all") if "all" in tasks else means["mean"].groupby("label").mean()
+    overall = means["mean"].xs("all") if "all" in set(rows["task"]) else means["mean"].groupby("label").mean()
     order = list(overall.sort_values(ascending=False, kind="stable").index)  # nulls last
     traces: dict[str, list[dict]] = {task: [] for task in tasks}
-    for (task, label), mean in means.iterrows():
+    for (task, label), mean in means[means.index.isin(tasks, level="task")].iterrows():
         points, style = rows[(rows["task"] == task) & (rows["label"] == label)], styles[label]
         several = mean["n"] > 2 and mean["high"] > mean["mean"]
         if several:
@@ -220,13 +221,13 @@ def leaderboard_panels(runs: pd.DataFrame, colour: str = "") -> list[Panel]:
             "customdata": [escape(seed) for seed in points["seed"]], "meta": [what[label]],
             "marker": {**marker(style, 5 if several else 10), "opacity": 0.6 if several else 1},
             "hovertemplate": "%{x:.4f}, seed %{customdata}%{meta[0]}<extra></extra>"})
-    for _, row in (beside := _floors_of(runs, "dev_full")).iterrows():
+    for _, row in _floors_of(runs, "dev_full").iterrows():
         for task in tasks:
             if (value := row["overall" if task == "all" else task]) == value:
                 traces[task].append({
                     "x": [value], "y": [escape(row["floor"])], "hovertemplate": "%{x:.4f}, %{y}<extra></extra>",
                     "marker": {"symbol": "line-ns-open", "size": 14, "color": GRAY, "line": {"width": 2}}})
-    order += list(beside["floor"])
+                order += [row["floor"]] * (row["floor"] not in order)
     yaxis = {"type": "category", "categoryorder": "array", "categoryarray": [escape(label) for label in order[::-1]],
              "range": [-0.7, len(order) - 0.3]}  # one for all panels, of which the first alone has the labels
     alike = {"type": "scatter", "mode": "markers", "showlegend": False}

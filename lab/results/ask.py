@@ -20,7 +20,7 @@ from safetensors import safe_open
 from lab.data import SCORES, TASKS, Data, checkout
 from lab.encoders import load_encoder
 from lab.errors import LabError
-from lab.evaluate import predict, shown
+from lab.evaluate import class_probabilities, predict, shown
 from lab.experiment import Experiment
 from lab.runs import checkpoints
 from lab.runs.folder import Run, runs_in, runs_root
@@ -153,9 +153,7 @@ def examples(asked: Asked, task: str, data: Data) -> "pd.DataFrame":
     there = data.splits[task, "dev"].examples
     found = predict(asked.model, task, [e.texts[0] if task == "sst" else e.texts for e in there],
                     tokenizer=asked.tokenizer)
-    if task == "qqp":
-        found = found.assign(p0=1 - found["probability"], p1=found["probability"])
-    shares = found.filter(regex=r"^p\d$")
+    shares = class_probabilities(found)
     return found.filter(regex="^text|^prediction$").assign(
         id=[e.id for e in there], task=task, label=[e.label for e in there],
         confidence=shares.max(axis=1) if len(shares.columns) else math.nan).join(shares)

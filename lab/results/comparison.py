@@ -175,16 +175,14 @@ def compute_probabilities(run: str | Path | Run, task: str, data: Data, *, weigh
     """
     import pandas as pd
 
-    from lab.evaluate import predict
+    from lab.evaluate import class_probabilities, predict
 
     examples = data.splits[task, "dev"].examples
     where = range(0, len(examples), max(1, len(examples) // (rows or len(examples))))[:rows]
     examples = [examples[i] for i in where]
     found = predict(Run.open(run, root), task, [e.texts[0] if task == "sst" else e.texts for e in examples],
                     weights=weights)
-    if task == "qqp":
-        found = pd.DataFrame({"p0": 1 - found["probability"], "p1": found["probability"]})
-    found = pd.DataFrame({"id": [no_formula(e.id) for e in examples]}).join(found.filter(regex=r"^p\d$"))
+    found = pd.DataFrame({"id": [no_formula(e.id) for e in examples]}).join(class_probabilities(found))
     return found.set_index(pd.Index(where, name="place"))
 
 

@@ -346,21 +346,25 @@ def _train_unless_done(experiment, data, root) -> None:  # noqa: ANN001
 @app.command()
 def report(
     runs: RunsOption = None,
-    out: Annotated[Path | None, typer.Option(help="The HTML file (default: report.html in the run store)")] = None,
+    out: Annotated[Path | None, typer.Option(help="The HTML file (default: report.html in the run store; of records "
+                                             "that ship with the lab, shipped.html in your own store)")] = None,
 ) -> None:
     """Print Tables 1 and 2 of all finished runs; write them and the figures as HTML, CSV and Markdown."""
     from lab.results import report as page
     from lab.results import tables
-    from lab.runs.folder import expanded, runs_root, shown_store
+    from lab.runs.folder import expanded, runs_root, shipped_root, shown_store
     from lab.runs.records import load_runs
 
     store, note = shown_store(runs)
+    there = runs_root(runs) / "report.html"
+    if there.parent.resolve() == shipped_root().resolve():  # only what ships belongs there
+        there = runs_root() / "shipped.html"
     frame = load_runs(store)
     if note:
         print(f"{note}\n")
     print(tables.as_text(frame))
     if not tables.leaderboard(frame).empty:
-        file = page.write(frame, expanded(out or runs_root(runs) / "report.html"))
+        file = page.write(frame, expanded(out or there))
         states = frame.drop_duplicates("run").set_index("run")["state"].sort_index()
         print(f"\nruns: {', '.join(states.index[states == 'done'])}")
         if others := [f"{run} ({state})" for run, state in states[states != "done"].items()]:

@@ -15,7 +15,7 @@ from lab.runs.labels import line_labels
 SCORES = ("overall", "sst", "qqp", "sts")
 MARKS = {"better": "▲", "worse": "▼", "no difference shown": "≈", "reference": "·"}
 NO_VERDICT, MARKED = "?", "▲ better than {}, ▼ worse, ≈ no difference shown, ? no verdict"
-WIDTHS = {"vs": 26, "overall": 52, "sst": 46, "qqp": 46, "sts": 46}  # pixels: at 400 all of them are in sight
+WIDTHS = {"vs": 26, "overall": 52, "sst": 42, "qqp": 42, "sts": 42}  # pixels: at 400 all of them are in sight
 SPLITS = {"dev": "Table 1: dev", "test": "Table 2: test"}
 
 

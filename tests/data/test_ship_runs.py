@@ -140,6 +140,11 @@ def test_an_empty_store_shows_the_shipped_runs_and_says_so(tmp_path, monkeypatch
     page = (tmp_path / "runs" / "report.html").read_text(encoding="utf-8")
     assert "records that ship with the lab" in page and not list(tmp_path.glob("shipped/*.html"))
 
+    monkeypatch.setattr(sys, "argv", ["lab", "report", "--runs", str(tmp_path / "shipped")])
+    assert _main() == 0 and not list(tmp_path.glob("shipped/report*"))  # only what ships belongs there
+    assert "gse" in (tmp_path / "runs" / "shipped.html").read_text(encoding="utf-8")
+    capsys.readouterr()
+
     monkeypatch.setattr(sys, "argv", ["lab", "predict", "gse-laptop-s1", "A fine film."])
     assert _main() == 2
     assert ("gse-laptop-s1 has records but no weights, as it ships with the lab; `lab train gse --protocol laptop`"

@@ -284,6 +284,7 @@ def _run_and_texts(given: list[str], root) -> tuple[str | None, list[str]]:  # n
 def _answer(asked, texts: list[str]) -> None:  # noqa: ANN001
     """Print the answers to one or two texts, and how good the model is at each task."""
     from lab.evaluate import predict as ask
+    from lab.results.ask import of_five
 
     for task in ("sst",) if len(texts) == 1 else ("qqp", "sts"):
         found = ask(asked.model, task, texts if task == "sst" else [tuple(texts)], tokenizer=asked.tokenizer).iloc[0]
@@ -292,7 +293,7 @@ def _answer(asked, texts: list[str]) -> None:  # noqa: ANN001
         elif task == "qqp":
             answer = f"paraphrase: {found['answer']} (probability of a paraphrase {100 * found['probability']:.0f} %)"
         else:
-            answer = f"similarity: {found['prediction']:.2f} of 5 (0 unrelated, 5 the same)"
+            answer = f"similarity: {of_five(found['prediction']):.2f} of 5 (0 unrelated, 5 the same)"
         print(f"{answer}\n  {asked.quality(task)}")
 
 
@@ -302,7 +303,7 @@ def story(data: DataOption = None, runs: RunsOption = None) -> None:
     from lab.data import TASKS
     from lab.evaluate import predict as ask
     from lab.results import tables
-    from lab.results.ask import best
+    from lab.results.ask import best, of_five
     from lab.runs.folder import runs_root
     from lab.runs.records import load_runs
     from lab.train import run_name
@@ -315,7 +316,7 @@ def story(data: DataOption = None, runs: RunsOption = None) -> None:
     for task, texts in PLAIN.items():
         found = ask(asked.model, task, texts, tokenizer=asked.tokenizer)
         for text, (_, row) in zip(texts, found.iterrows(), strict=True):
-            answer = f"{row['prediction']:.1f} of 5" if task == "sts" else row["answer"]
+            answer = f"{of_five(row['prediction']):.1f} of 5" if task == "sts" else row["answer"]
             print(f"  {answer:<18} {text if isinstance(text, str) else '  |  '.join(text)}")
     print()
     for task in TASKS:

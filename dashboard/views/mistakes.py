@@ -188,6 +188,6 @@ how_to_read(
     "Pearson's r measures how close the points are to any straight line, not to the dashed one, so answers on a wrong "
     "scale lose nothing.")
 if SHIPS in tables:
-    st.caption(f"{SHIPS}: the untouched encoder with heads that were trained on the bundled sample, which says nothing "
-               "about the real data.")
+    st.caption(f"{SHIPS}: the untouched encoder with heads that were trained on the real sets and on the sample's "
+               "training rows. These examples are of the sample's dev, and say nothing about the real data.")
 provenance_caption(selection, [name] if second == "none" else [name, second])

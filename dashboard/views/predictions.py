@@ -14,7 +14,8 @@ from pickers import keep, plain, select, select_other, select_run, with_commands
 
 from lab.errors import LabError
 from lab.figures import attention
-from lab.results.ask import best_run, quality, scores_of
+from lab.results import tables
+from lab.results.ask import best_run, of_five, quality, scores_of
 from lab.runs.folder import Run, runs_root
 
 LONGEST = 500  # characters of a sentence; the rest is not read
@@ -95,17 +96,17 @@ def _ask(run: Run | None, weights: str, texts: list[str]) -> dict | str:
 
 
 def _offer() -> None:
-    """Where no run has weights: say what answers, how to train a better model, and offer a button that does it."""
+    """Where no run has weights: say what answers, how to train a model, and offer a button that does it."""
     if demo.under_way():
         st.write("A model is being trained; this page shows its answers when it is done. Until then the model "
                  "that ships with the lab answers.")
         demo.progress()
         return
     st.info("No run here has weights yet, so the model that ships with the lab answers: MiniLM as it is, with heads "
-            "that were trained on the bundled sample. `lab train strong` trains a better one, in minutes.")
+            "of its own. `lab train strong` trains the whole model, in minutes, and on the real sets a better one.")
     if why := demo.why_not():
         st.error(f"The last training ended early: {plain(why)}")
-    st.button("Train a better model here", on_click=demo.start, icon=":material/model_training:",
+    st.button("Train a model here", on_click=demo.start, icon=":material/model_training:",
               help="The recipe strong on the data at hand: a minute or two on an idle machine")
 
 
@@ -145,8 +146,8 @@ def _quality(scores: tuple, tasks: list[str]) -> None:
 def _provenance(about: pd.Series | None, step: int, weights: str) -> None:
     """Say which checkpoint answers."""
     if about is None:
-        st.caption("The untouched encoder minilm; its heads were trained on the bundled sample, which says nothing "
-                   "about the real data.")
+        st.caption("The untouched encoder minilm, with heads that were trained on the real sets and the sample; "
+                   "how good it is was measured on the real dev sets. " + tables.NOTES["minilm"])
         return
     settings = json.loads(about["settings"])
     epoch = step / max(1, settings.get("iterations") or 1)
@@ -154,6 +155,8 @@ def _provenance(about: pd.Series | None, step: int, weights: str) -> None:
                      f"{about['encoder']} · protocol: {about['protocol']} · data: {about['data']} · seed: "
                      f"{about['seed']:.0f} · {weights} weights: epoch {epoch:.3g} of {settings.get('epochs')}, "
                      f"iteration {step}"))
+    if about["encoder"] in tables.NOTES:
+        st.caption(tables.NOTES[about["encoder"]])
     if about["data"] == "sample":
         st.caption(":material/info: trained on the bundled sample: its answers say nothing about the real task")
 
@@ -166,8 +169,8 @@ def _answers(found: dict, side: str, head: str) -> None:
                     + f"**{plain(row['answer'])}, {row[f'p{row.prediction}']:.0%}**")
     if "qqp" in found:
         p, score = found["qqp"]["probability"][0], found["sts"]["prediction"][0]
-        st.markdown(f"The pair: **{found['qqp']['answer'][0]}, {max(p, 1 - p):.0%}**, similarity **{score:.2f}**"
-                    + " of 5" * (head != "cosine_embedding"))
+        st.markdown(f"The pair: **{found['qqp']['answer'][0]}, {max(p, 1 - p):.0%}**, similarity "
+                    + (f"**{score:.2f}**" if head == "cosine_embedding" else f"**{of_five(score):.2f}** of 5"))
     answers = "; ".join(f"sentence {i + 1}: {answer}" for i, answer in enumerate(sst["answer"]))
     draw(attention.bars(sst), f"live-sst-{side}",
          f"Probability of each of the five sentiments. Most likely, {answers}", sst)

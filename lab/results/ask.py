@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 BETTER = "`lab train strong` makes one that does"
+QUORA = "; MiniLM was pretrained on sentence pairs that include Quora's"
 LEARNED = 3  # standard errors by which an accuracy must be above the majority class
 LEAST_R = 0.3  # below this, predicted similarities have hardly anything to do with people's
 
@@ -48,7 +49,8 @@ class Asked:
 
     def quality(self, task: str) -> str:
         """How good it is at a task, in a sentence: on examples that it was not trained on."""
-        return quality(task, self.scores.get(task), self.majority.get(task), self.rows.get(task, 0))
+        text = quality(task, self.scores.get(task), self.majority.get(task), self.rows.get(task, 0))
+        return text + QUORA if task == "qqp" and "minilm" in self.about else text
 
 
 def quality(task: str, score: float | None, majority: float | None, rows: int) -> str:
@@ -66,6 +68,11 @@ def quality(task: str, score: float | None, majority: float | None, rows: int) -
     if has_learned(score, majority, rows):
         return text
     return f"{text}, so it knows nothing about this: {BETTER}"
+
+
+def of_five(similarity: float) -> float:
+    """A predicted similarity within its scale, 0 to 5, which a head is free to leave; for display only."""
+    return min(5.0, max(0.0, float(similarity)))
 
 
 def has_learned(score: float, majority: float, rows: int) -> bool:
@@ -140,9 +147,10 @@ def shipped() -> Asked:
     model = MultitaskModel(bert, e.pooling, e.sts_head, e.pair, e.qqp_head)
     model.heads.load_state_dict(tensors)
     model.step = about["step"]
-    return Asked(f"{e.name}, as it ships with the lab", f"untouched {e.encoder}, heads trained on {about['data']}; "
-                 "`lab train strong` makes a better one", about["scores"], about["majority"], about["rows"],
-                 model.eval(), tokenizer)
+    return Asked(f"{e.name}, as it ships with the lab",
+                 f"untouched {e.encoder}, heads trained on {about['data']}, scores on {about['dev']}; on these, `lab "
+                 "train strong` makes a better one", about["scores"], about["majority"], about["rows"], model.eval(),
+                 tokenizer)
 
 
 def examples(asked: Asked, task: str, data: Data) -> "pd.DataFrame":

@@ -104,7 +104,10 @@ def differs(answer: Any, right: Any, given: Sequence[Any] = (), matters: Callabl
         return "it returns None: is a `return` missing?"
     if answer is None:
         return ""
-    otherwise = f"it returns {short(answer)}; expected {short(right)}"
+    got, wanted = short(answer), short(right)
+    if got == wanted:
+        got, wanted = short(answer, 10), short(right, 10)
+    otherwise = f"it returns {got}; expected {wanted}"
     got, wanted = (numbers(of, right) for of in (answer, right)) if right is not None else (None, None)
     if got is None or wanted is None:
         return otherwise
@@ -198,17 +201,17 @@ def argument_names(right: Callable) -> tuple[str, ...]:
     return right.__code__.co_varnames[:right.__code__.co_argcount]
 
 
-def short(of: Any) -> str:
-    """Format any object for a message, numbers with four significant digits; what cannot be shown is described."""
+def short(of: Any, digits: int = 4) -> str:
+    """Format any object for a message, numbers with so many digits; what cannot be shown is described."""
     try:
-        text = _formatted(of)
+        text = _formatted(of, digits)
     except Exception:  # RecursionError too, of a list that contains itself
         text = f"an object of type {type(of).__name__} that cannot be shown"
     text = text if len(text) <= LONGEST else text[:LONGEST] + "..."
     return "".join(sign if sign.isprintable() or sign == "\n" else "\N{REPLACEMENT CHARACTER}" for sign in text)
 
 
-def _formatted(of: Any) -> str:
+def _formatted(of: Any, digits: int) -> str:
     if isinstance(of, Tensor):
         if not is_plain(of):
             return f"a tensor of {of.dtype}, layout {of.layout} and device {of.device}, with {of.numel():,} numbers"
@@ -217,5 +220,5 @@ def _formatted(of: Any) -> str:
         of = of.tolist()
     if isinstance(of, tuple | list):
         ends = "()" if isinstance(of, tuple) else "[]"
-        return ", ".join(map(_formatted, of[:LARGEST])).join(ends)
-    return f"{of:.4g}" if isinstance(of, float) else str(of)
+        return ", ".join(_formatted(part, digits) for part in of[:LARGEST]).join(ends)
+    return f"{of:.{digits}g}" if isinstance(of, float) else str(of)

@@ -78,7 +78,8 @@ def _remarks(exercise: Any, mine: Callable, made: Sequence[Tried], state: str) -
     if state != "correct":
         remarks.append("This is the lab's own answer. Write one yourself, so that it counts as solved.")
     if changed := sorted({i for one in made for i in one.changed}):
-        remarks.append(f"It changes its argument {' and '.join(f'`{names[i]}`' for i in changed)} in place. The check "
+        which = " and ".join(f"`{names[i]}`" for i in changed)
+        remarks.append(f"It changes its argument{'s' * (len(changed) > 1)} {which} in place. The check "
                        "passes copies, so this is right here; elsewhere the caller may still need the original.")
     if any(one.plain for one in made):
         remarks.append(

@@ -111,9 +111,10 @@ def _pattern(exercise: Any, mine: Callable, cases: Mapping[str, tuple], made: Se
     if all(_close(of, -right) for of, right in moving):
         return "it has the wrong sign in every case: it is minus the right result"
     factors = [float((of * right).sum() / (right * right).sum()) for of, right in moving]
-    if abs(factors[0]) > ABSOLUTE and max(factors) - min(factors) < ABSOLUTE and all(
-            _close(of, factors[0] * right) for of, right in moving):
-        return f"it is {factors[0]:.4g} times the right result in every case: a factor is missing or too many"
+    factor = factors[0]
+    if min(abs(factor), abs(factor - 1), ABSOLUTE) == ABSOLUTE > max(factors) - min(factors) and all(
+            _close(of, factor * right) for of, right in moving):
+        return f"it is {factor:.4g} times the right result in every case: a factor is missing, or there is one too many"
     if all(of.dim() == 0 and _close(of, pairs[0][0]) for of, _ in pairs):
         return f"it returns {short(pairs[0][0])} in every case: does it use its arguments?"
     if _right_in_float64(exercise, mine, cases):

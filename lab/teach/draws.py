@@ -227,7 +227,7 @@ def smart_step(draw: Draw) -> Cases:
         f"{N} tokens of size {H}": case(N, H),
         f"{H} tokens of size {N}": case(H, N),
         "as many tokens as numbers in a vector": case(3, 3),
-        "the largest numbers are negative": (negative, negative, draw.number(0.1, 2), draw.number(0.02, 0.3)),
+        "the largest numbers are negative": (negative, negative.clone(), draw.number(0.1, 2), draw.number(0.02, 0.3)),
     }
 
 

@@ -71,8 +71,8 @@ HELP = {
         "Both directions together are ((a.exp() - b.exp()) * (a - b)).sum(-1).mean(), where a = p.log_softmax(-1).")),
     "bernoulli_kl": Help("06", "medium", 10, (
         "A Bernoulli distribution has two classes. Give each its logit, and use the function that you have.",
-        "The logits of the two classes are 0 and z. log(sigmoid(z)) fails for large z; log_softmax and F.logsigmoid "
-        "do not.",
+        "The logits of the two classes are 0 and z. log(1 - sigmoid(z)) is -inf for large z; log_softmax "
+        "and F.logsigmoid(-z) are not.",
         "torch.stack([torch.zeros_like(z), z], -1) has shape (B, 2). Make the same of w, and take the symmetric KL.")),
     "smart_step": Help("06", "easy", 10, (
         "Take a step up the gradient, then divide each token's row by its own largest absolute value.",

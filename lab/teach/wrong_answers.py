@@ -202,6 +202,8 @@ OVERALL = {
         lambda sst, qqp, sts: None if sts is None else overall_score(sst, qqp, abs(sts)),
     "if r is undefined, so is the overall score: return None. A NaN makes every mean that contains it NaN":
         lambda sst, qqp, sts: math.nan if sts is None else overall_score(sst, qqp, sts),
+    "if r is undefined, return None: there is no mean of three numbers":
+        lambda sst, qqp, sts: (sst + qqp) / 3 if sts is None else overall_score(sst, qqp, sts),
     "sts can be None, with which nothing can be computed: return None if sts is None":
         lambda sst, qqp, sts: (sst + qqp + (sts + 1) / 2) / 3,
 }
@@ -212,14 +214,15 @@ OVERALL = {
 def _pcgrad(itself: bool = False, running: bool = False, always: bool = False, norm: bool = False,
             total: bool = False, original: bool = False, own: bool = False, adds: bool = False, agree: bool = False,
             ordered: bool = True, once: bool = False, turned: bool = False, axis: int = 0,
-            bare: bool = False) -> Callable:
+            bare: bool = False, tested: bool = False) -> Callable:
     def weights(G: Tensor, orders: Sequence[Sequence[int]]) -> Tensor:
         W = torch.eye(len(G), dtype=G.dtype)
         for i, order in enumerate(orders):
             for j in order if ordered else range(len(G)):
                 other = W[j].clone() if running else torch.eye(len(G), dtype=G.dtype)[j]
                 dot, square = (G[i, j] if original else W[i] @ G @ other), G[i, i] if own else other @ G @ other
-                if (itself or j != i) and (always or (dot > 0 if agree else dot < 0)):
+                sign = G[i, j] if tested else dot
+                if (itself or j != i) and (always or (sign > 0 if agree else sign < 0)):
                     step = dot / (1 if bare else square.sqrt() if norm else square) * other * (-1 if adds else 1)
                     if turned:
                         W[:, i] -= step
@@ -243,6 +246,8 @@ PCGRAD = {
     "which is smaller by a factor of T": _pcgrad(total=True),
     "the dot product always uses the original g_i; it must use the current g_i, after the projections so far":
         _pcgrad(original=True),
+    "the conflict is looked for between the original gradients; the test too is of the current g_i, after the "
+    "projections so far": _pcgrad(tested=True),
     "these are the weights of the plain mean: no gradient is projected":
         lambda G, orders: torch.full_like(G[0], 1 / len(G)),
     "the projection divides by G[i, i]; to remove the part along g_j, divide by |g_j|^2, which is G[j, j]":
@@ -266,13 +271,20 @@ def _gse(first: str = "surgery", second: str | None = "sum", again: bool = True,
          sign: int = 1) -> Callable:
     """GSE with other updates. again: whether the second update's gradients are taken at the moved weights."""
     def moved(p: Tensor, gradients: Callable, surgery: Callable, rate: float) -> Tensor:
-        updates = {"surgery": surgery, "sum": lambda g: g.sum(0), "mean": lambda g: g.mean(0)}
+        updates = {"surgery": surgery, "sum": lambda g: g.sum(0), "mean": lambda g: g.mean(0), "all": lambda g: g.sum()}
         g, new = gradients(p), p
         for update in [first] + [second] * (second is not None):
             new = new - sign * lr(rate) * updates[update](gradients(new) if again else g)
         return new
 
     return moved
+
+
+def _each_alone(p: Tensor, gradients: Callable, surgery: Callable, lr: float) -> Tensor:
+    """A step along each task's gradient, one after the other."""
+    for task in range(len(gradients(p))):
+        p = p - lr * gradients(p)[task]
+    return p
 
 
 GSE = {
@@ -288,6 +300,9 @@ GSE = {
     "both steps are along the mean of the gradients: the first is surgery(gradients(p)), the second their sum":
         _gse("mean", "mean"),
     "the first step is along the plain mean, without surgery": _gse("mean"),
+    "each task takes a step of its own, as in the baseline; GSE's steps are two: surgery, then the sum": _each_alone,
+    "the second step's sum is over tasks and weights together; it must run over the tasks alone, sum(0)":
+        _gse(second="all"),
     "it climbs: a step that lowers the losses subtracts lr times the update": _gse(sign=-1),
     "the learning rate is missing: multiply each update by lr": _gse(lr=lambda lr: 1.0),
     "each step is half as long as it should be: both take the whole lr": _gse(lr=lambda lr: lr / 2),
@@ -313,6 +328,10 @@ MEAN_POOL = {
     "[CLS] is missing; in the lab the mean is over all real tokens, including [CLS] and [SEP]":
         lambda hidden, mask: mean_pool(hidden[:, 1:], mask[:, 1:]),
     "this is only the hidden state of [CLS]": lambda hidden, mask: hidden[:, 0],
+    "the vectors are divided by the length of the longest sentence; divide by that of each sentence":
+        lambda hidden, mask: (hidden * mask.unsqueeze(-1)).sum(1) / mask.sum(1).max(),
+    "this is one mean over the whole batch; take a mean for each sentence, over its tokens, dim=1":
+        lambda hidden, mask: hidden[mask.bool()].mean(0).expand(len(hidden), -1),
     "this is the maximum, not the mean": lambda hidden, mask:
         hidden.masked_fill(~mask.bool().unsqueeze(-1), -torch.inf).amax(1),
     "the sum is divided by the number of tokens in the whole batch; divide by that of each sentence":
@@ -352,7 +371,7 @@ COSINE_FEATURES = {
         lambda u, v: torch.cat([F.cosine_similarity(u, v, dim=-1).unsqueeze(-1), u, v], -1),
     "this is one cosine for the whole batch; compute one per row, with dim=-1":
         _features(lambda u, v: F.cosine_similarity(u.flatten(), v.flatten(), dim=0).expand(len(u))),
-    "keepdim is missing: the cosine has shape (B,), and cat needs (B, 1): unsqueeze(-1)":
+    "a dimension is missing: the cosine has shape (B,), and cat needs (B, 1): unsqueeze(-1)":
         lambda u, v: torch.cat([u, v, F.cosine_similarity(u, v, dim=-1)], dim=-1),
     "the cosine runs over the batch; it must run over the numbers in a vector, dim=-1":
         lambda u, v: torch.cat([u, v, F.cosine_similarity(u, v, dim=0).unsqueeze(-1)], -1),
@@ -384,10 +403,13 @@ SYMMETRIC_KL = {
         lambda p, q: F.kl_div(q.log_softmax(-1), p.log_softmax(-1), reduction="batchmean", log_target=True),
     "this is also a mean over classes (reduction='mean'); a KL is a sum over classes, so use 'batchmean'":
         lambda p, q: symmetric_kl(p, q) / p.shape[-1],
-    "this is the sum over rows; with the mean, the penalty does not depend on the batch size (trap 11)":
+    "this is the sum over rows; with the mean, the penalty does not depend on the batch size (trap 11 of notebook 09)":
         lambda p, q: symmetric_kl(p, q) * len(p),
     "this is half the sum of both directions (half of Jeffreys' divergence); SMART uses the whole sum":
         lambda p, q: symmetric_kl(p, q) / 2,
+    "this is the divergence of Jensen and Shannon, a sum of both halves; SMART compares p and q directly": lambda p, q:
+        sum((a.softmax(-1) * (a.log_softmax(-1) - ((p.softmax(-1) + q.softmax(-1)) / 2).log())).sum(-1)
+            for a in (p, q)).mean(),
     "the logits are used directly: convert them to log-probabilities with log_softmax first":
         lambda p, q: ((p.exp() - q.exp()) * (p - q)).sum(-1).mean(),
     "this is the squared difference of the logits; adding a constant to all logits changes it, but no prediction":
@@ -401,6 +423,8 @@ SYMMETRIC_KL = {
                                                        log_target=True),
     "this is the sum of two cross-entropies; a KL also subtracts the entropy: p (log p - log q)":
         lambda p, q: -(p.softmax(-1) * q.log_softmax(-1) + q.softmax(-1) * p.log_softmax(-1)).sum(-1).mean(),
+    "both arguments are log-probabilities, so F.kl_div needs log_target=True": lambda p, q: sum(
+        F.kl_div(a.log_softmax(-1), b.log_softmax(-1), reduction="batchmean") for a, b in ((p, q), (q, p))),
     "F.kl_div takes log-probabilities as its first argument: pass log_softmax(-1), not softmax(-1)":
         lambda p, q: sum(F.kl_div(a.softmax(-1), b.softmax(-1), reduction="batchmean") for a, b in ((p, q), (q, p))),
     "this is the squared difference of the probabilities; use their logarithms, as a KL does":
@@ -420,8 +444,15 @@ def _one_class(z: Tensor, w: Tensor) -> Tensor:
     return ((z.sigmoid() - w.sigmoid()) * (F.logsigmoid(z) - F.logsigmoid(w))).mean()
 
 
+def _clamped(z: Tensor, w: Tensor) -> Tensor:
+    """Both classes, of probabilities that are cut off."""
+    p, q = (of.sigmoid().clamp(1e-6, 1 - 1e-6) for of in (z, w))
+    return ((p - q) * (p.log() - q.log() - (1 - p).log() + (1 - q).log())).mean()
+
+
 BERNOULLI_KL = {
-    "this is always 0: the softmax over a single logit is 1 for any logit (trap 1). A Bernoulli has two classes":
+    "this is always 0: the softmax over a single logit is 1 for any logit (trap 1 of notebook 09). A Bernoulli has two "
+    "classes":
         lambda z, w: symmetric_kl(z.unsqueeze(-1), w.unsqueeze(-1)),
     "the softmax runs over the rows of the batch, which are independent of each other":
         lambda z, w: symmetric_kl(z.unsqueeze(0), w.unsqueeze(0)),
@@ -430,7 +461,10 @@ BERNOULLI_KL = {
     "this is only one direction: SMART adds KL(p || q) and KL(q || p)":
         lambda z, w: (z.sigmoid() * (F.logsigmoid(z) - F.logsigmoid(w))
                       + (-z).sigmoid() * (F.logsigmoid(-z) - F.logsigmoid(-w))).mean(),
-    "this is NaN or inf for large logits, where log(sigmoid(z)) loses all precision; use F.logsigmoid or log_softmax":
+    "the probabilities are kept away from 0 and 1, which cuts off the divergence of large logits; use "
+    "F.logsigmoid(-z), or log_softmax": _clamped,
+    "this is NaN or inf for large logits, where 1 - sigmoid(z) is 0 and its logarithm -inf; use F.logsigmoid(-z), or "
+    "log_softmax":
         lambda z, w: sum((a - b) * (a.log() - b.log())
                          for a, b in ((z.sigmoid(), w.sigmoid()), (1 - z.sigmoid(), 1 - w.sigmoid()))).mean(),
     "this is the sum over rows: take their mean": lambda z, w: bernoulli_kl(z, w) * len(z),
@@ -457,6 +491,8 @@ SMART_STEP = {
     "the noise moves down the gradient; it must move up, to where the prediction changes most":
         lambda noise, gradient, eta, eps: smart_step(noise, -gradient, eta, eps),
     "this is the update for reading='ball'; here eps only prevents a division by 0, it is not a radius": smart.ball,
+    "this is half of the reading 'ball', a step that is cut off at eps; here the step is divided by its norm":
+        lambda noise, gradient, eta, eps: (noise + eta * gradient).clamp(-eps, eps),
     "this norm is over all tokens together; compute one per token (row): amax(-1, keepdim=True)":
         lambda noise, gradient, eta, eps: (noise + eta * gradient) / ((noise + eta * gradient).abs().max() + eps),
     "this is the Euclidean norm; SMART uses the infinity norm, the largest absolute value":

@@ -113,8 +113,8 @@ class Fork:
                   if field in self.changes]
         for row in self.effect().itertuples():
             spread = f" ({row.low:+.3f} to {row.high:+.3f}, {row.pairs} pairs)" if row.low == row.low else ""
-            flips = ("" if row.task == "all" else
-                     f"; {row.flipped:.0f} answers differ, {row.better:.0f} of them for the better")
+            differ = f"{row.flipped:.0f} {'answer differs' if row.flipped == 1 else 'answers differ'}"
+            flips = "" if row.task == "all" else f"; {differ}, {row.better:.0f} of them for the better"
             before, after = (f"{getattr(row, name):.3f}" for name in ("_2", "changed"))
             lines.append(f"  {row.task:<4} {before} as it was, {after} changed: {row.difference:+.3f}{spread}{flips}")
         return "\n".join(lines)

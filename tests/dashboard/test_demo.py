@@ -11,7 +11,7 @@ from lab.runs.folder import runs_root
 
 def train(at):
     """The button that trains a model; None where there is none."""
-    return next((button for button in at.button if button.label == "Train a better model here"), None)
+    return next((button for button in at.button if button.label == "Train a model here"), None)
 
 
 @pytest.mark.slow
@@ -19,7 +19,7 @@ def test_only_a_click_trains_a_model(open_page, demo, monkeypatch, tiny_encoder,
     monkeypatch.setenv("LAB_DATA", str(tiny_data))
     monkeypatch.setattr(demo, "COMMAND", (*demo.COMMAND[:-1], "--encoder", str(tiny_encoder), "--set", "epochs=1",
                                           "--set", "iterations=1", "--set", "device=cpu", "--run"))
-    at = open_page("predictions", train="true", start="1", **{"Train a better model here": "true"})
+    at = open_page("predictions", train="true", start="1", **{"Train a model here": "true"})
     assert "lab train strong" in page_text(at) and demo.under_way() is None and not runs_root().exists()
     train(at).click().run()
     process = demo.current().process

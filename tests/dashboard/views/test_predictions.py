@@ -16,7 +16,7 @@ def test_without_runs_the_heads_that_ship_answer_and_say_how_good_they_are(open_
     at = open_page("predictions", **{"say": "I loved the film.", "and": "I loved the movie."})
     said = page_text(at)
     assert not at.exception and at.selectbox(key="live").options == [SHIPS] and len(at.metric) == 2
-    assert "of 100 unseen sentences" in said and "bundled sample" in said and "lab train strong" in said
+    assert "of 100 unseen sentences" in said and "the real dev sets" in said and "lab train strong" in said
 
 
 def test_a_run_at_the_majority_class_is_not_presented_as_knowing(page):

@@ -116,8 +116,8 @@ def _texts() -> list[str]:
         for name, (first, second, _) in EXAMPLES.items():
             st.button(name, on_click=st.session_state.update, args=({"say": first, "and": second},))
     if not {"say", "and"} & set(st.query_params):
-        st.query_params["and"] = EXAMPLES["Negation"][1]
         keep("say", None, EXAMPLES["Negation"][0])
+        keep("and", None, EXAMPLES["Negation"][1])
     left, right = st.columns(2)
     typed = [left.text_input("Sentence", key="say", bind="query-params"),
              right.text_input("A second one, for paraphrase and similarity", key="and", bind="query-params")]
@@ -169,13 +169,13 @@ def _answers(found: dict, side: str, head: str) -> None:
                     + f"**{plain(row['answer'])}, {row[f'p{row.prediction}']:.0%}**")
     if "qqp" in found:
         p, score = found["qqp"]["probability"][0], found["sts"]["prediction"][0]
-        st.markdown(f"The pair: **{found['qqp']['answer'][0]}, {max(p, 1 - p):.0%}**, similarity "
-                    + (f"**{score:.2f}**" if head == "cosine_embedding" else f"**{of_five(score):.2f}** of 5"))
+        score = score if head == "cosine_embedding" else of_five(score)
+        st.markdown(f"The pair: **{found['qqp']['answer'][0]}, {max(p, 1 - p):.0%}**, similarity **{score:.2f}**"
+                    + " of 5" * (head != "cosine_embedding"))
     answers = "; ".join(f"sentence {i + 1}: {answer}" for i, answer in enumerate(sst["answer"]))
     draw(attention.bars(sst), f"live-sst-{side}",
          f"Probability of each of the five sentiments. Most likely, {answers}", sst)
     if "qqp" in found:
-        p, score = found["qqp"]["probability"][0], found["sts"]["prediction"][0]
         scale = "cosine, -1 to 1" if head == "cosine_embedding" else "0 unrelated, 5 the same"
         with st.container(horizontal=True):
             st.metric("QQP: probability of a paraphrase", f"{p:.0%}", help="from 50 % on the answer is yes")

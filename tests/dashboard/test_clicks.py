@@ -177,7 +177,10 @@ def test_why_this_mistake(visit):
 
 
 def test_the_same_sentence_in_two_models(visit):
-    page = visit("predictions")
+    page = visit("predictions")  # it opens on two sentences, which its address names
+    for box in ("Sentence", "A second one, for paraphrase and similarity"):
+        expect(page.get_by_role("textbox", name=box)).not_to_have_value("")
+    assert page.evaluate("['say', 'and'].every(key => new URLSearchParams(location.search).get(key))")
     click = Clicks(page)
     first, other = (("one", "two") if page.get_by_role("heading", name="one", exact=True).count() else ("two", "one"))
     click(page.get_by_test_id("stMain").get_by_role("combobox", name="Beside it"))

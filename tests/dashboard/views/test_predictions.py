@@ -19,6 +19,12 @@ def test_without_runs_the_heads_that_ship_answer_and_say_how_good_they_are(open_
     assert "of 100 unseen sentences" in said and "the real dev sets" in said and "lab train strong" in said
 
 
+def test_it_opens_on_two_sentences(open_page):
+    at = open_page("predictions")
+    assert [at.text_input(key=key).value for key in ("say", "and")] == ["The film is not good.", "The film is good."]
+    assert len(at.metric) == 2
+
+
 def test_a_run_at_the_majority_class_is_not_presented_as_knowing(page):
     assert "lab train strong" in page_text(page(say="Good.", live="one"))
 

@@ -91,7 +91,8 @@ place = st.container()
 predicted = with_predictions()
 names = without(list(runs_of(selection).index))
 left, right = st.columns(2)
-labels = {run: visible().labels.get(run, run) for run in names}
+known = visible().labels
+labels = {run: known.get(run, run) for run in names}
 name = select_run("Run", labels, next((name for name in names if name in predicted), names[0]), "mr", left)
 second = select_other("Second run", {run: labels[run] for run in names if run != name}, "m2", right,
                       placeholder="none") or "none"

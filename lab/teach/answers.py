@@ -111,9 +111,10 @@ def differs(answer: Any, right: Any, given: Sequence[Any] = (), matters: Callabl
     got, wanted = (numbers(of, right) for of in (answer, right)) if right is not None else (None, None)
     if got is None or wanted is None:
         return otherwise
-    for part, of in zip(got, wanted, strict=True):
+    for place, (part, of) in enumerate(zip(got, wanted, strict=True)):
         if part.shape != of.shape:
-            return _shapes(part, of, answer) if part.numel() else otherwise
+            which = "its result" if len(got) == 1 else f"number {place + 1} of its {len(got)} results"
+            return _shapes(part, of, answer, which) if part.numel() else otherwise
         exact = not of.is_floating_point()
         part, of = part.detach().to(torch.float64), of.detach().to(torch.float64)
         if matters:
@@ -123,10 +124,10 @@ def differs(answer: Any, right: Any, given: Sequence[Any] = (), matters: Callabl
     return ""
 
 
-def _shapes(part: Tensor, of: Tensor, answer: Any) -> str:
+def _shapes(part: Tensor, of: Tensor, answer: Any, which: str) -> str:
     if not isinstance(answer, Tensor) and not of.dim():
         return f"it returns {short(answer)}; expected one number"
-    fault = f"its result has shape {tuple(part.shape)}; expected {tuple(of.shape)}"
+    fault = f"{which} has shape {tuple(part.shape)}; expected {tuple(of.shape)}"
     if part.squeeze().shape == of.squeeze().shape:
         more = part.dim() > of.dim()
         return fault + (": remove the dimension of size 1, as squeeze() does" if more
@@ -186,7 +187,8 @@ def _differing(got: Sequence[Tensor], wanted: Sequence[Tensor], names: Sequence[
     for part, of, name in zip(got, wanted, names, strict=True):
         if not part.isfinite().all():
             return (f"its values are right, but the gradient with respect to {name} is NaN or infinite, which would "
-                    "destroy the weights: never let NaN or inf arise on the way, not even in what is left out later")
+                    "destroy the weights: never let NaN or inf arise on the way, not even in what is left out later, "
+                    "such as the softmax of a row that is all -inf")
         if not torch.allclose(part, of, rtol=10 * RELATIVE, atol=10 * ABSOLUTE):
             return (f"its values are right, but the gradient with respect to {name} is not, which training needs: "
                     "is a part cut off by detach(), no_grad() or item()?")

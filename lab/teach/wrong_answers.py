@@ -44,7 +44,7 @@ ATTENTION = {
     "the scores are not divided by sqrt(D): with large D, the softmax then selects almost a single token":
         _attention(scale=lambda D: 1),
     "the scores are divided by D; equation 1 divides by its square root": _attention(scale=lambda D: D),
-    "the softmax runs over the queries (columns); each row, over the keys, must sum to 1: use dim=-1":
+    "the softmax runs down the columns, over the queries; it must run along each row, over the keys: use dim=-1":
         _attention(dim=0),
     "a masked token still gets attention: set its scores to -inf before the softmax":
         lambda q, k, v, mask: (q @ k.T / q.shape[-1] ** 0.5).softmax(-1) @ v,
@@ -86,15 +86,16 @@ ATTENTION = {
 
 def _adamw(corrects_m: bool = True, corrects_v: bool = True, root: bool = True, inside: bool = False, l2: bool = False,
            first: bool = False, torchs: bool = False, square: bool = True, whole: bool = False, later: int = 0,
-           sign: int = 1, swapped: bool = False, decay: Callable = lambda wd, lr: lr * wd) -> Callable:
+           sign: int = 1, swapped: bool = False, outside: bool = False,
+           decay: Callable = lambda wd, lr: lr * wd) -> Callable:
     def step(p, g, m, v, t, lr, betas, eps, weight_decay):  # noqa: ANN001, ANN202
         (b1, b2), g, t = betas[::-1] if swapped else betas, g + weight_decay * p * l2, t + later
         m, v = b1 * m + (1 if whole else 1 - b1) * g, b2 * v + (1 - b2) * (g**2 if square else g)
         c1, c2 = 1 - b1**t if corrects_m else 1, 1 - b2**t if corrects_v else 1
         p = p * (1 - lr * weight_decay * first)
         divisor = v / c2 if torchs else v
-        divisor = (divisor + eps * inside) ** (0.5 if root else 1) + eps * (not inside)
-        p = p - sign * lr * (1 if torchs else c2**0.5) / c1 * m / divisor
+        divisor = (divisor + eps * inside) ** (0.5 if root else 1) / (c2 if outside else 1) + eps * (not inside)
+        p = p - sign * lr * (1 if torchs or outside else c2**0.5) / c1 * m / divisor
         return p * (1 - decay(weight_decay, lr) * (not l2 and not first)), m, v
 
     return step
@@ -105,6 +106,12 @@ def _adamw_then(change: Callable) -> Callable:
     return lambda *given: change(*adamw(*given), *given)
 
 
+def _corrected(p: Tensor, m: Tensor, v: Tensor, *given: Any) -> tuple[Tensor, Tensor, Tensor]:
+    """The results of a step with corrected averages. given: its arguments."""
+    t, (b1, b2) = given[4], given[6]
+    return p, m / (1 - b1**t), v / (1 - b2**t)
+
+
 _STEPS: dict[str, dict[str, Any]] = {
     "no bias correction: m and v start at 0 and are too small at first; the step needs sqrt(1 - b2^t) / (1 - b1^t)":
         {"corrects_m": False, "corrects_v": False},
@@ -112,8 +119,8 @@ _STEPS: dict[str, dict[str, Any]] = {
     "v is an average of g; it must be an average of g^2": {"square": False},
     "the decay is added to the gradient. That is L2 regularization: Adam then divides it by sqrt(v), so weights with "
     "large gradients decay less. AdamW subtracts lr * wd * p from the weights directly": {"l2": True},
-    "the decay is applied before the step, as in torch.optim.AdamW; in the course's form it follows the step":
-        {"first": True},
+    "the decay takes p as it was before the step, as torch.optim.AdamW does; in the course's form it follows the step, "
+    "so take the moved p": {"first": True},
     "the weight decay is missing: after the step, subtract lr * weight_decay * p": {"decay": lambda wd, lr: 0.0},
     "the decay is not multiplied by lr: subtract lr * weight_decay * p": {"decay": lambda wd, lr: wd},
     "the decay has the wrong sign, so the weights grow: subtract it": {"decay": lambda wd, lr: -lr * wd},
@@ -133,8 +140,12 @@ ADAMW = {
         _adamw(torchs=True),
     **{f"{feedback}. Besides, eps must be added to the uncorrected sqrt(v), not to the corrected one as in torch":
        _adamw(torchs=True, **made) for feedback, made in _STEPS.items() if made.get("corrects_v", True)},
+    "sqrt(v) is divided by 1 - b2^t; v is, before the root is taken": _adamw(outside=True),
+    "m and v are returned corrected; return the averages themselves, since the next step starts from them. Besides, "
+    "eps must be added to the uncorrected sqrt(v), not to the corrected one as in torch":
+        lambda *given: _corrected(*_adamw(torchs=True)(*given), *given),
     "m and v are returned corrected; return the averages themselves, since the next step starts from them":
-        _adamw_then(lambda p, m, v, *given: (p, m / (1 - given[6][0] ** given[4]), v / (1 - given[6][1] ** given[4]))),
+        _adamw_then(lambda *results_and_given: _corrected(*results_and_given)),
     "the old m and v are returned: return the new ones": _adamw_then(lambda p, m, v, *given: (p, given[2], given[3])),
     "the old p is returned: return p after the step": _adamw_then(lambda p, m, v, *given: (given[0], m, v)),
     "only p is returned: return (p, m, v)": _adamw_then(lambda p, m, v, *given: p),
@@ -569,6 +580,8 @@ ANNEALED = {
         lambda s, e, E: _proportional(s, 1) ** (1 - 0.8 * (e - 1) / (E - 1) if E > 1 else 1.0),
     "the exponent is 1 / alpha, which favours the large sets more and more: use N ** alpha":
         lambda s, e, E: _proportional(s, 1 / (1 - 0.8 * (e - 1) / (E - 1) if E > 1 else 1.0)),
+    "divide by the sum of the powers N ** alpha, not by that of the sizes": lambda s, e, E: (
+        torch.tensor(s, dtype=torch.float64) ** (1 - 0.8 * (e - 1) / (E - 1) if E > 1 else 1.0) / sum(s)),
     "every task has the same probability: use their sizes, N ** alpha": lambda s, e, E: _proportional(s, 0),
     "this is a softmax over the sizes, which gives the largest set everything: normalize N ** alpha":
         lambda s, e, E: (torch.tensor(s, dtype=torch.float64)
@@ -581,14 +594,15 @@ ANNEALED = {
 
 
 def _interval(t: float | None = None, ddof: int = 1, root: bool = True, few: bool = False, df: int = -1,
-              quantile: float = 0.975, width: float = 1, power: float = 0.5, less: int = 0) -> Callable:
+              quantile: float = 0.975, width: float = 1, power: float = 0.5, less: int = 0,
+              squared: bool = False) -> Callable:
     def wrong(values: Sequence[float]) -> tuple[float, float, float]:
         from scipy import stats
 
         x, n = torch.tensor(values, dtype=torch.float64), len(values)
         if n < (2 if few else 3):
             return float(x.mean()), math.nan, math.nan
-        spread = float(x.std(correction=ddof)) / ((n - less) ** power if root else 1)
+        spread = float(x.std(correction=ddof)) ** (2 if squared else 1) / ((n - less) ** power if root else 1)
         half = width * (t or stats.t.ppf(quantile, n + df)) * spread
         return float(x.mean()), float(x.mean()) - half, float(x.mean()) + half
 
@@ -605,6 +619,10 @@ INTERVAL = {
         _interval(few=True),
     "this standard deviation divides by n, as numpy does without ddof=1; that of a sample divides by n - 1. Below 3 "
     "seeds low and high must be NaN": _interval(ddof=0, few=True),
+    "this is the variance: take its root, the standard deviation": _interval(squared=True),
+    "this is the variance, divided by n: take its root, and divide by n - 1": _interval(squared=True, ddof=0),
+    "this is the mean and half of the width: return (mean, mean - half, mean + half)": lambda values:
+        (interval(values)[0], interval(values)[2] - interval(values)[0]),
     "the degrees of freedom are n - 1, not n": _interval(df=0),
     "the degrees of freedom are n - 1; n - 2 is for a line through points": _interval(df=-2),
     "ppf(0.95) leaves 5 % on one side; a 95 % interval leaves 2.5 % on each, so ppf(0.975)": _interval(quantile=0.95),
@@ -653,6 +671,9 @@ MCNEMAR = {
         _mcnemar(k=lambda b, c: [min(b, c)]),
     "the tail ends at the larger count; it must end at the smaller one, min(b, c)":
         _mcnemar(most=math.inf, k=lambda b, c: range(max(b, c) + 1)),
+    "it is 1 in every case, since the sum is too large and cut off: it ends at min(b, c), and is divided by "
+    "2 ** (b + c)":
+        _mcnemar(k=lambda b, c: range(max(b, c) + 1)),
     "range(min(b, c)) stops too early: k = min(b, c) belongs to the tail": _mcnemar(k=lambda b, c: range(min(b, c))),
     "this is McNemar's chi-square test, an approximation for b + c above about 25; the exact test is binomial":
         _chi_square,
@@ -735,6 +756,8 @@ LAST_POOL = {
         lambda hidden, lengths: hidden[lengths.cumsum(0)],
     "this is the second to last token: the last is at cumsum - 1":
         lambda hidden, lengths: hidden[lengths.cumsum(0) - 2],
+    "the start must grow by every length before it: s += n, not s = n": lambda hidden, lengths:
+        hidden[torch.cat([lengths.new_zeros(1), lengths[:-1]]) + lengths - 1],
     "lengths themselves are not places: the last token of a sentence is at cumsum - 1":
         lambda hidden, lengths: hidden[lengths],
     "this is the token before each sentence: do not subtract its own length":

@@ -285,7 +285,7 @@ OTHERWISE = {
     "(B, 1) against (B,) makes (B, B)": ("bernoulli_kl", bernoulli_kl_of_matrices),
     "the product is transposed": ("attention", lambda q, k, v, mask: torch.softmax(
         k @ q.T / math.sqrt(q.shape[1]) + torch.where(mask, 0, -1e9), 1) @ v),
-    "the softmax runs over the queries": ("attention", lambda q, k, v, mask: torch.softmax(
+    "the softmax runs down the columns": ("attention", lambda q, k, v, mask: torch.softmax(
         q @ k.T / math.sqrt(q.shape[1]) + torch.where(mask, 0, -1e9), 0) @ v),
     "eps belongs to the denominator": ("smart_step", lambda noise, gradient, eta, eps: (noise + eta * gradient)
                                        / (noise + eta * gradient).abs().amax(1, keepdim=True) + eps),

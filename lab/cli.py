@@ -32,7 +32,7 @@ RunsOption = Annotated[str | None, typer.Option("--runs", metavar="DIR",
 EncoderOption = Annotated[str | None, typer.Option("--encoder",
                                                    help="minilm, a hub id such as bert-base-uncased, or a folder")]
 ProtocolOption = Annotated[str | None, typer.Option("--protocol", help="laptop (minutes), paper (hours), sample "
-                                                    "(half a minute) or smoke (nothing is learned); default: laptop, "
+                                                    "(a minute) or smoke (nothing is learned); default: laptop, "
                                                     "and sample on the sample")]
 SetOption = Annotated[list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Change a setting; may be "
                                                      "given several times")]
@@ -79,7 +79,7 @@ def data_import(
 @app.command()
 def train(
     recipes: Annotated[list[str], typer.Argument(metavar="RECIPE...", help=(
-        "such as baseline; quick: 5; table1: all 13; controls; or plan: data/plan.json, with its seeds"))],
+        "such as baseline; quick: 5; table1: all 13; or controls"))],
     data: DataOption = None,
     encoder: EncoderOption = None,
     protocol: ProtocolOption = None,

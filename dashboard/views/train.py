@@ -13,7 +13,7 @@ from lab.experiment import KNOWN, PROTOCOLS, Experiment
 from lab.runs.labels import differences
 
 HOW_LONG = {"paper": "hours on a GPU", "laptop": "minutes on a laptop",
-            "sample": "half a minute on the bundled sample", "smoke": "seconds; nothing is learned"}
+            "sample": "a minute on the bundled sample", "smoke": "seconds; nothing is learned"}
 
 
 def start(command: list[str]) -> None:

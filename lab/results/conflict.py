@@ -13,7 +13,7 @@ from lab.results.significance import FEWEST_SEEDS, interval
 from lab.runs.frames import among, distinct_runs, labelled
 
 MORE, LESS, NONE = ("more conflict than with shuffled labels", "less conflict than with shuffled labels",
-                    "no more conflict than with shuffled labels")
+                    "no more conflict shown than with shuffled labels")
 COLUMNS = ["recipe", "pair", "seeds", "windows", "cosine", "shuffled", "gap", "low", "high", "verdict"]
 NOTE = ("Cosine: between the gradients of two tasks on sampled batches. Shuffled: the same with the labels of other "
         "rows for one of the tasks. Gap: their difference, with a 95 % interval")
@@ -53,6 +53,6 @@ def sentence(table: pd.DataFrame) -> str:
         return ""
     more = told[told["verdict"] == MORE]
     if more.empty:
-        return "No two tasks conflict more than they do with shuffled labels."
+        return "No two tasks are shown to conflict more than they do with shuffled labels."
     names = [f"{row.pair} in {row.recipe} (by {-row.gap:.3f})" for row in more.itertuples()]
-    return f"More conflict than with shuffled labels: {', '.join(names)}; elsewhere no more."
+    return f"More conflict than with shuffled labels: {', '.join(names)}; elsewhere no more is shown."

@@ -1,4 +1,4 @@
-"""The planned contrasts: what was to be tested, written down before the runs were trained, and what came of it.
+"""The planned contrasts: what was to be tested, written down before the runs, and what came of it.
 
 `data/plan.json` names pairs of recipes, each with the claim of the paper that it tests. Each pair is compared on the
 seeds that both have (Student's t of the paired differences). Over all contrasts the p-values are adjusted by Holm's
@@ -23,9 +23,9 @@ from lab.runs.labels import BESIDE
 if TYPE_CHECKING:
     from lab.experiment import Experiment
 
-CLAIMS = ("Claims, written down in data/plan.json before these runs were trained: the difference of the overall scores "
-          "(last epoch, dev) over the seeds that both recipes have, with its own 95 % interval; verdicts that are "
-          "adjusted for all of these contrasts (Holm)")
+CLAIMS = ("Claims, written down in data/plan.json before the runs (the first of gse is older): the difference of the "
+          "overall scores (last epoch, dev) over the seeds that both recipes have, with its own 95 % interval; verdicts "
+          "that are adjusted for all of these contrasts (Holm)")
 COLUMNS = ["a", "b", "claim", "seeds", "difference", "low", "high", "p", "p_equal", "verdict"]
 
 

@@ -104,7 +104,8 @@ def test_where_does_overfitting_begin_for_each_task(visit):
 def test_do_tasks_conflict_and_does_pcgrad_matter(visit):
     click = Clicks(visit())
     click.to("Gradients")
-    said(click.page, "No two tasks conflict more than they do with shuffled labels. PCGrad changed the update by 3.5 %")
+    said(click.page, "No two tasks are shown to conflict more than they do with shuffled labels. PCGrad changed the "
+                     "update by 3.5 %")
     assert click.count == 1
 
 

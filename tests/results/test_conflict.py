@@ -23,7 +23,7 @@ def test_one_run_is_held_against_its_null_by_windows():
     assert table.loc["gse", ["seeds", "windows"]].tolist() == [1, 4]
     assert table.loc["gse", ["gap", "shuffled", "cosine"]].tolist() == pytest.approx([-0.105, 0.02, -0.085])
     said = conflict.sentence(table.reset_index())
-    assert said == "More conflict than with shuffled labels: SST and QQP in gse (by 0.105); elsewhere no more."
+    assert said == "More conflict than with shuffled labels: SST and QQP in gse (by 0.105); elsewhere no more is shown."
 
 
 def test_seeds_count_from_three_on():

@@ -6,6 +6,7 @@ import pytest
 from helpers import same_weights, stopped, trained, weights_at
 
 import lab
+from lab.data import checkout
 from lab.runs import checkpoints
 from lab.runs.folder import Run, list_runs
 
@@ -92,6 +93,11 @@ def test_pooling_changes_without_a_new_head(parent, tiny_data):
 def test_what_cannot_be_forked_is_said_in_one_line(options, why, parent, tiny_data):
     with pytest.raises(lab.LabError, match=f"^[^\n]*{why}"):
         lab.fork(parent, data=tiny_data, progress=False, **{"iterations": 2} | options)
+
+
+def test_other_data_are_refused_before_anything_is_trained(parent):
+    with pytest.raises(lab.LabError, match="^[^\n]*was made with data"):
+        lab.fork(parent, step=0, data=checkout() / "data" / "sample", progress=False, iterations=2, lr=1.0)
 
 
 def test_an_unfinished_run_can_be_forked_and_goes_on_as_before(tiny, tiny_data):

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from lab.experiment import Experiment
 
 CLAIMS = ("Claims, written down in data/plan.json before the runs (the first of gse is older): the difference of the "
-          "overall scores (last epoch, dev) over the seeds that both recipes have, with its own 95 % interval; verdicts "
-          "that are adjusted for all of these contrasts (Holm)")
+          "overall scores (last epoch, dev) over the seeds that both recipes have, with its own 95 % interval; "
+          "verdicts that are adjusted for all of these contrasts (Holm)")
 COLUMNS = ["a", "b", "claim", "seeds", "difference", "low", "high", "p", "p_equal", "verdict"]
 
 

@@ -8,6 +8,7 @@ from lab.data import TASK_NAMES, TASKS
 from lab.results.plan import plan
 from lab.results.significance import FEWEST_SEEDS, interval
 from lab.results.tables import claims, overfitting, paper_table
+from lab.results.words import between
 from lab.runs.frames import scores_on
 
 TICKS = (-0.06, -0.04, -0.02, 0.0, 0.02, 0.04, 0.06)
@@ -29,7 +30,7 @@ def contrasts(runs: pd.DataFrame) -> list[str]:
     paper = paper_table("table1")["overall"]
     for row in claims(runs).itertuples():
         theirs = paper.get(row.a, np.nan) - paper.get(row.b, np.nan)
-        lines.append(f"| {row.a} - {row.b} | {_signed(theirs)} | {_between(row.difference, row.low, row.high)} "
+        lines.append(f"| {row.a} - {row.b} | {_signed(theirs)} | {between(row.difference, row.low, row.high)} "
                      f"| {row.seeds} | {row.verdict} |")
     return lines
 
@@ -45,7 +46,7 @@ def by_task(runs: pd.DataFrame) -> list[str]:
         for task in TASKS:
             a, b = ((contrast[side], task) for side in "ab")
             d = (wide[a] - wide[b]).dropna() if a in wide and b in wide else pd.Series(dtype=float)
-            cells.append(_between(*interval(d)) if len(d) >= FEWEST_SEEDS else _between(d.mean(), np.nan, np.nan))
+            cells.append(between(*interval(d)) if len(d) >= FEWEST_SEEDS else between(d.mean(), np.nan, np.nan))
         if any(cells):
             lines.append(f"| {contrast['a']} - {contrast['b']} | {' | '.join(cells)} |")
     return lines
@@ -110,7 +111,7 @@ def drawn(runs: pd.DataFrame) -> str:
     paper, lines = paper_table("table1")["overall"], []
     for row in claims(runs).itertuples():
         colour = GREY if row.verdict.startswith("cannot") else BLUE
-        said = (_between(row.difference, row.low, row.high) + f", {_verdict(row)}").lstrip(", ")
+        said = (between(row.difference, row.low, row.high) + f", {_verdict(row)}").lstrip(", ")
         lines.append(Line(f"{row.a} - {row.b}", row.difference, row.low, row.high, colour, said,
                           paper.get(row.a, np.nan) - paper.get(row.b, np.nan)))
     return forest("Which of the paper's differences are real?",
@@ -120,10 +121,6 @@ def drawn(runs: pd.DataFrame) -> str:
 
 def _verdict(row) -> str:  # noqa: ANN001 a row of `claims`
     return row.verdict.split(";")[0] if row.low == row.low else f"{row.seeds} seed{'s' * (row.seeds != 1)} in common"
-
-
-def _between(mean: float, low: float, high: float) -> str:
-    return _signed(mean) + (f" ({low:+.3f} to {high:+.3f})" if low == low else "")
 
 
 def _signed(value: float) -> str:

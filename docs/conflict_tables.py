@@ -7,6 +7,7 @@ from lab.data import TASK_NAMES
 from lab.figures.styles import styles_of
 from lab.results.conflict import against_null
 from lab.results.significance import FEWEST_SEEDS, interval
+from lab.results.words import between
 
 RECIPES = ("baseline", "multitask", "gradient_surgery")
 MEASURES = {"conflict": "part of the iterations with a negative cosine",
@@ -34,15 +35,14 @@ def regions(runs: pd.DataFrame) -> dict[str, list[str]]:
     null = ["| recipe | tasks | seeds | cosine | with shuffled labels | difference, 95 % interval | verdict |",
             "|---|---|---|---|---|---|---|"]
     null += [f"| {row.recipe} | {row.pair} | {row.seeds} | {row.cosine:+.4f} | {row.shuffled:+.4f} "
-             f"| {row.gap:+.4f} ({row.low:+.4f} to {row.high:+.4f}) | {row.verdict} |"
+             f"| {between(row.gap, row.low, row.high, 4)} | {row.verdict} |"
              for row in against_null(runs).itertuples()]
     epochs = ["| recipe | tasks | first epoch | epochs 6 to 10 |", "|---|---|---|---|"]
-    epochs += [f"| {a.recipe} | {a.pair} | {a.gap:+.4f} ({a.low:+.4f} to {a.high:+.4f}) "
-               f"| {b.gap:+.4f} ({b.low:+.4f} to {b.high:+.4f}) |"
+    epochs += [f"| {a.recipe} | {a.pair} | {between(a.gap, a.low, a.high, 4)} | {between(b.gap, b.low, b.high, 4)} |"
                for a, b in zip(early.itertuples(), late.itertuples(), strict=True)]
     same = ["| recipe | two batches of | seeds | cosine, 95 % interval |", "|---|---|---|---|"]
-    same += [f"| {row.recipe} | {row.pair.split()[-1]} | {row.seeds} | {row.gap:+.3f} ({row.low:+.3f} to "
-             f"{row.high:+.3f}) |" for row in within(runs).itertuples()]
+    same += [f"| {row.recipe} | {row.pair.split()[-1]} | {row.seeds} | {between(row.gap, row.low, row.high)} |"
+             for row in within(runs).itertuples()]
     means = ["| measured | recipe | tasks | mean |", "|---|---|---|---|"]
     for metric, words in MEASURES.items():
         found = runs[runs["metric"] == metric].astype({"task": str}).groupby(["name", "task"])["value"].mean()

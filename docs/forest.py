@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from lab.results.words import between
+
 WIDTH, ROW, TOP = 460, 22, 56  # pixels
 
 
@@ -50,8 +52,7 @@ def forest(title: str, axis: str, lines: Sequence[Line], ticks: Sequence[float],
     under += [f'<text x="{x(tick)}" y="{y + 14}" text-anchor="middle" class="soft">{tick:+.2f}</text>'
               for tick in ticks]
     under.append(f'<text x="{centre}" y="{y + 34}" text-anchor="middle" class="ink">{axis}</text>')
-    words = "; ".join(f"{line.group}, {line.said}: {line.mean:+.3f}" +
-                      (f" ({line.low:+.3f} to {line.high:+.3f})" if line.low == line.low else "")
+    words = "; ".join(f"{line.group}, {line.said}: {between(line.mean, line.low, line.high)}"
                       for line in lines if line.mean == line.mean)
     return (f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {left + WIDTH + right} {y + 50}" role="img" '
             'font-family="system-ui, sans-serif" font-size="13">\n'

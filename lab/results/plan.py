@@ -18,6 +18,7 @@ from scipy import stats
 from lab.data import checkout
 from lab.errors import LabError
 from lab.results.significance import FEWEST_SEEDS, half_width, seeds_needed
+from lab.results.words import between
 from lab.runs.labels import BESIDE
 
 if TYPE_CHECKING:
@@ -130,7 +131,6 @@ def _verdict(row: Any, margin: float, level: float, compared: int) -> str:
 
 def claim_cells(found: pd.DataFrame) -> pd.DataFrame:
     """The frame of `planned` for readers: texts."""
-    between = [f"{row.difference:+.3f}" + (f" ({row.low:+.3f} to {row.high:+.3f})" if row.low == row.low else "")
-               if row.seeds else "" for row in found.itertuples()]
+    differences = [between(row.difference, row.low, row.high) if row.seeds else "" for row in found.itertuples()]
     return pd.DataFrame({"claim": found["claim"], "contrast": found["a"] + " - " + found["b"], "seeds": found["seeds"],
-                         "difference": between, "verdict": found["verdict"]}).astype(str)
+                         "difference": differences, "verdict": found["verdict"]}).astype(str)

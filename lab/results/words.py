@@ -35,6 +35,12 @@ def with_interval(value: float, low: float, high: float, least: int = 3, sign: s
     return f"{value:{sign}.{n}f}", f"{low:{sign}.{n}f}", f"{high:{sign}.{n}f}"
 
 
+def between(value: float, low: float, high: float, least: int = 3) -> str:
+    """A difference with its sign, and in parentheses its interval, where there is one; empty for nan."""
+    value, low, high = with_interval(value, low, high, least, "+")
+    return "" if "nan" in value else value if "nan" in low else f"{value} ({low} to {high})"
+
+
 def bounds(value: float, low: float, high: float, least: int = 4) -> tuple[str, str]:
     """The bounds of an interval with so many significant digits that neither reads as the value itself, at most 9."""
     for digits in range(least, 10):

@@ -28,6 +28,7 @@ from lab.errors import LabError
 from lab.evaluate import evaluate
 from lab.experiment import Experiment, nearest
 from lab.results.significance import interval
+from lab.results.words import between
 from lab.runs import checkpoints, schema
 from lab.runs.disk import commit
 from lab.runs.folder import FORKS, Run, runs_root
@@ -112,11 +113,11 @@ class Fork:
         lines += [f"  the head of {TASK_NAMES[task]} starts afresh there" for field, task in HEADS.items()
                   if field in self.changes]
         for row in self.effect().itertuples():
-            spread = f" ({row.low:+.3f} to {row.high:+.3f}, {row.pairs} pairs)" if row.low == row.low else ""
+            moved = between(row.difference, row.low, row.high) + (f", {row.pairs} pairs" if row.low == row.low else "")
             differ = f"{row.flipped:.0f} {'answer differs' if row.flipped == 1 else 'answers differ'}"
             flips = "" if row.task == "all" else f"; {differ}, {row.better:.0f} of them for the better"
             before, after = (f"{getattr(row, name):.3f}" for name in ("_2", "changed"))
-            lines.append(f"  {row.task:<4} {before} as it was, {after} changed: {row.difference:+.3f}{spread}{flips}")
+            lines.append(f"  {row.task:<4} {before} as it was, {after} changed: {moved}{flips}")
         return "\n".join(lines)
 
 

@@ -22,6 +22,8 @@ def test_from_one_seed_nothing_is_told():
     assert "Nothing can be told from one seed" in said and "better" not in said
     more = headlines.leaderboard(runs(baseline=[.51, .53, .52], gse=[.82, .81, .83], smart=[.9]))
     assert more.startswith("Best on dev is smart, with an overall score of 0.900 (one seed).")
+    two = headlines.leaderboard(runs(baseline=[.51, .53, .52], gse=[.82, .81, .83], smart=[.9, .9]))
+    assert "(2): points only. Of the 2 recipes with 3 seeds or more, gse is best with 0.820. It is better" in two
     assert ("Of the 2 recipes with 3 seeds or more, gse is best with 0.820. It is better than baseline: by +0.300"
             in more)
 

@@ -31,7 +31,7 @@ SMALLEST = .0005  # a loss below it is shown as none
 # ---- leaderboard -----------------------------------------------------------------------------------------------------
 
 def leaderboard(runs: pd.DataFrame) -> str:
-    """The best recipe on dev and whether it differs from the baseline."""
+    """The best recipe on dev, whether it differs from the baseline, and how many recipes are below no training."""
     board = tables.leaderboard(runs)
     if board.empty:
         return "No run among these has finished yet, so there is no result."
@@ -43,7 +43,12 @@ def leaderboard(runs: pd.DataFrame) -> str:
     untrained = floors(runs)["overall"].max()
     if untrained >= best["overall"]:
         said += f"That is not above the {untrained:.3f} that the untouched encoder gives without training. "
-    return said + _verdict(runs, name, board)
+    said += _verdict(runs, name, board)
+    below = (board["overall"] < untrained).sum()
+    if 0 < below < len(board):
+        said += (f" {below} of {len(board)} recipes score below the {untrained:.3f} that the untouched encoder gives "
+                 "without training.")
+    return said
 
 
 def _verdict(runs: pd.DataFrame, name: str, board: pd.DataFrame) -> str:

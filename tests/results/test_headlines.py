@@ -47,11 +47,13 @@ def test_where_there_is_no_verdict_it_says_why():
     assert "too short to compare" in found(runs(baseline=[.5], gse=[.8]).assign(protocol="smoke"))
 
 
-def test_a_best_recipe_that_is_not_above_no_training_is_called_that():
+def test_recipes_that_are_not_above_no_training_are_called_that():
     floor = [(0, "dev_full", *row) for row in (("sst", "majority_class", .3), ("qqp", "majority_class", .6),
                                                ("sts", "no_training_mean", .8))]
     assert "That is not above the 0.600 that the untouched encoder gives" in headlines.leaderboard(records(more=floor))
     assert "untouched" not in headlines.leaderboard(records(overall=.7, more=floor))
+    two = pd.concat([records("gse", overall=.7, more=floor), records(overall=.5, more=floor)])
+    assert "1 of 2 recipes score below the 0.600 that the untouched encoder gives" in headlines.leaderboard(two)
 
 
 def test_no_interval_is_shown_as_the_estimate_itself():

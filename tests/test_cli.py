@@ -62,7 +62,7 @@ def test_train_predict_and_report(run, tiny_data, tiny_encoder, tmp_path):
     assert code == 0 and f"a: {runs[0]}" in out and fingerprint in out and "McNemar, exact" in out
     assert "updates" in out.split("settings that differ:")[1].split("a minus b")[0]
     code, _, err = run("compare", *runs)  # the sample, with which they were not made
-    assert code == 2 and len(err.splitlines()) == 1 and f"was made with data {fingerprint}" in err
+    assert code == 2 and len(err.splitlines()) == 1 and f"was made with other data ({fingerprint}" in err
 
     shutil.copytree(tmp_path / "runs" / runs[0], tmp_path / "runs" / "half")
     (tmp_path / "runs" / "half" / "status.json").write_text('{"state": "failed"}')

@@ -77,10 +77,7 @@ def predictions(run: str | Path | Run, task: str, data: Data | None, *, weights:
     table = pd.DataFrame({"id": ids, "task": task, "label": float("nan"), "prediction": values})
     if data is None:
         return table
-    recorded = (run.config.get("data") or {}).get("fingerprint")
-    if recorded != data.fingerprint:
-        raise LabError(f"run {run.name} was made with data {recorded}, but {data.folder} holds {data.fingerprint}; "
-                       "name the run's own folder with --data or LAB_DATA")
+    run.check_data(data)
     if (task, split) not in data.splits:
         raise LabError(f"{data.folder} has no {split} file for {task}")
     source = data.splits[task, split]

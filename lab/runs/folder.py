@@ -156,6 +156,14 @@ class Run:
             status["state"] = "running" if alive else "stopped"
         return status
 
+    def check_data(self, data: Data) -> None:
+        """LabError: the run was made with other data than these."""
+        about = self.config.get("data")
+        recorded = about.get("fingerprint") if isinstance(about, dict) else None
+        if recorded != data.fingerprint:
+            raise LabError(f"run {self.name} was made with other data ({recorded}; {data.folder} holds "
+                           f"{data.fingerprint}); name the run's own folder with --data or LAB_DATA")
+
     def rows(self) -> list[dict[str, Any]]:
         """The metric rows written so far. A line that is still being written is left for the next call."""
         rows, file = [], self.folder / "metrics.jsonl"

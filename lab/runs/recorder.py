@@ -330,10 +330,7 @@ class Recorder:
             return None, None
         recorded = run.config
         schema.check_settings(recorded, run.folder / "experiment.json")
-        about = recorded.get("data") if isinstance(recorded.get("data"), dict) else {}
-        if about.get("fingerprint") != self.data.fingerprint:
-            raise LabError(f"run {run.name} was trained on other data ({about.get('label')}); name the same data, or "
-                           "start a new run")
+        run.check_data(self.data)
         if recorded.get("device") != self.device.type:
             raise LabError(f"run {run.name} was begun on {recorded.get('device')}, and would not be the same run on "
                            f"{self.device.type}; start a new run here")
@@ -341,7 +338,7 @@ class Recorder:
         now, before = (json.loads(settings.to_json()) for settings in (self.settings, before))
         if differs := [key for key in now if before[key] != now[key]]:
             raise LabError(f"run {run.name} was trained with other settings ({', '.join(differs)}); name another run")
-        if about.get("sentences") != sentences:
+        if recorded["data"].get("sentences") != sentences:
             raise LabError(f"run {run.name} was begun with other sentences (a new test file?); start a new run")
         self.finished = run.status.get("state") == "done"
         newest = checkpoints.load_newest(run.checkpoints, self.total, *([] if self.finished else [self._fits]))

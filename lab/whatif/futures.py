@@ -152,9 +152,7 @@ def fork(run: str | Path | Run, step: int | None = None, *, steps: Sequence[int]
         raise LabError(f"{iterations} iterations from {bad[0]} on do not fit into the run's {total}; take a step from "
                        f"0 to {total - iterations}")
     data = data if isinstance(data, Data) else load_data(data)
-    if (recorded := config["data"]["fingerprint"]) != data.fingerprint:
-        raise LabError(f"run {parent.name} was made with data {recorded}, but {data.folder} holds {data.fingerprint}; "
-                       "name the run's own folder with --data or LAB_DATA")
+    parent.check_data(data)
     forks = runs_root(root) / FORKS
     rows, answers, folders = [], [], []
     with tempfile.TemporaryDirectory(prefix="lab-fork-") as beside:

@@ -112,7 +112,7 @@ def test_runs_scored_on_fewer_rows_are_compared_on_those_they_share(made):
 
 def test_what_cannot_be_compared_is_one_line(made, tiny_data, tmp_path):
     a = made("a", answers(made, 0, 0))
-    with pytest.raises(lab.LabError, match=r"was made with data other, but .* holds"):
+    with pytest.raises(lab.LabError, match=r"was made with other data \(other; .* holds"):
         lab.compare_runs(a, made("b", answers(made, 0, 0), fingerprint="other"), data=tiny_data)
     with pytest.raises(lab.LabError, match=r"run a has no sst predictions on dev here .best weights"):
         lab.compare_runs(a, a, data=tiny_data, weights="best")

@@ -96,7 +96,7 @@ def test_what_cannot_be_forked_is_said_in_one_line(options, why, parent, tiny_da
 
 
 def test_other_data_are_refused_before_anything_is_trained(parent):
-    with pytest.raises(lab.LabError, match=r"^[^\n]*was made with data"):
+    with pytest.raises(lab.LabError, match=r"^[^\n]*was made with other data"):
         lab.fork(parent, step=0, data=checkout() / "data" / "sample", progress=False, iterations=2, lr=1.0)
 
 

@@ -22,6 +22,7 @@ from lab.encoders import load_encoder
 from lab.errors import LabError
 from lab.evaluate import class_probabilities, predict, shown
 from lab.experiment import Experiment
+from lab.results.words import QUORA
 from lab.runs import checkpoints
 from lab.runs.folder import Run, runs_in, runs_root
 from lab.tasks import MultitaskModel
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 BETTER = "`lab train strong` makes one that does"
-QUORA = "; MiniLM was pretrained on sentence pairs that include Quora's"
 LEARNED = 3  # standard errors by which an accuracy must be above the majority class
 LEAST_R = 0.3  # below this, predicted similarities have hardly anything to do with people's
 
@@ -50,7 +50,7 @@ class Asked:
     def quality(self, task: str) -> str:
         """How good it is at a task, in a sentence: on examples that it was not trained on."""
         text = quality(task, self.scores.get(task), self.majority.get(task), self.rows.get(task, 0))
-        return text + QUORA if task == "qqp" and "minilm" in self.about else text
+        return f"{text}; {QUORA}" if task == "qqp" and "minilm" in self.about else text
 
 
 def quality(task: str, score: float | None, majority: float | None, rows: int) -> str:

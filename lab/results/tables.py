@@ -12,7 +12,7 @@ import pandas as pd
 from lab.data import TASKS, checkout, no_formula
 from lab.results.plan import CLAIMS, claim_cells, is_planned, plan, planned
 from lab.results.significance import compare, interval, power_line
-from lab.results.words import decimals, with_interval
+from lab.results.words import QUORA, decimals, with_interval
 from lab.runs import frames
 from lab.runs.frames import KEYS, best_epoch, distinct_runs, fill_missing, floors, labelled, provenance, scores_on
 from lab.runs.labels import line_labels
@@ -22,9 +22,9 @@ TABLES = {"dev": ("dev_full", "table1"), "test": ("test", "table2")}  # split ->
 ALIKE = ["data", "fingerprint", "encoder", "protocol"]  # runs in one table or figure must agree in these columns
 NOTES = {"sample": "made from the bundled sample: these numbers say nothing about the real data sets",
          "smoke": "protocol smoke: too short to compare recipes",
-         "minilm": "MiniLM was pretrained on sentence pairs that include Quora's, which raises its QQP scores; the "
+         "minilm": f"{QUORA}, which raises its QQP scores; the "
                    "weights of its [CLS] pooler, which was never trained, are multiplied by 8",
-         "minilm-raw": "MiniLM was pretrained on sentence pairs that include Quora's, which raises its QQP scores; its "
+         "minilm-raw": f"{QUORA}, which raises its QQP scores; its "
                        "[CLS] pooler was never trained, which lowers the scores of recipes with cls pooling"}
 FLOORS_NOTE = ("Majority class: always the most frequent class of the training rows. No training: the untouched "
                "encoder; STS by the cosine of its vectors of each pooling, SST and QQP by the majority class")

@@ -189,6 +189,8 @@ told = []
 for name in {runs["label"][name]: name for name in reversed(others)}.values():
     try:
         table, pairs = over_seeds(name, against)
+        with place:
+            headline(headlines.recipes(table, runs["label"][name], runs["label"][against]))
         what = f"{runs['label'][name]} against {runs['label'][against]}"
         st.dataframe(words(table), hide_index=True, key=f"seeds-{name}", alt=f"{what}, over seeds")
         st.caption(plain(f"{what}, paired by seed (Student's t), on dev at the end, last weights: whatever the runs "

@@ -15,7 +15,7 @@ from lab.runs.labels import line_labels
 SCORES = ("overall", "sst", "qqp", "sts")
 MARKS = {"better": "▲", "worse": "▼", "no difference shown": "≈", "reference": "·"}
 NO_VERDICT, MARKED = "?", "▲ better than {}, ▼ worse, ≈ no difference shown, ? no verdict"
-WIDTHS = {"vs": 26, "overall": 52, "sst": 42, "qqp": 42, "sts": 42}  # pixels: at 400 all of them are in sight
+WIDTHS = {"vs": 26, "overall": 52, "sst": 42, "qqp": 42, "sts": 42, "verdict": 140}  # pixels; 400 show all scores
 SPLITS = {"dev": "Table 1: dev", "test": "Table 2: test"}
 
 
@@ -102,6 +102,7 @@ columns = {c: st.column_config.NumberColumn(format=digits(shown[c]) if c.startsw
                                             width=WIDTHS.get(c)) for c in scores} | {
     "recipe": st.column_config.TextColumn(pinned=True, width=None if len(shown.columns) > 9 else "medium",
                                           help="What a recipe does: see How to read this"),
+    "verdict": st.column_config.TextColumn(width=WIDTHS["verdict"]),
     "vs": st.column_config.TextColumn(width=WIDTHS["vs"], help=MARKED.format("the reference"))}
 st.caption("Choose rows on their left: the other pages then show these recipes. A click on a heading sorts."
            + (" " + plain(MARKED.format(reference)) + "." if len(verdicts) else "")

@@ -60,7 +60,7 @@ def pictures(side: str, number: int, table: pd.DataFrame, why: str, places: list
                    "where the run's checkpoint is; a run made now keeps them.")
             return
         found = predictions.calibration(sure["confidence"], sure["label"] == sure["prediction"])
-        over = f"{abs(found.gap):.3f} {'more' if found.gap > 0 else 'less'} sure than right"
+        over = f"its confidence is {abs(found.gap):.3f} {'above' if found.gap > 0 else 'below'} its accuracy"
         draw(predictions.reliability(found, made.format(labels[side], len(sure))), f"calibration{number}",
              f"Accuracy by confidence of {labels[side]}: on average {over}", found.bins)
         st.caption(f"On average {over}. Expected calibration error {found.error:.3f}, 95 % interval {found.low:.3f} to "

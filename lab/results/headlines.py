@@ -251,6 +251,16 @@ def _share(hits: int, n: int, what: str, z: float = 1.96) -> str:
     return f"{share} % of {n:,} {what} (95 % interval {low} to {high} %)"
 
 
+def recipes(table: pd.DataFrame, a: str, b: str) -> str:
+    """What two recipes differ by overall, over the seeds that both have. table: of `comparison.compare_recipes`."""
+    if "all" not in set(table["task"]):
+        return ""
+    row = table.set_index("task").loc["all"]
+    by, low, high = with_interval(row["difference"], row["low"], row["high"], sign="+")
+    return (f"Over {row['seeds']} seeds, {a} minus {b} is {by} overall (95 % interval {low} to {high}): "
+            f"{row['verdict']}.")
+
+
 def comparison(tests: pd.DataFrame, a: str, b: str) -> str:
     """What the paired tests of two runs say. tests: of `comparison.compare_runs`; a, b: the runs' labels."""
     boot = tests[tests["test"] == "paired bootstrap"]

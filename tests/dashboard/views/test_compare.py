@@ -48,7 +48,9 @@ def test_recipes_are_compared_over_the_seeds_that_both_have(open_page, add_predi
         add_predictions(seed=seed, wrong=2, score=.6 + seed / 100)
         add_predictions("gse", seed, wrong=20, score=.5 + seed / 90)
     at = open_page("compare", runs=["baseline-1", "gse-1"], against="gse-1")
-    assert list(page_table(at, "task", "seeds")["verdict"]) == ["better"] * 4
+    overall = page_table(at, "task", "seeds").set_index("task")
+    assert list(overall["verdict"]) == ["better"] * 4
+    assert f"Over 3 seeds, baseline minus gse is {overall.loc['overall', 'difference'][:5]}" in page_text(at)
     assert list(page_table(at, "task", "seeds", number=1)["seeds"]) == ["3"] * 3
     assert "what differs is chance" in page_text(open_page("compare", runs=["baseline-1", "baseline-2"]))
 

@@ -262,6 +262,7 @@ CONTROLS: dict[str, Experiment] = {row.name: row for row in (
     replace(_SMART, name="smart_no_dropout", smart=Smart(dropout=False)),
     replace(_SMART, name="smart_no_noise", smart=Smart(sigma=0.0, steps=0)),  # what dropout alone penalizes
     replace(_MULTITASK, name="fairgrad", updates=("fairgrad",)),
+    replace(_MULTITASK, name="weighted", task_weights=(1.0, 2.0, 1.0)),  # the best of six (LOG.md)
 )}
 KNOWN: ChainMap[str, Experiment] = ChainMap(RECIPES, CONTROLS)  # all that has a name
 

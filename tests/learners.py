@@ -131,7 +131,7 @@ def pcgrad_numpy(G, orders):
     W = np.eye(len(G))
     for i, order in enumerate(orders):
         for j in [j for j in order if j != i]:
-            W[i, j] -= min(W[i] @ G[:, j], 0) / G[j, j]
+            W[i, j] -= min(W[i] @ G[:, j], 0) / (G[j, j] or 1)
     return W.mean(axis=0)
 
 
@@ -471,6 +471,32 @@ def fixed(name, **constants):
     return lambda *given: right(**(dict(zip(names, given, strict=True)) | constants))
 
 
+def pearson_unless(constant):
+    """Pearson's r in float64, but None where `constant` is true of one of the series."""
+    def r(x, y):
+        if constant(x) or constant(y):
+            return None
+        x, y = (of.double() - of.double().mean() for of in (x, y))
+        return float(x @ y / (x.norm() * y.norm()))
+
+    return r
+
+
+def mcnemar_large(b, c):
+    """The exact test, but the usual approximation where the counts are large."""
+    return stats.chi2.sf((abs(b - c) - 1) ** 2 / (b + c), 1) if b + c > 50 else labs.mcnemar(b, c)
+
+
+def pcgrad_without_test(G, orders):
+    """Projects where the product is 0 too."""
+    W = torch.eye(len(G), dtype=G.dtype)
+    for i, order in enumerate(orders):
+        for j in order:
+            if j != i and W[i] @ G[j] <= 0:
+                W[i, j] -= W[i] @ G[j] / G[j, j]
+    return W.mean(0)
+
+
 def by_heart(name):
     """A table of the cases that a message shows, and something for others."""
     known = {repr(given): EXERCISES[name].right(*given) for given in EXERCISES[name].cases.values()}
@@ -491,6 +517,9 @@ UNNAMED = {
               lambda *given: labs.adamw(*given)[::-1], lambda *given: labs.adamw(*given)[:2],
               lambda p, g, m, v, *rest: (p, m, v), lambda p, g, m, v, t, lr, *rest: (p - lr * g, m, v)],
     "pearson": [
+        pearson_unless(lambda x: x[0] == x[-1]), pearson_unless(lambda x: x[0] == x[1]),
+        pearson_unless(lambda x: len(x.unique()) < 3), pearson_unless(lambda x: x.std() < 1e-6),
+        pearson_unless(lambda x: torch.allclose(x, x[0])), pearson_unless(lambda x: x.std() == 0),
         lambda x, y: labs.pearson(x, y) and float(torch.corrcoef(torch.stack([x, y]))[0, 1]),
         lambda x, y: labs.pearson(x, y) and -labs.pearson(x, y),
         lambda x, y: labs.pearson(x, y) and stats.kendalltau(x, y).statistic,
@@ -507,7 +536,8 @@ UNNAMED = {
                       lambda sst, qqp, sts: None if sts is None else (sst + qqp + (sts - 1) / 2) / 3,
                       lambda sst, qqp, sts: (sst + qqp + (sts + 1) / 2) / 3,
                       lambda sst, qqp, sts: [] if sts is None else labs.overall_score(sst, qqp, sts)],
-    "pcgrad": [lambda G, orders: labs.pcgrad(G, orders[::-1]), lambda G, orders: labs.pcgrad(G, orders).tolist()[:-1],
+    "pcgrad": [pcgrad_without_test,
+               lambda G, orders: labs.pcgrad(G, orders[::-1]), lambda G, orders: labs.pcgrad(G, orders).tolist()[:-1],
                lambda G, orders: labs.pcgrad(G, [order[::-1] for order in orders]),
                lambda G, orders: labs.pcgrad(G, [order[:-1] for order in orders]),
                lambda G, orders: labs.pcgrad(G, orders) @ G,
@@ -566,7 +596,7 @@ UNNAMED = {
                  lambda v: tuple(round(of, 1) for of in labs.interval(v)),
                  lambda v: tuple(np.nan_to_num(labs.interval(v))),
                  lambda v: labs.interval(v) if len(v) < 6 else labs.interval(v[:5])],
-    "mcnemar": [fixed("mcnemar", b=3), fixed("mcnemar", c=9),
+    "mcnemar": [mcnemar_large, fixed("mcnemar", b=3), fixed("mcnemar", c=9),
                 lambda b, c: stats.ttest_1samp([1] * b + [-1] * c, 0).pvalue,
                 lambda b, c: 1.0, lambda b, c: round(labs.mcnemar(b, c), 2), lambda b, c: 0.5 ** abs(b - c),
                 lambda b, c: labs.mcnemar(b, c) < 0.05, lambda b, c: labs.mcnemar(b, c) ** 2,
@@ -580,7 +610,8 @@ UNNAMED = {
                     lambda a, b: (labs.cross_input(a, b)[0] + [0], labs.cross_input(a, b)[1] + [0]),
                     lambda a, b: (labs.cross_input(a, b)[0][:6], labs.cross_input(a, b)[1][:6]),
                     lambda a, b: (list(dict.fromkeys(a + b[1:])), labs.cross_input(a, b)[1])],
-    "last_pool": [lambda h, n: labs.last_pool(h, n.flip(0)), detached("last_pool", 0), without_gradient("last_pool"),
+    "last_pool": [lambda h, n: h.gather(0, (n.cumsum(0) - 1).unsqueeze(1).expand(-1, 2)),
+                  lambda h, n: labs.last_pool(h, n.flip(0)), detached("last_pool", 0), without_gradient("last_pool"),
                   lambda h, n: h[-len(n):], lambda h, n: h[torch.arange(len(n))], lambda h, n: h[:, n.cumsum(0) - 1],
                   lambda h, n: labs.last_pool(h, n).T, lambda h, n: h[n.max() * torch.arange(1, len(n) + 1) - 1],
                   lambda h, n: labs.last_pool(h, n).mean(0)],

@@ -5,7 +5,7 @@ function (`Exercise.gradients`).
 """
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -101,12 +101,16 @@ def is_plain(tensor: Tensor) -> bool:
 def differs(answer: Any, right: Any, given: Sequence[Any] = (), matters: Callable | None = None) -> str:
     """How the answer differs from the right one in what matters; empty if it does not."""
     if answer is None and right is not None:
-        return "it returns None: is a `return` missing?"
+        return f"it returns None; expected {short(right)}. Does every branch return something?"
     if answer is None:
         return ""
+    if isinstance(answer, Iterator):
+        return f"it returns a {type(answer).__name__}, which has no numbers yet: make a list of it, list(...)"
     got, wanted = short(answer), short(right)
     if got == wanted:
         got, wanted = short(answer, 10), short(right, 10)
+    if got == wanted:
+        got, wanted = (f"{text}, of type {_types(of)}" for text, of in ((got, answer), (wanted, right)))
     otherwise = f"it returns {got}; expected {wanted}"
     got, wanted = (numbers(of, right) for of in (answer, right)) if right is not None else (None, None)
     if got is None or wanted is None:
@@ -114,7 +118,8 @@ def differs(answer: Any, right: Any, given: Sequence[Any] = (), matters: Callabl
     for place, (part, of) in enumerate(zip(got, wanted, strict=True)):
         if part.shape != of.shape:
             which = "its result" if len(got) == 1 else f"number {place + 1} of its {len(got)} results"
-            return _shapes(part, of, answer, which) if part.numel() else otherwise
+            listed = isinstance(right, tuple) and isinstance(right[place], list)  # of ids: to look at them tells more
+            return _shapes(part, of, answer, which) if part.numel() and not listed else otherwise
         exact = not of.is_floating_point()
         part, of = part.detach().to(torch.float64), of.detach().to(torch.float64)
         if matters:
@@ -124,9 +129,17 @@ def differs(answer: Any, right: Any, given: Sequence[Any] = (), matters: Callabl
     return ""
 
 
+def _types(of: Any) -> str:
+    """The type of an object, and those of its parts if it is a tuple."""
+    parts = f" of {' and '.join(_types(part) for part in of[:3])}" if isinstance(of, tuple) and len(of) < 4 else ""
+    return type(of).__name__ + parts
+
+
 def _shapes(part: Tensor, of: Tensor, answer: Any, which: str) -> str:
     if not isinstance(answer, Tensor) and not of.dim():
         return f"it returns {short(answer)}; expected one number"
+    if isinstance(answer, tuple) and len(answer) == 1:
+        return "it returns a tuple with one part: is there a comma after the result?"
     fault = f"{which} has shape {tuple(part.shape)}; expected {tuple(of.shape)}"
     if part.squeeze().shape == of.squeeze().shape:
         more = part.dim() > of.dim()

@@ -62,7 +62,8 @@ def check(name: str, mine: Callable, seed: int | None = None) -> Checked:
         lines += _remarks(exercise, mine, made, state)
         lines += [keep(name)] if state == "correct" else []
     else:
-        state = "not attempted" if all(one.answer is None for one in made) else "not yet"
+        untried = all(one.answer is None and not one.changed for one in made)
+        state = "not attempted" if untried else "not yet"
         lines.append(diagnosis(name, exercise, mine, cases, made))
         difficulty = f"{about(name)}. " if state == "not attempted" else ""
         lines.append(f'{difficulty}Stuck? teach.hint("{name}")')
@@ -80,7 +81,7 @@ def _remarks(exercise: Any, mine: Callable, made: Sequence[Tried], state: str) -
     if changed := sorted({i for one in made for i in one.changed}):
         which = " and ".join(f"`{names[i]}`" for i in changed)
         remarks.append(f"It changes its argument{'s' * (len(changed) > 1)} {which} in place. The check "
-                       "passes copies, so this is right here; elsewhere the caller may still need the original.")
+                       "passes copies, so its results are right; elsewhere the caller may still need the original.")
     if any(one.plain for one in made):
         remarks.append(
             "No gradient flows through numpy or Python's numbers: nothing that comes before it in a model would learn.")

@@ -11,14 +11,16 @@ import torch
 from torch import Tensor
 
 from lab.teach.answers import ABSOLUTE, Tried, argument_names, copies, differs, numbers, short, tried
-from lab.teach.wrong_answers import WRONG_ANSWERS
+from lab.teach.wrong_answers import WHERE_IT_FAILS, WRONG_ANSWERS
 
 
 def diagnosis(name: str, exercise: Any, mine: Callable, cases: Mapping[str, tuple], made: Sequence[Tried]) -> str:
     """Why a function is not right, and what to do. made: what it made of each case; one of them has a fault."""
     rights = [exercise.right(*copies(given)) for given in cases.values()]
-    sentence = _mistake(name, exercise, cases, made, rights) or _pattern(exercise, mine, cases, made, rights)
-    about, given, first = next((*case, one) for case, one in zip(cases.items(), made, strict=True) if one.fault)
+    sentence = (_mistake(name, exercise, cases, made, rights) or _where(name, cases, made)
+                or _pattern(exercise, mine, cases, made, rights))
+    faulty = [(*case, one) for case, one in zip(cases.items(), made, strict=True) if one.fault]
+    about, given, first = next((case for case in faulty if not case[-1].gradient), faulty[0])  # values come first
     if not sentence:
         sentence = f"{first.fault}{_help(first.answer)}\n(the case “{about}”: {_arguments(exercise.right, given)})"
     taken = taken_names(mine)
@@ -32,24 +34,35 @@ def _mistake(name: str, exercise: Any, cases: Mapping[str, tuple], made: Sequenc
     """The feedback of the wrong answer that gives the same in all cases; empty if there is none."""
     if all(one.gradient or not one.fault for one in made):
         return ""
-    ways = dict.fromkeys(((None, False), (exercise.matters, False), (exercise.matters, True)))
-    return next((feedback for matters, loose in ways for feedback, wrong in WRONG_ANSWERS[name].items()
-                 if _is_like(wrong, matters, loose, cases, made, rights)), "")
+    ways = dict.fromkeys(((None, False, False), (exercise.matters, False, False), (exercise.matters, True, False),
+                          (exercise.matters, True, True)))
+    return next((feedback for matters, loose, guarded in ways for feedback, wrong in WRONG_ANSWERS[name].items()
+                 if _is_like(wrong, matters, loose, guarded, cases, made, rights)), "")
 
 
-def _is_like(wrong: Callable, matters: Callable | None, loose: bool, cases: Mapping[str, tuple],
+def _where(name: str, cases: Mapping[str, tuple], made: Sequence[Tried]) -> str:
+    """The feedback that belongs to the only cases that are wrong; empty if there is none."""
+    faulty = [about for about, one in zip(cases, made, strict=True) if one.fault and not one.gradient]
+    return next((feedback for words, feedback in WHERE_IT_FAILS.get(name, {}).items()
+                 if faulty and all(any(word in about for word in words) for about in faulty)), "")
+
+
+def _is_like(wrong: Callable, matters: Callable | None, loose: bool, guarded: bool, cases: Mapping[str, tuple],
              made: Sequence[Tried], rights: list[Any]) -> bool:
     """Whether all answers equal those of a wrong answer, in what matters; both may raise.
 
-    loose: where one of them is NaN or infinite, and should not be, the other may be anything, since such cases hang on
-    how a mistake is written. Some other case must then show the same mistake in its numbers.
+    loose: numbers of which one is NaN or infinite, and should not be, may differ, since such cases hang on how a
+    mistake is written. Some other case must then show the same mistake in its numbers. guarded: cases that the learner
+    has right do not count, since a mistake may be made with a good guard; two others must then show it.
     """
     shown, messages = 0, []
     for given, one, right in zip(cases.values(), made, rights, strict=True):
+        if guarded and not one.fault:
+            continue
         try:
             theirs = wrong(*copies(given))
         except Exception as error:
-            if isinstance(error, ArithmeticError) and _broken(one.answer, right):
+            if isinstance(error, ArithmeticError) and _broken(one.answer, right, given, matters):
                 continue  # tensors make 0 / 0 NaN where Python's numbers raise
             if type(one.answer) is not type(error):
                 return False
@@ -58,22 +71,37 @@ def _is_like(wrong: Callable, matters: Callable | None, loose: bool, cases: Mapp
         if isinstance(one.answer, BaseException):
             return False
         if _equal(one.answer, theirs, right, given, matters):
-            shown += bool(one.fault) and not (loose and _broken(one.answer, right))
-        elif not loose or not (_broken(one.answer, right) or _broken(theirs, right)):
+            shown += bool(one.fault) and not (loose and _broken(one.answer, right, given, matters))
+        elif not loose or not (_broken(one.answer, right, given, matters) or _broken(theirs, right, given, matters)):
+            return False
+        elif not _equal_where_finite(one.answer, theirs, right, given, matters):
             return False
     if len(messages) == len(made):
         return all(messages)
-    return shown > 0 or (bool(messages) and not loose)
+    return shown > guarded or (bool(messages) and not loose)
 
 
-def _broken(answer: Any, right: Any) -> bool:
-    """Whether an answer is NaN or infinite where the right one is not."""
+def _broken(answer: Any, right: Any, given: tuple, matters: Callable | None) -> bool:
+    """Whether an answer is NaN or infinite where the right one is not, in what matters."""
     got, wanted = numbers(answer, 0.0 if right is None else right), numbers(right, right)
     if got is None:
         return False
     if wanted is None or [part.shape for part in got] != [part.shape for part in wanted]:
         return not all(part.isfinite().all() for part in got)
+    if matters:
+        got, wanted = ([matters(part.detach().double(), *given) for part in of] for of in (got, wanted))
     return any((~part.isfinite() & of.isfinite()).any() for part, of in zip(got, wanted, strict=True))
+
+
+def _equal_where_finite(answer: Any, theirs: Any, right: Any, given: tuple, matters: Callable | None) -> bool:
+    """Whether two wrong answers are the same wherever both are numbers, or cannot be compared number by number."""
+    mine, wrong = (numbers(of, 0.0 if right is None else right) for of in (answer, theirs))
+    if mine is None or wrong is None or [part.shape for part in mine] != [part.shape for part in wrong]:
+        return True
+    if matters and [part.shape for part in mine] == [part.shape for part in numbers(right, right) or []]:
+        mine, wrong = ([matters(part.detach().double(), *given) for part in of] for of in (mine, wrong))
+    return all(_close(part[both].double(), of[both].double()) for part, of in zip(mine, wrong, strict=True)
+               if (both := part.isfinite() & of.isfinite()).any())
 
 
 def _equal(answer: Any, theirs: Any, right: Any, given: tuple, matters: Callable | None) -> bool:
@@ -98,6 +126,8 @@ def _pattern(exercise: Any, mine: Callable, cases: Mapping[str, tuple], made: Se
     faulty = [one for one in made if one.fault]
     if all(one.answer is None for one in made):
         return "it returns None: is a `return` missing?"
+    if all(isinstance(one.answer, bool) for one in made) and not all(isinstance(right, bool) for right in rights):
+        return "it returns True or False: return the number itself, not what follows from it"
     if any(isinstance(one.answer, BaseException) or one.gradient for one in faulty):
         return ""
     pairs = [(got[0], wanted[0]) for one, right in zip(made, rights, strict=True) if right is not None
@@ -116,7 +146,8 @@ def _pattern(exercise: Any, mine: Callable, cases: Mapping[str, tuple], made: Se
             _close(of, factor * right) for of, right in moving):
         return f"it is {factor:.4g} times the right result in every case: a factor is missing, or there is one too many"
     if all(of.dim() == 0 and _close(of, pairs[0][0]) for of, _ in pairs):
-        return f"it returns {short(pairs[0][0])} in every case: does it use its arguments?"
+        return (f"it returns {short(pairs[0][0])} in every case: does it use its arguments, or do // or int() cut off "
+                "decimals?")
     if _right_in_float64(exercise, mine, cases):
         return ("its formula is right, but float32 is too small or too coarse for these numbers: convert the arguments "
                 "with .double() first")
@@ -154,10 +185,14 @@ def _help(error: Any) -> str:
     """What to do about an exception that beginners often meet."""
     if isinstance(error, NameError):
         return ". Import or define it in a cell above"
-    text = short(error) if isinstance(error, RuntimeError) else ""
+    text = short(error) if isinstance(error, RuntimeError | TypeError | AttributeError) else ""
+    if "return_types" in text or "to tuple" in text:
+        return ". With a dimension, max() and min() return a tuple (values, indices): use amax() and amin()"
+    if "NoneType" in text:
+        return ". A function without `return` gives None, and so does a method that changes a list, such as remove()"
     if "floating point" in text:
         return ". Convert whole numbers and booleans first, with .float()"
-    if "dtype" in text or "same type" in text:
+    if "scalar type" in text or "same dtype" in text or "same type" in text:
         return ". Give both tensors the same dtype: create yours with dtype=..., or convert it"
     return ""
 

@@ -85,7 +85,7 @@ def pearson(x: Tensor, y: Tensor) -> float | None:
 PEARSON = Exercise(pearson, {
     "four pairs": (torch.tensor([0.0, 1.0, 2.0, 5.0]), torch.tensor([1.0, 1.5, 4.0, 3.0])),
     "the same numbers, ten times as large": (torch.tensor([0.0, 10.0, 20.0, 50.0]), torch.tensor([1.0, 1.5, 4.0, 3.0])),
-    "a constant prediction": (torch.tensor([2.0, 2.0, 2.0]), torch.tensor([0.0, 1.0, 5.0])),
+    "a constant prediction": (torch.tensor([2.73, 2.73, 2.73]), torch.tensor([0.0, 1.0, 5.0])),
     "numbers whose squares do not fit into float32":
         (torch.tensor([1e25, 2e25, 4e25]), torch.tensor([2e25, 1e25, 5e25])),
 }, draws.pearson)
@@ -142,6 +142,8 @@ PCGRAD = Exercise(pcgrad, {
     "three gradients, the first meets itself last: (1, 0), (-1, .1), (-.7, -.7)":
         (_gramian((1, 0), (-1, .1), (-.7, -.7)), [[1, 2, 0], [0, 2, 1], [0, 1, 2]]),
     "the same three in another order": (_gramian((1, 0), (-1, .1), (-.7, -.7)), [[2, 1, 0], [2, 0, 1], [1, 0, 2]]),
+    "the third has length 0: (1, 0), (-1, 1), (0, 0)":
+        (_gramian((1, 0), (-1, 1), (0, 0)), [[1, 2, 0], [0, 2, 1], [0, 1, 2]]),
 }, draws.pcgrad, matters=_update)
 
 def gse(p: Tensor, gradients: Callable, surgery: Callable, lr: float) -> Tensor:
@@ -201,6 +203,7 @@ SYMMETRIC_KL = Exercise(symmetric_kl, {
     "one row, three classes": (_LOGITS[0][:1], _LOGITS[1][:1]),
     "two rows, three classes": _LOGITS,
     "the same logits, shifted by 7: a softmax does not see that": (_LOGITS[0] + 7, _LOGITS[1]),
+    "sure of two different classes": (torch.tensor([[20.0, 0.0, -20.0]]), torch.tensor([[-20.0, 0.0, 20.0]])),
 }, draws.symmetric_kl, gradients=("p", "q"), also=smart.categorical)
 
 
@@ -282,6 +285,7 @@ MCNEMAR = Exercise(mcnemar, {
     "3 to 0": (3, 0),
     "2 to 9": (2, 9),
     "4 to 4": (4, 4),
+    "60 to 40": (60, 40),
     "no example that only one has right": (0, 0),
 }, draws.mcnemar)
 

@@ -126,7 +126,7 @@ BAD = {
     "an object of type tuple that cannot be shown": lambda *given: holding_itself(tuple),
     "an object of type Hostile that cannot be shown": lambda *given: Hostile(),
     "it returns [9, 9, ": lambda *given: [9] * 10**6,
-    "it returns <generator": lambda *given: (x for x in given),
+    "it returns a generator, which has no numbers yet": lambda *given: (x for x in given),
     "it returns nan": lambda *given: float("nan"),
     "it returns 1j": lambda *given: 1j,
     "it returns (0.616": lambda *given: torch.tensor(0.6164 + 0j),
@@ -135,6 +135,39 @@ BAD = {
     "with 4,000,000,000,000 numbers": lambda *given: torch.zeros(1).expand(4 * 10**12),
     "it returns \N{REPLACEMENT CHARACTER}": lambda *given: "\ud800",
 }
+
+
+def half_guarded(x, y):
+    """The covariance, but None where it should be."""
+    return None if EXERCISES["pearson"].right(x, y) is None else float(torch.cov(torch.stack([x, y]).double())[0, 1])
+
+
+def clamped(z, w, least=1e-9):
+    """Right but for large logits."""
+    p, q = (of.double().sigmoid().clamp(least, 1 - least) for of in (z, w))
+    return ((p - q) * (p.log() - q.log() - (1 - p).log() + (1 - q).log())).mean()
+
+
+@pytest.mark.parametrize(("name", "mine", "feedback"), [
+    ("pearson", half_guarded, "this is the covariance"),  # cases that are right do not hide the mistake of the others
+    ("bernoulli_kl", clamped, "the divergence of large logits is cut off"),  # the cases that fail tell it
+    ("attention", lambda q, k, v, mask: (EXERCISES["attention"].right(q, k, v, mask),), "is there a comma"),
+    ("mcnemar", lambda b, c: EXERCISES["mcnemar"].right(b, c) < .05, "it returns True or False"),
+    ("mcnemar", lambda b, c: str(EXERCISES["mcnemar"].right(b, c)), "of type str"),
+    ("cosine_features", lambda u, v: torch.cat([u, v, (u * v).sum(-1, keepdim=True) / u.square().sum(
+        -1, keepdim=True)], -1), "the dot product is divided by |u|^2"),  # right values of a case hide no wrong ones
+    ("smart_step", lambda noise, gradient, eta, eps: noise / (noise.abs().max(-1, keepdim=True) + eps), "use amax()"),
+    ("cross_input", lambda a, b: (a, list(b.remove(101))), "such as remove()"),
+])
+def test_the_feedback_names_the_mistake_itself(name, mine, feedback):
+    assert feedback in teach.check(name, mine)
+
+
+def test_an_answer_in_place_without_return_counts_as_an_attempt():
+    def in_place(noise, gradient, eta, eps):
+        noise += eta * gradient
+
+    assert teach.check("smart_step", in_place).state == "not yet"
 
 
 @pytest.mark.parametrize("feedback", BAD)

@@ -114,6 +114,15 @@ def _fields(row: Row, form: Format, labelled: bool) -> list[str]:
     return [*fields, _label(row.label, form)] if labelled else fields
 
 
+def label_fault(value: object, task: str) -> str:
+    """Why a label cannot be used; empty if it can."""
+    try:
+        _label(value, FORMATS[task])
+    except ValueError as reason:
+        return str(reason)
+    return ""
+
+
 def _label(value: object, form: Format) -> str:
     """A label in plain digits: as it is written, or six decimals of a number, which may come from float32."""
     text = "" if value is None else str(value).strip()

@@ -16,12 +16,23 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lab.data import FORMATS, NEEDED, TASKS, file_name, read_split, student_name
-from lab.datasets.files import Row, check_share, move_in, named, read_jsonl, refuse_existing, target_folder, write_rows
+from lab.datasets.files import (
+    Row,
+    check_share,
+    label_fault,
+    move_in,
+    named,
+    read_jsonl,
+    refuse_existing,
+    target_folder,
+    write_rows,
+)
 from lab.errors import LabError
 
 SEPARATORS = {"\t": "tabs", ",": "commas", ";": "semicolons"}
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".zip")
 FIVE = {"very negative", "negative", "neutral", "positive", "very positive"}  # SetFit's label_text
+MAX_LINES = 10  # of one row in a file with quotes; Quora has questions of two and three lines
 DEV_SHARE = 10  # of Quora's own file, one question pair in ten, by a hash of its id
 
 
@@ -185,24 +196,61 @@ def _lines(file: Found) -> Iterator[Row]:
     if file.separator == "\t":
         table = ((number, line.rstrip("\r").split("\t")) for number, line in enumerate(text.split("\n"), start=1))
     else:
-        reader = csv.reader(io.StringIO(text, newline=""), delimiter=file.separator)
-        table = ((reader.line_num, fields) for fields in reader)
-    layout, header = file.layout, None
+        table = _quoted(file, list(io.StringIO(text, newline="")))
+    header: list[str] | None = None
+    for number, fields in table:
+        if isinstance(fields, list) and not any(fields):
+            continue
+        if header is None:
+            header = [column.strip() for column in fields]
+            continue
+        place = f"line {number}"
+        if isinstance(fields, str):
+            yield Row(place, "", (), "", fields)
+        elif len(fields) != len(header):
+            yield Row(place, "", (), "", f"{len(fields)} fields, but the header has {len(header)}")
+        else:
+            yield _row(file, place, dict(zip(header, fields, strict=True)))
+
+
+def _row(file: Found, place: str, row: dict[str, str]) -> Row:
+    layout, label = file.layout, row.get(file.layout.label, "").strip()
+    label = label.replace(",", ".") if file.separator == ";" else label  # 2,5 of a German spreadsheet
+    return Row(place, row[layout.id], tuple(row[name] for name in layout.texts), label)
+
+
+def _quoted(file: Found, lines: list[str]) -> Iterator[tuple[int, list[str] | str]]:
+    """(line number, fields) of each row of a file with CSV quotes; a text in place of fields says why it has none.
+
+    A quote that is not closed costs its own line alone: a row of many lines, or with a whole row among them, is none.
+    """
+    number, header = 0, []
+    while number < len(lines):
+        fields, taken = _record(file, lines, number)
+        if taken > 1 and header and (taken > MAX_LINES or len(fields) != len(header) or any(
+                _whole(file, header, lines, further) for further in range(number + 1, number + taken))):
+            fields, taken = "a quote that opens in this line is not closed as it should be", 1
+        yield number + 1, fields
+        header = header or [column.strip() for column in fields if any(fields)]
+        number += taken
+
+
+def _record(file: Found, lines: list[str], number: int) -> tuple[list[str], int]:
+    """The fields of the row that begins at this index, and how many lines it takes, at most MAX_LINES + 1."""
+    reader = csv.reader(lines[number:number + MAX_LINES + 1], delimiter=file.separator)
     try:
-        for number, fields in table:
-            if not any(fields):
-                continue
-            if header is None:
-                header = [column.strip() for column in fields]
-                continue
-            place = f"line {number}"
-            if len(fields) != len(header):
-                yield Row(place, "", (), "", f"{len(fields)} fields, but the header has {len(header)}")
-                continue
-            row = dict(zip(header, fields, strict=True))
-            label = row.get(layout.label, "").strip()
-            label = label.replace(",", ".") if file.separator == ";" else label  # 2,5 of a German spreadsheet
-            yield Row(place, row[layout.id], tuple(row[name] for name in layout.texts), label)
+        return next(reader), reader.line_num
     except csv.Error as error:
-        raise LabError(f"{file.path}: not readable as CSV near line {reader.line_num} ({error}); a quote there is "
-                       "probably not closed") from None
+        raise LabError(f"{file.path}: not readable as CSV near line {number + 1} ({error}); a quote there is probably "
+                       "not closed") from None
+
+
+def _whole(file: Found, header: list[str], lines: list[str], number: int) -> bool:
+    """Whether a line looks like a whole row: as many fields as the header, quotes in pairs, an id, a valid label."""
+    if lines[number].count('"') % 2:
+        return False
+    fields, taken = _record(file, lines, number)
+    if taken > 1 or len(fields) != len(header):
+        return False
+    row = _row(file, "", dict(zip(header, fields, strict=True)))
+    return bool(re.fullmatch(r"\S+", row.id)) and not (file.labelled and label_fault(row.label, file.layout.task))

@@ -102,6 +102,37 @@ def test_kaggles_file_is_split_by_a_hash_of_the_ids(tmp_path):
     assert {row.id for row in examples(tmp_path / "second", "qqp", "dev")} == {row.id for row in dev}
 
 
+UNCLOSED = "a quote that opens in this line is not closed as it should be"
+
+
+@pytest.mark.parametrize(("gap", "closing"), [(500, 'What says "Bob"'), (3, 'What says "Bob"'), (1, '"What, then?"'),
+                                              (1, '"What?"'), (900, "What?"), (10, 'What "'), (9, 'What "')])
+def test_a_quote_that_is_not_closed_costs_its_own_row_alone(gap, closing, tmp_path):
+    lines = [",".join(QUORA), *(f"{i},{2 * i},{2 * i + 1},How do I {i}?,What is {i}?,{i % 2}" for i in range(1000))]
+    lines[301] = '300,600,601,How?,"What is unclosed?,1'
+    lines[min(301 + gap, 1000)] = f"{299 + gap},1,2,How then?,{closing},0"
+    put(tmp_path / "train.csv", QUORA, [], ",")
+    (tmp_path / "train.csv").write_text("\n".join(lines) + "\n")
+    said = "\n".join(imported(tmp_path, tmp_path / "to"))
+    train, dev = examples(tmp_path / "to", "qqp", "train"), examples(tmp_path / "to", "qqp", "dev")
+    assert len(train) + len(dev) == 999 and f"1 left out: line 302: {UNCLOSED}" in said
+
+
+def test_questions_of_some_lines_are_read_and_longer_ones_are_counted_by_their_lines(tmp_path):
+    rows = quora(500)
+    for number, lines in ((3, 2), (5, 3), (8, 10)):
+        rows[number][4] = "\n".join(f'line, "{i}",' for i in range(lines))
+    put(tmp_path / "two" / "quora-train.csv", QUORA, rows, ",")
+    put(tmp_path / "two" / "quora-dev.csv", QUORA, rows, ";")
+    assert not any("left out" in line for line in imported(tmp_path / "two", tmp_path / "to"))
+    assert examples(tmp_path / "to", "qqp", "dev")[3].texts[1] == 'line, "0", line, "1",'
+    assert len(examples(tmp_path / "to", "qqp", "train")) == 500
+    rows[9][4] = "\n".join(["one of eleven"] * 11)
+    put(tmp_path / "two" / "quora-train.csv", QUORA, rows, ",")
+    with pytest.raises(LabError, match=f"11 of 510 rows cannot be used.*; 11 left out: line 23: {UNCLOSED}; line 24: "):
+        import_folder(tmp_path / "two", tmp_path / "other")
+
+
 def test_glues_folders_and_setfits_sentiment(tmp_path):
     put(tmp_path / "glue" / "QQP" / "train.tsv", QUORA, [*quora(200), ["a row", "that broke"]])
     put(tmp_path / "glue" / "QQP" / "dev.tsv", QUORA, quora(5))

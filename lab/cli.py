@@ -47,7 +47,8 @@ def data_check(folder: Annotated[str | None, typer.Argument(
         metavar="DIR", help="Folder of the six CSV files (default: LAB_DATA, else data/, else the bundled sample)",
         )] = None) -> None:
     """Read all data files and report what is in them, with every row that cannot be used."""
-    from lab.data import check_report, load_data
+    from lab.data import load_data
+    from lab.datasets import check_report
 
     print(check_report(load_data(folder)))
 

@@ -104,7 +104,7 @@ class Split:
         if mangled:
             lines.append(f"ids like numbers that a spreadsheet has rounded: {_first(mangled)}; take the ids from the "
                          "original file")
-        if self.task == "sts" and self.name == "train" and max(example.label for example in self.examples) <= 1:
+        if self.task == "sts" and self.labelled and max(example.label for example in self.examples) <= 1:
             lines.append(SMALL_SCALE)
         return [f"{self.path.name}: {line}" for line in lines]
 
@@ -390,18 +390,3 @@ def _unquote(text: str) -> str:
 def no_formula(text: str) -> str:
     """Escape a text for a CSV file: a leading apostrophe if a spreadsheet would take it for a formula."""
     return f"'{text}" if text[:1] in tuple("=+-@\t\r\n＝＋－＠") else text
-
-
-def check_report(data: Data) -> str:
-    """The output of `lab data check`: the folder, one line per file, then remarks and one line per unusable row."""
-    lines = data.describe()
-    absent = [file_name(task, "test") for task in TASKS if (task, "test") not in data.splits]
-    if absent:
-        lines.append(f"no {', '.join(absent)} (optional)")
-    for task in TASKS:
-        if os.path.exists(data.folder / file_name(task, "test")) and os.path.exists(data.folder / student_name(task)):
-            lines.append(f"{file_name(task, 'test')} is read; {student_name(task)}, which is there too, is not")
-    lines += [remark for split in data.splits.values() for remark in split.remarks()]
-    if data.kind == "sample":
-        lines.append("This is the bundled sample: no number from it says anything about the real SST, QQP or STS.")
-    return "\n".join(lines + [problem for split in data.splits.values() for problem in split.problems])

@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lab import data
-from lab.data import TASKS, check_report, file_name, find_data, load_data, read_split
+from lab.data import TASKS, file_name, find_data, load_data, read_split
+from lab.datasets import check_report
 from lab.errors import LabError
 
 REPO = Path(__file__).resolve().parents[1]
@@ -37,8 +38,8 @@ def a_row(task, number, **changes):
     return "\t".join(value for value in values if value is not None)
 
 
-def a_file(task, rows=ROWS, header=None):
-    return ["\t".join(header or HEADERS[task]), *(a_row(task, number) for number in range(rows))]
+def a_file(task, rows=ROWS, header=None, first=0):
+    return ["\t".join(header or HEADERS[task]), *(a_row(task, number) for number in range(first, first + rows))]
 
 
 def put(folder, task, lines, split="train"):
@@ -60,7 +61,7 @@ def six(tmp_path):
     folder.mkdir()
     for task in TASKS:
         put(folder, task, a_file(task))
-        put(folder, task, a_file(task, rows=100), split="dev")
+        put(folder, task, a_file(task, rows=100, first=500), split="dev")
     return folder
 
 
@@ -87,8 +88,8 @@ def test_valid_folder(six):
         assert len(split.examples) == (200 if name == "train" else 100)
         assert split.problems == () and split.labelled and split.unquoted == 0
     assert got.splits["sst", "train"].examples[3] == ("id3", ("first text 3",), 3.0)
-    assert got.splits["qqp", "dev"].examples[5] == ("id5", ("first text 5", "second text 5"), 1.0)
-    assert got.splits["sts", "dev"].examples[28] == ("id28", ("first text 28", "second text 28"), 2.8)
+    assert got.splits["qqp", "dev"].examples[5] == ("id505", ("first text 505", "second text 505"), 1.0)
+    assert got.splits["sts", "dev"].examples[28] == ("id528", ("first text 528", "second text 528"), 2.8)
     assert all(type(example.label) is float for split in got.splits.values() for example in split.examples)
 
 

@@ -181,6 +181,8 @@ def _train_one(experiment, data, name, root, resume) -> None:  # noqa: ANN001
         return
     print(f"{run.name}: {experiment.encoder} on {training.recorder.device}, data: {data.label} ({data.fingerprint}), "
           f"{experiment.epochs} epochs of {experiment.iterations} iterations")
+    for line in data.left_out():
+        print(line)
     if cut := run.config["data"].get("cut"):
         print(f"{cut} inputs are longer than the encoder's {training.model.bert.config.max_position_embeddings} "
               "tokens; their ends are cut off")

@@ -140,6 +140,13 @@ class Data:
         head = [f"folder {self.folder}", f"data {self.label} (fingerprint {self.fingerprint})"]
         return head + [split.describe() for split in self.splits.values()]
 
+    def left_out(self) -> list[str]:
+        """A line for each train and dev file with rows that cannot be used."""
+        counts = {self.splits[key].path.name: len(self.splits[key].problems) for key in NEEDED}
+        return [f"{count:,} {'row' if count == 1 else 'rows'} of {name} {'is' if count == 1 else 'are'} left out: "
+                f"`lab data check {self.folder}` names {'it' if count == 1 else 'them'}"
+                for name, count in counts.items() if count]
+
 
 def file_name(task: str, split: str) -> str:
     """The name of a task's file, for example "quora-dev.csv"."""

@@ -31,8 +31,18 @@ SPLIT_NAMES = {"train": "train", "dev": "dev", "dev_full": "dev at the end",
 NEEDED = tuple((task, split) for task in TASKS for split in ("train", "dev"))  # test files are optional
 MAX_UNUSABLE = 0.01  # a file with a larger share of unusable rows is refused
 NAMED = 10  # unusable rows that the error names
-OTHER_LAYOUTS = "`lab data import DIR` brings in files of other layouts"
+OTHER_LAYOUTS = ("`lab data import DIR` brings in files with commas or semicolons and those of Kaggle, GLUE and "
+                 "SetFit; give any other file this header")
 SMALL_SCALE = "no similarity is above 1, but they are read as from 0 to 5; if they are from 0 to 1, multiply them by 5"
+
+FOREIGN = (  # how files begin that are no text in UTF-8: what they are, and what to do
+    (rb"PK\x03\x04", "a zip archive or an .xlsx workbook; unpack it, or save its sheet as CSV in UTF-8"),
+    (rb"\x1f\x8b", "compressed by gzip; unpack it with gunzip"),
+    (rb"\xff\xfe|\xfe\xff", "UTF-16; UTF-8 is expected: iconv -f utf-16 -t utf-8"),
+    (rb"version https://git-lfs", "a Git LFS pointer in place of the file; fetch the file itself with git lfs pull"),
+    (rb"(?i)(\xef\xbb\xbf)?\s*<(!doctype|html|\?xml|head|script)",
+     "a web page in place of the file; open its address in a browser, sign in if it asks, and download the file"),
+)
 
 
 class Format(NamedTuple):
@@ -230,7 +240,7 @@ def read_split(path: Path, task: str, name: str) -> Split:
     line, header = next(rows)
     if isinstance(header, str):
         raise LabError(f"{path}:{line}: {header}")
-    header = [column.strip() for column in header]
+    header = plain_names(header)
     labelled, unlabelled = form.label in header, ""
     if name == "test" and labelled:
         rows = list(rows)
@@ -290,7 +300,20 @@ def _read(path: Path) -> bytes:
         raise LabError(f"{path}: cannot be read ({error.strerror}); a readable file is expected") from None
 
 
+def foreign(start: bytes) -> str:
+    """What a file is that begins so, and what to do, if it is a known kind that is not text in UTF-8; else empty."""
+    return next((what for pattern, what in FOREIGN if re.match(pattern, start)), "")
+
+
+def plain_names(header: list[str]) -> list[str]:
+    """Columns without the spaces around them, in lower case unless another column has that name."""
+    names = [column.strip() for column in header]
+    return [name if name.lower() in names else name.lower() for name in names]
+
+
 def _decode(path: Path, content: bytes) -> str:
+    if what := foreign(content):
+        raise LabError(f"{path}:1: {what}")
     content = content.removeprefix(b"\xef\xbb\xbf")  # a BOM
     nul = content.find(b"\0")
     if nul >= 0:

@@ -1,6 +1,7 @@
 """lab/data.py against small files with one fault each, a plain csv reader, and the real sets if they are present."""
 
 import csv
+import gzip
 import hashlib
 import math
 import re
@@ -248,7 +249,7 @@ def test_no_bundled_sample_to_compare_with(six, tmp_path, monkeypatch):
 
 
 def test_columns_are_found_by_name(tmp_path):
-    lines = ["similarity\tnote\tsentence2\t id \tsentence1", "2.8\tx\tb\tone\ta", "0\t\td\ttwo\tc"]
+    lines = ["Similarity\tID\tnote\tsentence2\t id \tSentence1", "2.8\t9\tx\tb\tone\ta", "0\t9\t\td\ttwo\tc"]
     got = read(tmp_path, "sts", lines)
     assert got.examples == [("one", ("a", "b"), 2.8), ("two", ("c", "d"), 0.0)]
 
@@ -485,12 +486,18 @@ def quoted(separator, *columns):
     (lambda b: b.split(b"\n")[0], 1, "a header but no rows", "one row per line"),
     (lambda b: b.split(b"\n")[0] + b"\r\n\r\n", 1, "a header but no rows", "one row per line"),
     (at(7, b"1\ta\tb\0\tc\t1.0"), 7, "a NUL byte", "UTF-8 text is expected"),
-    (lambda b: b.decode().encode("utf-16"), 1, "a NUL byte", "iconv -f utf-16 -t utf-8"),
+    (lambda b: b.decode().encode("utf-16-le"), 1, "a NUL byte", "iconv -f utf-16 -t utf-8"),
+    (lambda b: b.decode().encode("utf-16"), 1, "UTF-16;", "iconv -f utf-16 -t utf-8"),
+    (lambda b: b"PK\x03\x04" + b, 1, "a zip archive or an .xlsx workbook", "save its sheet as CSV in UTF-8"),
+    (gzip.compress, 1, "compressed by gzip", "unpack it"),
+    (lambda b: b"version https://git-lfs.github.com/spec/v1\n", 1, "a Git LFS pointer", "git lfs pull"),
+    (lambda b: b"\xef\xbb\xbf\n<!DOCTYPE html>\n", 1, "a web page in place", "download the file"),
     (at(9, "1\ta\tcafé\tc\t1.0".encode("latin1")), 9, "byte 0xe9 is not UTF-8", "iconv -f latin1 -t utf-8"),
     (lambda b: b"\xef\xbb\xbf" + at(2, b"1\ta\t\xff\tc\t1.0")(b), 2, "byte 0xff is not UTF-8", "Latin-1"),
     (lambda b: b.replace(b"\n", b"\r"), 1, "a carriage return", "lines end with LF or CRLF"),
 ], ids=["renamed", "two-missing", "twice", "commas", "semicolons", "spaces", "kaggle", "quoted-semicolons", "glue",
-        "quote-in-header", "empty", "only-bom", "header-only", "header-crlf", "nul", "utf-16", "latin-1", "latin-1-bom",
+        "quote-in-header", "empty", "only-bom", "header-only", "header-crlf", "nul", "utf-16-without-bom", "utf-16", "zip",
+        "gzip", "lfs", "html", "latin-1", "latin-1-bom",
         "only-cr"])
 def test_a_damaged_file_is_refused(six, damage, line, wrong, right):
     path = six / "sts-train.csv"

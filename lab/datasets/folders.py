@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from lab.data import FORMATS, NEEDED, TASKS, file_name, read_split, student_name
+from lab.data import FORMATS, NEEDED, TASKS, file_name, foreign, plain_names, read_split, student_name
 from lab.datasets.files import (
     Row,
     check_share,
@@ -30,7 +30,8 @@ from lab.datasets.files import (
 from lab.errors import LabError
 
 SEPARATORS = {"\t": "tabs", ",": "commas", ";": "semicolons"}
-SUFFIXES = (".csv", ".tsv", ".jsonl", ".zip")
+SEP = re.compile(r'"?sep=(.)"?')  # a first line that tells Excel the separator
+SUFFIXES = (".csv", ".tsv", ".jsonl", ".zip", ".xlsx", ".gz")
 FIVE = {"very negative", "negative", "neutral", "positive", "very positive"}  # SetFit's label_text
 MAX_LINES = 10  # of one row in a file with quotes; Quora has questions of two and three lines
 DEV_SHARE = 10  # of Quora's own file, one question pair in ten, by a hash of its id
@@ -129,7 +130,10 @@ def recognise(path: Path) -> Found:
     if of == {"test"} and any(set(layout.texts) <= set(columns) for layout in (*COURSE, *OTHERS)):
         raise ValueError("a test file without labels, which the lab could not score")
     found = ", ".join(repr(column[:40]) for column in columns[:20])
-    raise ValueError(f"not recognised; its columns are {found or 'none'}")
+    needed = "; ".join(f"{layout.task.upper()}: {', '.join((layout.id, *layout.texts, layout.label))}"
+                       for layout in COURSE)
+    raise ValueError(f"not recognised; its columns are {found or 'none'}; a first line with these is needed, separated "
+                     f"by tabs, commas or semicolons: {needed}")
 
 
 def _split(words: set[str]) -> str:
@@ -141,15 +145,20 @@ def _split(words: set[str]) -> str:
 
 def _header(path: Path) -> tuple[str, list[str]]:
     """The separator, "" for .jsonl, and the columns. ValueError: the file is not UTF-8 text."""
+    with open(path, "rb") as file:
+        if what := foreign(file.read(200)):
+            raise ValueError(what)
     try:
         if path.suffix.lower() == ".jsonl":
             return "", list(next(read_jsonl(path), ("", {}))[1])
         with open(path, encoding="utf-8-sig", newline="") as file:
             line = file.readline().rstrip("\r\n")
+            if told := SEP.fullmatch(line):
+                line = file.readline().rstrip("\r\n")
     except UnicodeDecodeError:
         raise ValueError("not UTF-8 text; convert it, as with iconv -f latin1 -t utf-8") from None
-    separator = max(SEPARATORS, key=line.count)
-    return separator, [column.strip() for column in next(csv.reader([line], delimiter=separator), [])]
+    separator = told[1] if told and told[1] in SEPARATORS else max(SEPARATORS, key=line.count)
+    return separator, plain_names(next(csv.reader([line], delimiter=separator), []))
 
 
 def _convert(file: Found, folder: Path, halved: bool) -> list[str]:
@@ -193,6 +202,8 @@ def _lines(file: Found) -> Iterator[Row]:
         text = file.path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError:
         raise LabError(f"{file.path}: not UTF-8 text; convert it, as with iconv -f latin1 -t utf-8") from None
+    first, end, rest = text.partition("\n")
+    text = end + rest if SEP.fullmatch(first.rstrip("\r")) else text  # blank, so that lines keep their numbers
     if file.separator == "\t":
         table = ((number, line.rstrip("\r").split("\t")) for number, line in enumerate(text.split("\n"), start=1))
     else:
@@ -202,7 +213,7 @@ def _lines(file: Found) -> Iterator[Row]:
         if isinstance(fields, list) and not any(fields):
             continue
         if header is None:
-            header = [column.strip() for column in fields]
+            header = plain_names(fields)
             continue
         place = f"line {number}"
         if isinstance(fields, str):
@@ -231,7 +242,7 @@ def _quoted(file: Found, lines: list[str]) -> Iterator[tuple[int, list[str] | st
                 _whole(file, header, lines, further) for further in range(number + 1, number + taken))):
             fields, taken = "a quote that opens in this line is not closed as it should be", 1
         yield number + 1, fields
-        header = header or [column.strip() for column in fields if any(fields)]
+        header = header or (plain_names(fields) if any(fields) else [])
         number += taken
 
 

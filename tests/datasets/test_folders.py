@@ -102,6 +102,17 @@ def test_kaggles_file_is_split_by_a_hash_of_the_ids(tmp_path):
     assert {row.id for row in examples(tmp_path / "second", "qqp", "dev")} == {row.id for row in dev}
 
 
+@pytest.mark.parametrize(("name", "content"), [
+    ("sts-dev.csv", "\t Id \tSentence1\tSENTENCE2\tsimilarity\n0\ta\tOne.\tTwo.\t2.5\n"),
+    ("sts-dev.csv", "\ufeffsep=;\r\nId;Sentence1; sentence2;Similarity\r\na;One.;Two.;2,5\r\n"),
+    ("sts-dev.csv", '"sep=,"\nid,sentence1,sentence2,Similarity,a;b;c;d;e;f\na,One.,Two.,2.5,\n'),
+    ("dev.tsv", "Index\tSentence1\tSentence2\tScore\na\tOne.\tTwo.\t2.5\n")])
+def test_columns_of_other_case_and_a_line_that_tells_excel_the_separator(name, content, tmp_path):
+    (tmp_path / name).write_bytes(content.encode())
+    imported(tmp_path, tmp_path / "to")
+    assert examples(tmp_path / "to", "sts", "dev") == [("a", ("One.", "Two."), 2.5)]
+
+
 UNCLOSED = "a quote that opens in this line is not closed as it should be"
 
 
@@ -152,7 +163,7 @@ def test_glues_folders_and_setfits_sentiment(tmp_path):
     assert examples(tmp_path / "to", "sst", "dev")[2] == ("dev-2", ("dev 2",), 2.0)
     assert ("QQP/train.tsv: Quora's QQP, separated by tabs: quora-train.csv, 200 rows; 1 left out: line 202: 2 fields, "
             "but the header has 6") in said
-    assert "SST-2/train.tsv: not recognised; its columns are 'sentence', 'label'; not taken" in said
+    assert "SST-2/train.tsv: not recognised; its columns are 'sentence', 'label'; a first line with " in "\n".join(said)
     assert "QQP/test.tsv: a test file without labels, which the lab could not score; not taken" in said
     assert said[-1] == f"{tmp_path / 'to'}: 6 files written"
 
@@ -165,6 +176,13 @@ def test_sentiment_of_two_classes_is_not_taken_for_five(tmp_path):
 
 @pytest.mark.parametrize(("name", "content", "message"), [
     ("train.csv", "a,b\n1,2\n", r"no file is recognised; train\.csv: not recognised; its columns are 'a', 'b'"),
+    ("train.csv", "<html>", r"train\.csv: a web page in place of the file; open its address"),
+    ("train.jsonl", "version https://git-lfs.github.com/spec/v1\n", r"train\.jsonl: a Git LFS pointer in place of the"),
+    ("train.csv.gz", "\x1f\x8b\x08", r"train\.csv\.gz: compressed by gzip; unpack it with gunzip"),
+    ("Sheet.XLSX", "PK\x03\x04", r"Sheet\.XLSX: a zip archive or an \.xlsx workbook; unpack it, or save its"),
+    ("train.csv", "\xff\xfei\0d\0", r"train\.csv: UTF-16; UTF-8 is expected: iconv -f utf-16 -t utf-8"),
+    ("train.csv", "# mine\nid,sentence,sentiment\n", r"its columns are '# mine'; a first line with these is needed, "
+     r"separated by tabs, commas or semicolons: SST: id, sentence, sentiment; QQP: id, sentence1, sentence2, is_dup"),
     ("train.csv.zip", "PK", r"train\.csv\.zip: an archive; unpack it first"),
     ("train.csv", "id,sentence,sentiment\n1,caf\xe9,2\n", r"train\.csv: not UTF-8 text; convert it, as with iconv"),
     ("sst.csv", "id,sentence,sentiment\n1,fine,2\n", r"sst\.csv: its name says none of train, dev and test"),

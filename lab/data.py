@@ -188,7 +188,7 @@ def find_data(path: str | Path | None = None) -> Path:
     if not missing:
         return folder
     if os.path.isdir(folder):
-        fault = f"missing {', '.join(missing)}"
+        fault = f"missing {', '.join(missing)}{_resembling(folder, missing)}"
     else:
         fault = "a file, not a folder" if os.path.exists(folder) else "no such folder"
     source = " (named by LAB_DATA)" if from_env else ""
@@ -198,6 +198,21 @@ def find_data(path: str | Path | None = None) -> Path:
 def _missing(folder: Path) -> list[str]:
     # os.path.exists, because Path.exists raises PermissionError in a folder without search permission
     return [file_name(*key) for key in NEEDED if not os.path.exists(folder / file_name(*key))]
+
+
+def _resembling(folder: Path, missing: list[str]) -> str:
+    """Names of files that may be the missing ones. LabError: the folder, or the way to its files, is closed."""
+    try:
+        there = sorted(os.listdir(folder))
+    except OSError as error:
+        raise LabError(f"{folder}: the folder cannot be read ({error.strerror}); get the permission, or name another"
+                       ) from None
+    if barred := [name for name in missing if name in there]:
+        raise LabError(f"{folder}: {', '.join(barred)} cannot be reached; either the permission to enter the folder is "
+                       "missing, or these are links to files that are gone")
+    stems = [name.removesuffix(".csv") for name in missing]
+    alike = [name for stem in stems for name in there if re.match(rf"{stem}\b", name, re.IGNORECASE)]
+    return f"; {'is it' if len(alike) == 1 else 'are they'} {', '.join(alike)}?" if alike else ""
 
 
 def load_data(path: str | Path | None = None) -> Data:
@@ -294,6 +309,8 @@ def _named(problems: list[tuple[int, str]]) -> str:
 
 
 def _read(path: Path) -> bytes:
+    if os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):  # a pipe would be read for ever
+        raise LabError(f"{path}: a pipe or a device; a regular file is expected")
     try:
         return path.read_bytes()
     except OSError as error:

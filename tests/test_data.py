@@ -4,6 +4,7 @@ import csv
 import gzip
 import hashlib
 import math
+import os
 import re
 import shutil
 import subprocess
@@ -496,9 +497,8 @@ def quoted(separator, *columns):
     (lambda b: b"\xef\xbb\xbf" + at(2, b"1\ta\t\xff\tc\t1.0")(b), 2, "byte 0xff is not UTF-8", "Latin-1"),
     (lambda b: b.replace(b"\n", b"\r"), 1, "a carriage return", "lines end with LF or CRLF"),
 ], ids=["renamed", "two-missing", "twice", "commas", "semicolons", "spaces", "kaggle", "quoted-semicolons", "glue",
-        "quote-in-header", "empty", "only-bom", "header-only", "header-crlf", "nul", "utf-16-without-bom", "utf-16", "zip",
-        "gzip", "lfs", "html", "latin-1", "latin-1-bom",
-        "only-cr"])
+        "quote-in-header", "empty", "only-bom", "header-only", "header-crlf", "nul", "utf-16-without-bom",
+        "utf-16", "zip", "gzip", "lfs", "html", "latin-1", "latin-1-bom", "only-cr"])
 def test_a_damaged_file_is_refused(six, damage, line, wrong, right):
     path = six / "sts-train.csv"
     path.write_bytes(damage(path.read_bytes()))
@@ -522,6 +522,37 @@ def test_a_folder_in_place_of_a_file(six):
     (six / "sts-dev.csv").unlink()
     (six / "sts-dev.csv").mkdir()
     with pytest.raises(LabError, match=r"sts-dev\.csv: cannot be read \(Is a directory\); a readable file is expected"):
+        load_data(six)
+
+
+def test_what_resembles_a_missing_file_is_named(six):
+    (six / "ids-sst-train.csv").rename(six / "ids-sst-train (1).csv")
+    with pytest.raises(LabError, match=r"mine: missing ids-sst-train\.csv; is it ids-sst-train \(1\)\.csv\?; a data"):
+        load_data(six)
+    (six / "quora-dev.csv").rename(six / "quora-dev.csv.txt")
+    (six / "sts-dev.csv").rename(six / "STS-DEV.CSV")
+    with pytest.raises(LabError, match=r"; are they ids-sst-train \(1\)\.csv, quora-dev\.csv\.txt, STS-DEV\.CSV\?"):
+        load_data(six)
+
+
+def test_a_closed_folder_and_files_that_cannot_be_reached(six, monkeypatch):
+    (six / "sts-dev.csv").rename(six / "gone")
+    (six / "sts-dev.csv").symlink_to(six / "nowhere")
+    with pytest.raises(LabError, match=r"mine: sts-dev\.csv cannot be reached; either the permission to enter"):
+        load_data(six)
+
+    def refuse(folder):  # chmod does not stop root, which containers often use
+        raise PermissionError(13, "Permission denied")
+    monkeypatch.setattr(data.os, "listdir", refuse)
+    with pytest.raises(LabError, match=r"mine: the folder cannot be read \(Permission denied\); get the permission"):
+        load_data(six)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_pipe_in_place_of_a_file_is_not_waited_for(six):
+    (six / "sts-dev.csv").unlink()
+    os.mkfifo(six / "sts-dev.csv")
+    with pytest.raises(LabError, match=r"sts-dev\.csv: a pipe or a device; a regular file is expected"):
         load_data(six)
 
 

@@ -20,6 +20,7 @@ from lab.datasets.files import (
     Row,
     check_share,
     label_fault,
+    make_folder,
     move_in,
     named,
     read_jsonl,
@@ -82,7 +83,8 @@ def import_folder(folder: str | Path, to: str | Path | None = None, say: Callabl
             except ValueError as reason:
                 unknown.append(f"{path.relative_to(source)}: {reason}")
     if not found:
-        raise LabError(f"{source}: no file is recognised; {'; '.join(unknown) or 'it holds no .csv, .tsv or .jsonl'}")
+        none = "neither it nor a folder in it holds a .csv, .tsv or .jsonl, and it looks no deeper"
+        raise LabError(f"{source}: no file is recognised; {'; '.join(unknown) or none}")
     halved = [file for file in found if file.layout.name == "Quora's" and file.split == "train"
               and not any(other.name == file_name("qqp", "dev") for other in found)]
     names = [file.name for file in found] + [file_name("qqp", "dev")] * len(halved)
@@ -91,7 +93,7 @@ def import_folder(folder: str | Path, to: str | Path | None = None, say: Callabl
             both = " and ".join(str(file.path.relative_to(source)) for file in found if file.name == name)
             raise LabError(f"{source}: {both or 'two files'} would both become {name}; leave one of them in the folder")
     refuse_existing(target, names)
-    target.mkdir(parents=True, exist_ok=True)
+    make_folder(target)
     lines = []
     with tempfile.TemporaryDirectory(dir=target, prefix=".import-") as temporary:
         for file in found:

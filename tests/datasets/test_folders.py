@@ -154,7 +154,7 @@ def test_glues_folders_and_setfits_sentiment(tmp_path):
     put(tmp_path / "glue" / "SST-2" / "train.tsv", ["sentence", "label"], [["fine", 1]])
     for name in ("train", "dev"):
         classes = ["very negative", "negative", "neutral", "positive", "very positive"]
-        (tmp_path / "glue" / f"{name}.jsonl").write_text("".join(
+        (tmp_path / "glue" / f"{name}.jsonl").write_text("\ufeff" + "".join(
             json.dumps({"text": f"{name} {c}", "label": c, "label_text": classes[c]}) + "\n" for c in range(5)))
     said = imported(tmp_path / "glue", tmp_path / "to")
     assert len(examples(tmp_path / "to", "qqp", "train")) == 200 and len(examples(tmp_path / "to", "qqp", "dev")) == 5
@@ -190,7 +190,11 @@ def test_sentiment_of_two_classes_is_not_taken_for_five(tmp_path):
     ("dev.csv", "id,sentence,sentiment\n1,fine,2\n2,\"fi\"ne,7\n", r"dev\.csv: 1 of 2 rows cannot be used.*line 3: "
                                                                  r"sentiment '7' is not a whole number from 0 to 4"),
     ("dev.csv", "id,sentence,sentiment\n1,\"" + "x" * 140000, r"dev\.csv: not readable as CSV near line 2 \(field la"),
-    ("x.md", "", r"it holds no \.csv, \.tsv or \.jsonl"),
+    ("x.md", "", r"neither it nor a folder in it holds a \.csv, \.tsv or \.jsonl, and it looks no deeper"),
+    ("dev.csv", "id,sentence,sentiment\n", r"dev\.csv: no rows; one row per line is expected below the header"),
+    ("dev.jsonl", '{"text": "a", "label": 1, "label_text": "negative"}\n{"text": \n', r"dev\.jsonl: line 2 is not JSON "
+     r"\(Expecting value, column 9\); one object in each line is expected"),
+    ("train.jsonl", "[" * 100_000, r"train\.jsonl: line 1 is not JSON \(nested too deeply\)"),
 ])
 def test_what_cannot_be_taken_is_said_in_one_line_and_nothing_is_written(name, content, message, tmp_path):
     (tmp_path / name).write_bytes(content.encode("latin1"))
@@ -210,5 +214,10 @@ def test_two_files_of_one_name_and_files_that_exist(tmp_path):
     with pytest.raises(LabError, match=r"has quora-dev\.csv already, and nothing is overwritten"):
         import_folder(tmp_path / "from", tmp_path / "to")
     assert [path.name for path in (tmp_path / "to").iterdir()] == ["quora-dev.csv"]
+    with pytest.raises(LabError, match=r"to/quora-dev\.csv: no files can be written there \(there is a file of that "
+                                       r"name\); name another folder with --to DIR"):
+        import_folder(tmp_path / "from", tmp_path / "to" / "quora-dev.csv")
+    with pytest.raises(LabError, match=r"no files can be written there \(.+\); name another folder with --to DIR"):
+        import_folder(tmp_path / "from", tmp_path / "to" / "quora-dev.csv" / "below")
     with pytest.raises(LabError, match=r"no such folder$"):
         import_folder(tmp_path / "none", tmp_path / "to")

@@ -102,25 +102,10 @@ class Split:
         return (f"{self.task} {self.name}: {len(labels):,} rows; {spread}; longest text {longest} words; "
                 f"{len(self.problems):,} rows left out{quotes}")
 
-    def remarks(self) -> list[str]:
-        """A line for each thing that looks wrong although every row can be used: ids, the scale of the labels."""
-        counts = Counter(example.id for example in self.examples)
-        repeated = [i for i, n in counts.items() if n > 1]
-        mangled = [i for i in counts if re.fullmatch(r"[0-9]([.,][0-9]+)?[eE][+][0-9]+", i)]
-        lines = []
-        if repeated:
-            lines.append(f"ids in more than one row: {_first(repeated)}; predictions are paired with rows by their "
-                         "place in the file")
-        if mangled:
-            lines.append(f"ids like numbers that a spreadsheet has rounded: {_first(mangled)}; take the ids from the "
-                         "original file")
-        if self.task == "sts" and self.labelled and max(example.label for example in self.examples) <= 1:
-            lines.append(SMALL_SCALE)
-        return [f"{self.path.name}: {line}" for line in lines]
-
-
-def _first(ids: list[str]) -> str:
-    return f"{len(ids):,}, such as {', '.join(repr(i[:40]) for i in ids[:3])}"
+    @property
+    def small_scale(self) -> bool:
+        """Whether these are similarities that may be from 0 to 1 (`SMALL_SCALE`)."""
+        return self.task == "sts" and self.labelled and max(example.label for example in self.examples) <= 1
 
 
 @dataclass(frozen=True)
@@ -226,9 +211,8 @@ def load_data(path: str | Path | None = None) -> Data:
         if not os.path.exists(files[task, "test"]):
             files[task, "test"] = folder / student_name(task)
     splits = {key: read_split(file, *key) for key, file in files.items() if key in NEEDED or os.path.exists(file)}
-    for remark in splits["sts", "train"].remarks():
-        if remark.endswith(SMALL_SCALE):
-            warnings.warn(remark, stacklevel=2)
+    if splits["sts", "train"].small_scale:
+        warnings.warn(f"{file_name('sts', 'train')}: {SMALL_SCALE}", stacklevel=2)
     return Data(folder, "sample" if _is_sample(splits) else "files", splits)
 
 

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from lab import data
 from lab.data import TASKS, file_name, find_data, load_data, read_split
 from lab.datasets import check_report
+from lab.datasets.check import remarks
 from lab.errors import LabError
 
 REPO = Path(__file__).resolve().parents[1]
@@ -305,7 +306,7 @@ def test_equal_ids_are_both_kept(tmp_path):
 
 
 def test_ids_that_repeat_or_that_a_spreadsheet_has_rounded_are_named(six):
-    assert not any(split.remarks() for split in load_data(six).splits.values())
+    assert not any(remarks(split) for split in load_data(six).splits.values())
     put(six, "sst", [*a_file("sst"), *(a_row("sst", n) for n in (7, 8, 9, 10, 7))])
     put(six, "qqp", [*a_file("qqp"), *(a_row("qqp", n, id=i) for n, i in enumerate(("1.23E+47", "4E+5", "5,1e+30")))])
     put(six, "sts", [*a_file("sts"), *(a_row("sts", n, id=i) for n, i in enumerate(("1e5", "12.5", "5e8d4", "E+5")))])

@@ -2,8 +2,9 @@
 
 import os
 import re
+from collections import Counter
 
-from lab.data import TASKS, Data, Split, file_name, student_name
+from lab.data import SMALL_SCALE, TASKS, Data, Split, file_name, student_name
 
 FEW = 3  # rows with damaged letters, as the real STS has one, that are not worth a line
 SHARED = 0.05  # of a file's texts that may be in another one without a line; the real STS shares 2 %
@@ -20,26 +21,36 @@ def check_report(data: Data) -> str:
         if os.path.exists(data.folder / file_name(task, "test")) and os.path.exists(data.folder / student_name(task)):
             lines.append(f"{file_name(task, 'test')} is read; {student_name(task)}, which is there too, is not")
     for split in data.splits.values():
-        lines += remarks(split) + shared_with(split, data)
+        lines += [f"{split.path.name}: {line}" for line in remarks(split) + shared_with(split, data)]
     if data.kind == "sample":
         lines.append("This is the bundled sample: no number from it says anything about the real SST, QQP or STS.")
     return "\n".join(lines + [problem for split in data.splits.values() for problem in split.problems])
 
 
 def remarks(split: Split) -> list[str]:
-    """What looks wrong in one file although every row can be used: a line each."""
-    lines = split.remarks()
-    labels = {example.label for example in split.examples}
+    """What looks wrong in one file although every row can be used: ids, scale, labels, letters. A line each."""
+    lines, labels = [], {example.label for example in split.examples}
+    counts = Counter(example.id for example in split.examples)
+    if repeated := [i for i, n in counts.items() if n > 1]:
+        lines.append(f"ids in more than one row: {_first(repeated)}; predictions are paired with rows by their place "
+                     "in the file")
+    if mangled := [i for i in counts if re.fullmatch(r"[0-9]([.,][0-9]+)?[eE][+][0-9]+", i)]:
+        lines.append(f"ids like numbers that a spreadsheet has rounded: {_first(mangled)}; take the ids from the "
+                     "original file")
+    if split.small_scale:
+        lines.append(SMALL_SCALE)
     if split.labelled and len(labels) == 1:
-        lines.append(f"{split.path.name}: every label is {min(labels):g}, so there is nothing to learn from it or to "
-                     "score with it")
+        lines.append(f"every label is {min(labels):g}, so there is nothing to learn from it or to score with it")
     damaged = [text for example in split.examples for text in example.texts if DAMAGED.search(text)]
     if len(damaged) > FEW:
         at = DAMAGED.search(damaged[0]).start()
-        lines.append(f"{split.path.name}: letters of {len(damaged):,} texts are damaged, such as "
-                     f"{damaged[0][max(0, at - 15):at + 15]!r}: the file was once read in another encoding than it "
-                     "has; take the original")
+        lines.append(f"letters of {len(damaged):,} texts are damaged, such as {damaged[0][max(0, at - 15):at + 15]!r}: "
+                     "the file was once read in another encoding than it has; take the original")
     return lines
+
+
+def _first(ids: list[str]) -> str:
+    return f"{len(ids):,}, such as {', '.join(repr(i[:40]) for i in ids[:3])}"
 
 
 def shared_with(split: Split, data: Data) -> list[str]:
@@ -50,7 +61,7 @@ def shared_with(split: Split, data: Data) -> list[str]:
         theirs = {frozenset(example.texts) for example in other.examples}
         both = sum(frozenset(example.texts) in theirs for example in split.examples)
         if both > SHARED * len(split.examples):
-            lines.append(f"{split.path.name}: the texts of {both:,} of {len(split.examples):,} rows "
+            lines.append(f"the texts of {both:,} of {len(split.examples):,} rows "
                          f"({100 * both / len(split.examples):.0f} %) are in {other.path.name} too, so its scores say "
                          "little about new texts")
     return lines

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lab.data import FORMATS, NEEDED, TASKS, file_name, foreign, plain_names, read_split, student_name
+from lab.datasets.check import remarks
 from lab.datasets.files import (
     Row,
     check_share,
@@ -172,7 +173,7 @@ def _convert(file: Found, folder: Path, halved: bool) -> list[str]:
         shutil.copyfile(file.path, folder / file.name)
         problems = [problem.partition(":")[2] for problem in split.problems]
         kept = named([f"line {problem}" for problem in problems]).replace("left out", "that cannot be used", 1)
-        return [f"{about}, copied as {file.name}: {len(split.examples):,} rows{kept}"]
+        return [f"{about}, copied as {file.name}: {len(split.examples):,} rows{kept}", *remarks(split)]
     about += f", separated by {SEPARATORS[file.separator]}" if file.separator else ""
     rows = [*(_lines(file) if file.separator else _objects(file))]
     parts = {file.name: rows}
@@ -185,6 +186,8 @@ def _convert(file: Found, folder: Path, halved: bool) -> list[str]:
         count, problems = write_rows(folder / name, layout.task, part, file.labelled)
         check_share(file.path, count, problems)
         lines.append(f"{about}: {name}, {count:,} rows{named(problems)}")
+        split = "dev" if name == file_name(layout.task, "dev") else file.split
+        lines += [f"{name}: {line}" for line in remarks(read_split(folder / name, layout.task, split))]
     return lines
 
 

@@ -113,6 +113,17 @@ def test_columns_of_other_case_and_a_line_that_tells_excel_the_separator(name, c
     assert examples(tmp_path / "to", "sts", "dev") == [("a", ("One.", "Two."), 2.5)]
 
 
+@pytest.mark.parametrize("separator", [",", None], ids=["converted", "copied"])
+def test_what_looks_wrong_in_a_file_is_said_when_it_is_brought_in(separator, tmp_path):
+    rows = [[i, "A.", "B.", n / 9] for n, i in enumerate(["1.23E+47", "x", "x", "y"])]
+    put(tmp_path / "sts-train.csv", ["id", "sentence1", "sentence2", "similarity"], rows, separator)
+    start = "sts-train.csv: sts-train.csv: " if separator else "sts-train.csv: "
+    said = imported(tmp_path, tmp_path / "to")[1:-1]
+    assert [line.removeprefix(start).partition(":")[0] for line in said] == [
+        "ids in more than one row", "ids like numbers that a spreadsheet has rounded",
+        "no similarity is above 1, but they are read as from 0 to 5; if they are from 0 to 1, multiply them by 5"]
+
+
 UNCLOSED = "a quote that opens in this line is not closed as it should be"
 
 

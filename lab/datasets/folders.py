@@ -78,11 +78,13 @@ def import_folder(folder: str | Path, to: str | Path | None = None, say: Callabl
         raise LabError(f"{source}: {'a file, not a folder' if source.exists() else 'no such folder'}")
     found, unknown = [], []
     for path in sorted(path for pattern in ("*", "*/*") for path in source.glob(pattern)):
-        if path.suffix.lower() in SUFFIXES and path.is_file() and not path.name.startswith("."):
+        if path.suffix.lower() in SUFFIXES and not path.is_dir() and not path.name.startswith("."):
             try:
                 found.append(recognise(path))
             except ValueError as reason:
                 unknown.append(f"{path.relative_to(source)}: {reason}")
+            except OSError as error:
+                unknown.append(f"{path.relative_to(source)}: cannot be read ({error.strerror})")
     if not found:
         none = "neither it nor a folder in it holds a .csv, .tsv or .jsonl, and it looks no deeper"
         raise LabError(f"{source}: no file is recognised; {'; '.join(unknown) or none}")
@@ -110,6 +112,8 @@ def import_folder(folder: str | Path, to: str | Path | None = None, say: Callabl
 
 def recognise(path: Path) -> Found:
     """What a file is. ValueError: it is nothing that is known, with its columns."""
+    if path.exists() and not path.is_file():
+        raise ValueError("a pipe or a device; a regular file is expected")
     if path.suffix.lower() == ".zip":
         raise ValueError("an archive; unpack it first")
     if "cfimdb" in path.name.lower():

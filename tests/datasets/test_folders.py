@@ -201,6 +201,7 @@ def test_sentiment_of_two_classes_is_not_taken_for_five(tmp_path):
     ("dev.csv", "id,sentence,sentiment\n1,fine,2\n2,\"fi\"ne,7\n", r"dev\.csv: 1 of 2 rows cannot be used.*line 3: "
                                                                  r"sentiment '7' is not a whole number from 0 to 4"),
     ("dev.csv", "id,sentence,sentiment\n1,\"" + "x" * 140000, r"dev\.csv: not readable as CSV near line 2 \(field la"),
+    ("dev.csv", "", r"dev\.csv: cannot be read \(No such file or directory\)"),  # a link to nothing
     ("x.md", "", r"neither it nor a folder in it holds a \.csv, \.tsv or \.jsonl, and it looks no deeper"),
     ("dev.csv", "id,sentence,sentiment\n", r"dev\.csv: no rows; one row per line is expected below the header"),
     ("dev.jsonl", '{"text": "a", "label": 1, "label_text": "negative"}\n{"text": \n', r"dev\.jsonl: line 2 is not JSON "
@@ -208,7 +209,10 @@ def test_sentiment_of_two_classes_is_not_taken_for_five(tmp_path):
     ("train.jsonl", "[" * 100_000, r"train\.jsonl: line 1 is not JSON \(nested too deeply\)"),
 ])
 def test_what_cannot_be_taken_is_said_in_one_line_and_nothing_is_written(name, content, message, tmp_path):
-    (tmp_path / name).write_bytes(content.encode("latin1"))
+    if content:
+        (tmp_path / name).write_bytes(content.encode("latin1"))
+    else:
+        (tmp_path / name).symlink_to(tmp_path / "nowhere")
     with pytest.raises(LabError, match=message) as error:
         import_folder(tmp_path, tmp_path / "to")
     assert "\n" not in str(error.value) and not list((tmp_path / "to").glob("*"))

@@ -47,7 +47,8 @@ def data_check(folder: Annotated[str | None, typer.Argument(
         metavar="DIR", help="Folder of the six CSV files (default: LAB_DATA, else data/, else the bundled sample)",
         )] = None) -> None:
     """Read all data files and report what is in them, with every row that cannot be used."""
-    from lab.data import check_report, load_data
+    from lab.data import load_data
+    from lab.datasets import check_report
 
     print(check_report(load_data(folder)))
 
@@ -180,6 +181,8 @@ def _train_one(experiment, data, name, root, resume) -> None:  # noqa: ANN001
         return
     print(f"{run.name}: {experiment.encoder} on {training.recorder.device}, data: {data.label} ({data.fingerprint}), "
           f"{experiment.epochs} epochs of {experiment.iterations} iterations")
+    for line in data.left_out():
+        print(line)
     if cut := run.config["data"].get("cut"):
         print(f"{cut} inputs are longer than the encoder's {training.model.bert.config.max_position_embeddings} "
               "tokens; their ends are cut off")

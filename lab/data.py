@@ -31,8 +31,18 @@ SPLIT_NAMES = {"train": "train", "dev": "dev", "dev_full": "dev at the end",
 NEEDED = tuple((task, split) for task in TASKS for split in ("train", "dev"))  # test files are optional
 MAX_UNUSABLE = 0.01  # a file with a larger share of unusable rows is refused
 NAMED = 10  # unusable rows that the error names
-OTHER_LAYOUTS = "`lab data import DIR` brings in files of other layouts"
+OTHER_LAYOUTS = ("`lab data import DIR` brings in files with commas or semicolons and those of Kaggle, GLUE and "
+                 "SetFit; give any other file this header")
 SMALL_SCALE = "no similarity is above 1, but they are read as from 0 to 5; if they are from 0 to 1, multiply them by 5"
+
+FOREIGN = (  # how files begin that are no text in UTF-8: what they are, and what to do
+    (rb"PK\x03\x04", "a zip archive or an .xlsx workbook; unpack it, or save its sheet as CSV in UTF-8"),
+    (rb"\x1f\x8b", "compressed by gzip; unpack it with gunzip"),
+    (rb"\xff\xfe|\xfe\xff", "UTF-16; UTF-8 is expected: iconv -f utf-16 -t utf-8"),
+    (rb"version https://git-lfs", "a Git LFS pointer in place of the file; fetch the file itself with git lfs pull"),
+    (rb"(?i)(\xef\xbb\xbf)?\s*<(!doctype|html|\?xml|head|script)",
+     "a web page in place of the file; open its address in a browser, sign in if it asks, and download the file"),
+)
 
 
 class Format(NamedTuple):
@@ -92,25 +102,10 @@ class Split:
         return (f"{self.task} {self.name}: {len(labels):,} rows; {spread}; longest text {longest} words; "
                 f"{len(self.problems):,} rows left out{quotes}")
 
-    def remarks(self) -> list[str]:
-        """A line for each thing that looks wrong although every row can be used: ids, the scale of the labels."""
-        counts = Counter(example.id for example in self.examples)
-        repeated = [i for i, n in counts.items() if n > 1]
-        mangled = [i for i in counts if re.fullmatch(r"[0-9]([.,][0-9]+)?[eE][+][0-9]+", i)]
-        lines = []
-        if repeated:
-            lines.append(f"ids in more than one row: {_first(repeated)}; predictions are paired with rows by their "
-                         "place in the file")
-        if mangled:
-            lines.append(f"ids like numbers that a spreadsheet has rounded: {_first(mangled)}; take the ids from the "
-                         "original file")
-        if self.task == "sts" and self.name == "train" and max(example.label for example in self.examples) <= 1:
-            lines.append(SMALL_SCALE)
-        return [f"{self.path.name}: {line}" for line in lines]
-
-
-def _first(ids: list[str]) -> str:
-    return f"{len(ids):,}, such as {', '.join(repr(i[:40]) for i in ids[:3])}"
+    @property
+    def small_scale(self) -> bool:
+        """Whether these are similarities that may be from 0 to 1 (`SMALL_SCALE`)."""
+        return self.task == "sts" and self.labelled and max(example.label for example in self.examples) <= 1
 
 
 @dataclass(frozen=True)
@@ -139,6 +134,13 @@ class Data:
         """The folder and the fingerprint, then one line per file."""
         head = [f"folder {self.folder}", f"data {self.label} (fingerprint {self.fingerprint})"]
         return head + [split.describe() for split in self.splits.values()]
+
+    def left_out(self) -> list[str]:
+        """A line for each train and dev file with rows that cannot be used."""
+        counts = {self.splits[key].path.name: len(self.splits[key].problems) for key in NEEDED}
+        return [f"{count:,} {'row' if count == 1 else 'rows'} of {name} {'is' if count == 1 else 'are'} left out: "
+                f"`lab data check {self.folder}` names {'it' if count == 1 else 'them'}"
+                for name, count in counts.items() if count]
 
 
 def file_name(task: str, split: str) -> str:
@@ -171,7 +173,7 @@ def find_data(path: str | Path | None = None) -> Path:
     if not missing:
         return folder
     if os.path.isdir(folder):
-        fault = f"missing {', '.join(missing)}"
+        fault = f"missing {', '.join(missing)}{_resembling(folder, missing)}"
     else:
         fault = "a file, not a folder" if os.path.exists(folder) else "no such folder"
     source = " (named by LAB_DATA)" if from_env else ""
@@ -181,6 +183,21 @@ def find_data(path: str | Path | None = None) -> Path:
 def _missing(folder: Path) -> list[str]:
     # os.path.exists, because Path.exists raises PermissionError in a folder without search permission
     return [file_name(*key) for key in NEEDED if not os.path.exists(folder / file_name(*key))]
+
+
+def _resembling(folder: Path, missing: list[str]) -> str:
+    """Names of files that may be the missing ones. LabError: the folder, or the way to its files, is closed."""
+    try:
+        there = sorted(os.listdir(folder))
+    except OSError as error:
+        raise LabError(f"{folder}: the folder cannot be read ({error.strerror}); get the permission, or name another"
+                       ) from None
+    if barred := [name for name in missing if name in there]:
+        raise LabError(f"{folder}: {', '.join(barred)} cannot be reached; either the permission to enter the folder is "
+                       "missing, or these are links to files that are gone")
+    stems = [name.removesuffix(".csv") for name in missing]
+    alike = [name for stem in stems for name in there if re.match(rf"{stem}\b", name, re.IGNORECASE)]
+    return f"; {'is it' if len(alike) == 1 else 'are they'} {', '.join(alike)}?" if alike else ""
 
 
 def load_data(path: str | Path | None = None) -> Data:
@@ -194,9 +211,8 @@ def load_data(path: str | Path | None = None) -> Data:
         if not os.path.exists(files[task, "test"]):
             files[task, "test"] = folder / student_name(task)
     splits = {key: read_split(file, *key) for key, file in files.items() if key in NEEDED or os.path.exists(file)}
-    for remark in splits["sts", "train"].remarks():
-        if remark.endswith(SMALL_SCALE):
-            warnings.warn(remark, stacklevel=2)
+    if splits["sts", "train"].small_scale:
+        warnings.warn(f"{file_name('sts', 'train')}: {SMALL_SCALE}", stacklevel=2)
     return Data(folder, "sample" if _is_sample(splits) else "files", splits)
 
 
@@ -223,7 +239,7 @@ def read_split(path: Path, task: str, name: str) -> Split:
     line, header = next(rows)
     if isinstance(header, str):
         raise LabError(f"{path}:{line}: {header}")
-    header = [column.strip() for column in header]
+    header = plain_names(header)
     labelled, unlabelled = form.label in header, ""
     if name == "test" and labelled:
         rows = list(rows)
@@ -277,13 +293,28 @@ def _named(problems: list[tuple[int, str]]) -> str:
 
 
 def _read(path: Path) -> bytes:
+    if os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):  # a pipe would be read for ever
+        raise LabError(f"{path}: a pipe or a device; a regular file is expected")
     try:
         return path.read_bytes()
     except OSError as error:
         raise LabError(f"{path}: cannot be read ({error.strerror}); a readable file is expected") from None
 
 
+def foreign(start: bytes) -> str:
+    """What a file is that begins so, and what to do, if it is a known kind that is not text in UTF-8; else empty."""
+    return next((what for pattern, what in FOREIGN if re.match(pattern, start)), "")
+
+
+def plain_names(header: list[str]) -> list[str]:
+    """Columns without the spaces around them, in lower case unless another column has that name."""
+    names = [column.strip() for column in header]
+    return [name if name.lower() in names else name.lower() for name in names]
+
+
 def _decode(path: Path, content: bytes) -> str:
+    if what := foreign(content):
+        raise LabError(f"{path}:1: {what}")
     content = content.removeprefix(b"\xef\xbb\xbf")  # a BOM
     nul = content.find(b"\0")
     if nul >= 0:
@@ -390,18 +421,3 @@ def _unquote(text: str) -> str:
 def no_formula(text: str) -> str:
     """Escape a text for a CSV file: a leading apostrophe if a spreadsheet would take it for a formula."""
     return f"'{text}" if text[:1] in tuple("=+-@\t\r\n＝＋－＠") else text
-
-
-def check_report(data: Data) -> str:
-    """The output of `lab data check`: the folder, one line per file, then remarks and one line per unusable row."""
-    lines = data.describe()
-    absent = [file_name(task, "test") for task in TASKS if (task, "test") not in data.splits]
-    if absent:
-        lines.append(f"no {', '.join(absent)} (optional)")
-    for task in TASKS:
-        if os.path.exists(data.folder / file_name(task, "test")) and os.path.exists(data.folder / student_name(task)):
-            lines.append(f"{file_name(task, 'test')} is read; {student_name(task)}, which is there too, is not")
-    lines += [remark for split in data.splits.values() for remark in split.remarks()]
-    if data.kind == "sample":
-        lines.append("This is the bundled sample: no number from it says anything about the real SST, QQP or STS.")
-    return "\n".join(lines + [problem for split in data.splits.values() for problem in split.problems])

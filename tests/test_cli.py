@@ -125,6 +125,17 @@ def test_data_check_names_rows(run, tiny_data, tmp_path):
     assert code == 0 and lab.load_data(tiny_data).fingerprint in out and "qqp" in out.lower()
 
 
+def test_train_says_how_many_rows_are_left_out(run, tiny_encoder, tmp_path):
+    folder = shutil.copytree(lab.data.checkout() / "data" / "sample", tmp_path / "mine")
+    for name, bad in (("quora-train.csv", "1\tx\ta\tb\t\n" * 2), ("sts-dev.csv", "1\tx\ta\tb\t9\n")):
+        with (folder / name).open("a", encoding="utf-8") as file:
+            file.write(bad)
+    code, out, _ = run("train", "baseline", *quick(folder, tiny_encoder, "--set", "epochs=1"))
+    assert code == 0 and [line for line in out.splitlines() if "left out" in line] == [
+        f"2 rows of quora-train.csv are left out: `lab data check {folder}` names them",
+        f"1 row of sts-dev.csv is left out: `lab data check {folder}` names it"]
+
+
 def test_scale_is_read_by_the_protocol_whatever_the_order(run, tiny_data, tiny_encoder, tmp_path):
     code, _, _ = run("train", "baseline", "--data", tiny_data, "--encoder", tiny_encoder, "--protocol", "laptop",
                      "--set", "epochs=1", "--set", "scale=0.005", "--run", "scaled", "--set", "device=cpu")

@@ -1,8 +1,10 @@
 """lab/data.py against small files with one fault each, a plain csv reader, and the real sets if they are present."""
 
 import csv
+import gzip
 import hashlib
 import math
+import os
 import re
 import shutil
 import subprocess
@@ -13,7 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lab import data
-from lab.data import TASKS, check_report, file_name, find_data, load_data, read_split
+from lab.data import TASKS, file_name, find_data, load_data, read_split
+from lab.datasets import check_report
+from lab.datasets.check import remarks
 from lab.errors import LabError
 
 REPO = Path(__file__).resolve().parents[1]
@@ -37,8 +41,8 @@ def a_row(task, number, **changes):
     return "\t".join(value for value in values if value is not None)
 
 
-def a_file(task, rows=ROWS, header=None):
-    return ["\t".join(header or HEADERS[task]), *(a_row(task, number) for number in range(rows))]
+def a_file(task, rows=ROWS, header=None, first=0):
+    return ["\t".join(header or HEADERS[task]), *(a_row(task, number) for number in range(first, first + rows))]
 
 
 def put(folder, task, lines, split="train"):
@@ -60,7 +64,7 @@ def six(tmp_path):
     folder.mkdir()
     for task in TASKS:
         put(folder, task, a_file(task))
-        put(folder, task, a_file(task, rows=100), split="dev")
+        put(folder, task, a_file(task, rows=100, first=500), split="dev")
     return folder
 
 
@@ -87,8 +91,8 @@ def test_valid_folder(six):
         assert len(split.examples) == (200 if name == "train" else 100)
         assert split.problems == () and split.labelled and split.unquoted == 0
     assert got.splits["sst", "train"].examples[3] == ("id3", ("first text 3",), 3.0)
-    assert got.splits["qqp", "dev"].examples[5] == ("id5", ("first text 5", "second text 5"), 1.0)
-    assert got.splits["sts", "dev"].examples[28] == ("id28", ("first text 28", "second text 28"), 2.8)
+    assert got.splits["qqp", "dev"].examples[5] == ("id505", ("first text 505", "second text 505"), 1.0)
+    assert got.splits["sts", "dev"].examples[28] == ("id528", ("first text 528", "second text 528"), 2.8)
     assert all(type(example.label) is float for split in got.splits.values() for example in split.examples)
 
 
@@ -247,7 +251,7 @@ def test_no_bundled_sample_to_compare_with(six, tmp_path, monkeypatch):
 
 
 def test_columns_are_found_by_name(tmp_path):
-    lines = ["similarity\tnote\tsentence2\t id \tsentence1", "2.8\tx\tb\tone\ta", "0\t\td\ttwo\tc"]
+    lines = ["Similarity\tID\tnote\tsentence2\t id \tSentence1", "2.8\t9\tx\tb\tone\ta", "0\t9\t\td\ttwo\tc"]
     got = read(tmp_path, "sts", lines)
     assert got.examples == [("one", ("a", "b"), 2.8), ("two", ("c", "d"), 0.0)]
 
@@ -302,7 +306,7 @@ def test_equal_ids_are_both_kept(tmp_path):
 
 
 def test_ids_that_repeat_or_that_a_spreadsheet_has_rounded_are_named(six):
-    assert not any(split.remarks() for split in load_data(six).splits.values())
+    assert not any(remarks(split) for split in load_data(six).splits.values())
     put(six, "sst", [*a_file("sst"), *(a_row("sst", n) for n in (7, 8, 9, 10, 7))])
     put(six, "qqp", [*a_file("qqp"), *(a_row("qqp", n, id=i) for n, i in enumerate(("1.23E+47", "4E+5", "5,1e+30")))])
     put(six, "sts", [*a_file("sts"), *(a_row("sts", n, id=i) for n, i in enumerate(("1e5", "12.5", "5e8d4", "E+5")))])
@@ -484,13 +488,18 @@ def quoted(separator, *columns):
     (lambda b: b.split(b"\n")[0], 1, "a header but no rows", "one row per line"),
     (lambda b: b.split(b"\n")[0] + b"\r\n\r\n", 1, "a header but no rows", "one row per line"),
     (at(7, b"1\ta\tb\0\tc\t1.0"), 7, "a NUL byte", "UTF-8 text is expected"),
-    (lambda b: b.decode().encode("utf-16"), 1, "a NUL byte", "iconv -f utf-16 -t utf-8"),
+    (lambda b: b.decode().encode("utf-16-le"), 1, "a NUL byte", "iconv -f utf-16 -t utf-8"),
+    (lambda b: b.decode().encode("utf-16"), 1, "UTF-16;", "iconv -f utf-16 -t utf-8"),
+    (lambda b: b"PK\x03\x04" + b, 1, "a zip archive or an .xlsx workbook", "save its sheet as CSV in UTF-8"),
+    (gzip.compress, 1, "compressed by gzip", "unpack it"),
+    (lambda b: b"version https://git-lfs.github.com/spec/v1\n", 1, "a Git LFS pointer", "git lfs pull"),
+    (lambda b: b"\xef\xbb\xbf\n<!DOCTYPE html>\n", 1, "a web page in place", "download the file"),
     (at(9, "1\ta\tcafé\tc\t1.0".encode("latin1")), 9, "byte 0xe9 is not UTF-8", "iconv -f latin1 -t utf-8"),
     (lambda b: b"\xef\xbb\xbf" + at(2, b"1\ta\t\xff\tc\t1.0")(b), 2, "byte 0xff is not UTF-8", "Latin-1"),
     (lambda b: b.replace(b"\n", b"\r"), 1, "a carriage return", "lines end with LF or CRLF"),
 ], ids=["renamed", "two-missing", "twice", "commas", "semicolons", "spaces", "kaggle", "quoted-semicolons", "glue",
-        "quote-in-header", "empty", "only-bom", "header-only", "header-crlf", "nul", "utf-16", "latin-1", "latin-1-bom",
-        "only-cr"])
+        "quote-in-header", "empty", "only-bom", "header-only", "header-crlf", "nul", "utf-16-without-bom",
+        "utf-16", "zip", "gzip", "lfs", "html", "latin-1", "latin-1-bom", "only-cr"])
 def test_a_damaged_file_is_refused(six, damage, line, wrong, right):
     path = six / "sts-train.csv"
     path.write_bytes(damage(path.read_bytes()))
@@ -514,6 +523,37 @@ def test_a_folder_in_place_of_a_file(six):
     (six / "sts-dev.csv").unlink()
     (six / "sts-dev.csv").mkdir()
     with pytest.raises(LabError, match=r"sts-dev\.csv: cannot be read \(Is a directory\); a readable file is expected"):
+        load_data(six)
+
+
+def test_what_resembles_a_missing_file_is_named(six):
+    (six / "ids-sst-train.csv").rename(six / "ids-sst-train (1).csv")
+    with pytest.raises(LabError, match=r"mine: missing ids-sst-train\.csv; is it ids-sst-train \(1\)\.csv\?; a data"):
+        load_data(six)
+    (six / "quora-dev.csv").rename(six / "quora-dev.csv.txt")
+    (six / "sts-dev.csv").rename(six / "STS-DEV.CSV")
+    with pytest.raises(LabError, match=r"; are they ids-sst-train \(1\)\.csv, quora-dev\.csv\.txt, STS-DEV\.CSV\?"):
+        load_data(six)
+
+
+def test_a_closed_folder_and_files_that_cannot_be_reached(six, monkeypatch):
+    (six / "sts-dev.csv").rename(six / "gone")
+    (six / "sts-dev.csv").symlink_to(six / "nowhere")
+    with pytest.raises(LabError, match=r"mine: sts-dev\.csv cannot be reached; either the permission to enter"):
+        load_data(six)
+
+    def refuse(folder):  # chmod does not stop root, which containers often use
+        raise PermissionError(13, "Permission denied")
+    monkeypatch.setattr(data.os, "listdir", refuse)
+    with pytest.raises(LabError, match=r"mine: the folder cannot be read \(Permission denied\); get the permission"):
+        load_data(six)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_pipe_in_place_of_a_file_is_not_waited_for(six):
+    (six / "sts-dev.csv").unlink()
+    os.mkfifo(six / "sts-dev.csv")
+    with pytest.raises(LabError, match=r"sts-dev\.csv: a pipe or a device; a regular file is expected"):
         load_data(six)
 
 

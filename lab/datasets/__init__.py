@@ -1,5 +1,6 @@
-"""Data sets: fetch the three from their public hub, or bring a folder of another layout into the course's."""
+"""Data sets: fetch the three from their public hub, bring a folder of another layout into the course's, check one."""
 
 from lab import public
 
-__getattr__, __dir__, __all__ = public(__name__, {"download": "hub", "import_folder": "folders"})
+__getattr__, __dir__, __all__ = public(
+    __name__, {"check_report": "check", "download": "hub", "import_folder": "folders"})

@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import re
+import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -32,6 +33,17 @@ def target_folder(to: str | Path | None) -> Path:
     return Path(os.path.expanduser(named or own)).absolute()
 
 
+def make_folder(folder: Path) -> None:
+    """Create a folder that files are written to. LabError: it is a file, or cannot be written to."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        os.rmdir(tempfile.mkdtemp(dir=folder))
+    except OSError as error:
+        reason = "there is a file of that name" if isinstance(error, FileExistsError) else error.strerror
+        raise LabError(f"{folder}: no files can be written there ({reason}); name another folder with --to DIR"
+                       ) from None
+
+
 def refuse_existing(folder: Path, names: Iterable[str]) -> None:
     """LabError: the folder has one of these files already."""
     there = [name for name in names if os.path.lexists(folder / name)]
@@ -54,10 +66,17 @@ def sha256_of(path: Path) -> str:
 
 def read_jsonl(path: Path) -> Iterator[tuple[str, dict[str, object]]]:
     """Yield (place, object) for each line of JSON. ValueError: a line is not a JSON object in UTF-8."""
-    with open(path, encoding="utf-8") as file:
+    with open(path, encoding="utf-8-sig") as file:
         for number, line in enumerate(file, start=1):
             if line.strip():
-                found = json.loads(line)
+                try:
+                    found = json.loads(line.rstrip())
+                except (json.JSONDecodeError, RecursionError) as error:
+                    reason = "nested too deeply"
+                    if isinstance(error, ValueError):
+                        reason = f"{error.msg}, column {error.colno}"
+                    raise ValueError(f"line {number} is not JSON ({reason}); one object in each line is expected"
+                                     ) from None
                 if not isinstance(found, dict):
                     raise ValueError(f"line {number} is not a JSON object")
                 yield f"line {number}", found
@@ -95,6 +114,8 @@ def named(problems: list[str]) -> str:
 
 def check_share(where: object, count: int, problems: list[str]) -> None:
     """LabError: no row can be used, or more than 1 % cannot, as for the course's own files."""
+    if not count and not problems:
+        raise LabError(f"{where}: no rows; one row per line is expected below the header")
     if not count or len(problems) > MAX_UNUSABLE * (count + len(problems)):
         raise LabError(f"{where}: {len(problems):,} of {count + len(problems):,} rows cannot be used, so the layout is "
                        f"probably another than it seems{named(problems)}")
@@ -112,6 +133,15 @@ def _fields(row: Row, form: Format, labelled: bool) -> list[str]:
         if len(text) > csv.field_size_limit():
             raise ValueError(f"{name} has {len(text):,} characters; a sentence is expected")
     return [*fields, _label(row.label, form)] if labelled else fields
+
+
+def label_fault(value: object, task: str) -> str:
+    """Why a label cannot be used; empty if it can."""
+    try:
+        _label(value, FORMATS[task])
+    except ValueError as reason:
+        return str(reason)
+    return ""
 
 
 def _label(value: object, form: Format) -> str:

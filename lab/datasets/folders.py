@@ -15,13 +15,27 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from lab.data import FORMATS, NEEDED, TASKS, file_name, read_split, student_name
-from lab.datasets.files import Row, check_share, move_in, named, read_jsonl, refuse_existing, target_folder, write_rows
+from lab.data import FORMATS, NEEDED, TASKS, file_name, foreign, plain_names, read_split, student_name
+from lab.datasets.check import remarks
+from lab.datasets.files import (
+    Row,
+    check_share,
+    label_fault,
+    make_folder,
+    move_in,
+    named,
+    read_jsonl,
+    refuse_existing,
+    target_folder,
+    write_rows,
+)
 from lab.errors import LabError
 
 SEPARATORS = {"\t": "tabs", ",": "commas", ";": "semicolons"}
-SUFFIXES = (".csv", ".tsv", ".jsonl", ".zip")
+SEP = re.compile(r'"?sep=(.)"?')  # a first line that tells Excel the separator
+SUFFIXES = (".csv", ".tsv", ".jsonl", ".zip", ".xlsx", ".gz")
 FIVE = {"very negative", "negative", "neutral", "positive", "very positive"}  # SetFit's label_text
+MAX_LINES = 10  # of one row in a file with quotes; Quora has questions of two and three lines
 DEV_SHARE = 10  # of Quora's own file, one question pair in ten, by a hash of its id
 
 
@@ -64,13 +78,16 @@ def import_folder(folder: str | Path, to: str | Path | None = None, say: Callabl
         raise LabError(f"{source}: {'a file, not a folder' if source.exists() else 'no such folder'}")
     found, unknown = [], []
     for path in sorted(path for pattern in ("*", "*/*") for path in source.glob(pattern)):
-        if path.suffix.lower() in SUFFIXES and path.is_file() and not path.name.startswith("."):
+        if path.suffix.lower() in SUFFIXES and not path.is_dir() and not path.name.startswith("."):
             try:
                 found.append(recognise(path))
             except ValueError as reason:
                 unknown.append(f"{path.relative_to(source)}: {reason}")
+            except OSError as error:
+                unknown.append(f"{path.relative_to(source)}: cannot be read ({error.strerror})")
     if not found:
-        raise LabError(f"{source}: no file is recognised; {'; '.join(unknown) or 'it holds no .csv, .tsv or .jsonl'}")
+        none = "neither it nor a folder in it holds a .csv, .tsv or .jsonl, and it looks no deeper"
+        raise LabError(f"{source}: no file is recognised; {'; '.join(unknown) or none}")
     halved = [file for file in found if file.layout.name == "Quora's" and file.split == "train"
               and not any(other.name == file_name("qqp", "dev") for other in found)]
     names = [file.name for file in found] + [file_name("qqp", "dev")] * len(halved)
@@ -79,7 +96,7 @@ def import_folder(folder: str | Path, to: str | Path | None = None, say: Callabl
             both = " and ".join(str(file.path.relative_to(source)) for file in found if file.name == name)
             raise LabError(f"{source}: {both or 'two files'} would both become {name}; leave one of them in the folder")
     refuse_existing(target, names)
-    target.mkdir(parents=True, exist_ok=True)
+    make_folder(target)
     lines = []
     with tempfile.TemporaryDirectory(dir=target, prefix=".import-") as temporary:
         for file in found:
@@ -95,6 +112,8 @@ def import_folder(folder: str | Path, to: str | Path | None = None, say: Callabl
 
 def recognise(path: Path) -> Found:
     """What a file is. ValueError: it is nothing that is known, with its columns."""
+    if path.exists() and not path.is_file():
+        raise ValueError("a pipe or a device; a regular file is expected")
     if path.suffix.lower() == ".zip":
         raise ValueError("an archive; unpack it first")
     if "cfimdb" in path.name.lower():
@@ -118,7 +137,10 @@ def recognise(path: Path) -> Found:
     if of == {"test"} and any(set(layout.texts) <= set(columns) for layout in (*COURSE, *OTHERS)):
         raise ValueError("a test file without labels, which the lab could not score")
     found = ", ".join(repr(column[:40]) for column in columns[:20])
-    raise ValueError(f"not recognised; its columns are {found or 'none'}")
+    needed = "; ".join(f"{layout.task.upper()}: {', '.join((layout.id, *layout.texts, layout.label))}"
+                       for layout in COURSE)
+    raise ValueError(f"not recognised; its columns are {found or 'none'}; a first line with these is needed, separated "
+                     f"by tabs, commas or semicolons: {needed}")
 
 
 def _split(words: set[str]) -> str:
@@ -130,15 +152,20 @@ def _split(words: set[str]) -> str:
 
 def _header(path: Path) -> tuple[str, list[str]]:
     """The separator, "" for .jsonl, and the columns. ValueError: the file is not UTF-8 text."""
+    with open(path, "rb") as file:
+        if what := foreign(file.read(200)):
+            raise ValueError(what)
     try:
         if path.suffix.lower() == ".jsonl":
             return "", list(next(read_jsonl(path), ("", {}))[1])
         with open(path, encoding="utf-8-sig", newline="") as file:
             line = file.readline().rstrip("\r\n")
+            if told := SEP.fullmatch(line):
+                line = file.readline().rstrip("\r\n")
     except UnicodeDecodeError:
         raise ValueError("not UTF-8 text; convert it, as with iconv -f latin1 -t utf-8") from None
-    separator = max(SEPARATORS, key=line.count)
-    return separator, [column.strip() for column in next(csv.reader([line], delimiter=separator), [])]
+    separator = told[1] if told and told[1] in SEPARATORS else max(SEPARATORS, key=line.count)
+    return separator, plain_names(next(csv.reader([line], delimiter=separator), []))
 
 
 def _convert(file: Found, folder: Path, halved: bool) -> list[str]:
@@ -150,7 +177,7 @@ def _convert(file: Found, folder: Path, halved: bool) -> list[str]:
         shutil.copyfile(file.path, folder / file.name)
         problems = [problem.partition(":")[2] for problem in split.problems]
         kept = named([f"line {problem}" for problem in problems]).replace("left out", "that cannot be used", 1)
-        return [f"{about}, copied as {file.name}: {len(split.examples):,} rows{kept}"]
+        return [f"{about}, copied as {file.name}: {len(split.examples):,} rows{kept}", *remarks(split)]
     about += f", separated by {SEPARATORS[file.separator]}" if file.separator else ""
     rows = [*(_lines(file) if file.separator else _objects(file))]
     parts = {file.name: rows}
@@ -163,6 +190,8 @@ def _convert(file: Found, folder: Path, halved: bool) -> list[str]:
         count, problems = write_rows(folder / name, layout.task, part, file.labelled)
         check_share(file.path, count, problems)
         lines.append(f"{about}: {name}, {count:,} rows{named(problems)}")
+        split = "dev" if name == file_name(layout.task, "dev") else file.split
+        lines += [f"{name}: {line}" for line in remarks(read_split(folder / name, layout.task, split))]
     return lines
 
 
@@ -182,27 +211,66 @@ def _lines(file: Found) -> Iterator[Row]:
         text = file.path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError:
         raise LabError(f"{file.path}: not UTF-8 text; convert it, as with iconv -f latin1 -t utf-8") from None
+    first, end, rest = text.partition("\n")
+    text = end + rest if SEP.fullmatch(first.rstrip("\r")) else text  # blank, so that lines keep their numbers
     if file.separator == "\t":
         table = ((number, line.rstrip("\r").split("\t")) for number, line in enumerate(text.split("\n"), start=1))
     else:
-        reader = csv.reader(io.StringIO(text, newline=""), delimiter=file.separator)
-        table = ((reader.line_num, fields) for fields in reader)
-    layout, header = file.layout, None
+        table = _quoted(file, list(io.StringIO(text, newline="")))
+    header: list[str] | None = None
+    for number, fields in table:
+        if isinstance(fields, list) and not any(fields):
+            continue
+        if header is None:
+            header = plain_names(fields)
+            continue
+        place = f"line {number}"
+        if isinstance(fields, str):
+            yield Row(place, "", (), "", fields)
+        elif len(fields) != len(header):
+            yield Row(place, "", (), "", f"{len(fields)} fields, but the header has {len(header)}")
+        else:
+            yield _row(file, place, dict(zip(header, fields, strict=True)))
+
+
+def _row(file: Found, place: str, row: dict[str, str]) -> Row:
+    layout, label = file.layout, row.get(file.layout.label, "").strip()
+    label = label.replace(",", ".") if file.separator == ";" else label  # 2,5 of a German spreadsheet
+    return Row(place, row[layout.id], tuple(row[name] for name in layout.texts), label)
+
+
+def _quoted(file: Found, lines: list[str]) -> Iterator[tuple[int, list[str] | str]]:
+    """(line number, fields) of each row of a file with CSV quotes; a text in place of fields says why it has none.
+
+    A quote that is not closed costs its own line alone: a row of many lines, or with a whole row among them, is none.
+    """
+    number, header = 0, []
+    while number < len(lines):
+        fields, taken = _record(file, lines, number)
+        if taken > 1 and header and (taken > MAX_LINES or len(fields) != len(header) or any(
+                _whole(file, header, lines, further) for further in range(number + 1, number + taken))):
+            fields, taken = "a quote that opens in this line is not closed as it should be", 1
+        yield number + 1, fields
+        header = header or (plain_names(fields) if any(fields) else [])
+        number += taken
+
+
+def _record(file: Found, lines: list[str], number: int) -> tuple[list[str], int]:
+    """The fields of the row that begins at this index, and how many lines it takes, at most MAX_LINES + 1."""
+    reader = csv.reader(lines[number:number + MAX_LINES + 1], delimiter=file.separator)
     try:
-        for number, fields in table:
-            if not any(fields):
-                continue
-            if header is None:
-                header = [column.strip() for column in fields]
-                continue
-            place = f"line {number}"
-            if len(fields) != len(header):
-                yield Row(place, "", (), "", f"{len(fields)} fields, but the header has {len(header)}")
-                continue
-            row = dict(zip(header, fields, strict=True))
-            label = row.get(layout.label, "").strip()
-            label = label.replace(",", ".") if file.separator == ";" else label  # 2,5 of a German spreadsheet
-            yield Row(place, row[layout.id], tuple(row[name] for name in layout.texts), label)
+        return next(reader), reader.line_num
     except csv.Error as error:
-        raise LabError(f"{file.path}: not readable as CSV near line {reader.line_num} ({error}); a quote there is "
-                       "probably not closed") from None
+        raise LabError(f"{file.path}: not readable as CSV near line {number + 1} ({error}); a quote there is probably "
+                       "not closed") from None
+
+
+def _whole(file: Found, header: list[str], lines: list[str], number: int) -> bool:
+    """Whether a line looks like a whole row: as many fields as the header, quotes in pairs, an id, a valid label."""
+    if lines[number].count('"') % 2:
+        return False
+    fields, taken = _record(file, lines, number)
+    if taken > 1 or len(fields) != len(header):
+        return False
+    row = _row(file, "", dict(zip(header, fields, strict=True)))
+    return bool(re.fullmatch(r"\S+", row.id)) and not (file.labelled and label_fault(row.label, file.layout.task))

@@ -19,6 +19,7 @@ from lab.data import SPLITS, file_name
 from lab.datasets.files import (
     Row,
     check_share,
+    make_folder,
     move_in,
     named,
     read_jsonl,
@@ -99,7 +100,7 @@ def download(to: str | Path | None = None, endpoint: str | None = None, say: Cal
     for line in notice(tasks):
         say(line)
     temporary = folder / TEMPORARY
-    temporary.mkdir(parents=True, exist_ok=True)
+    make_folder(temporary)
     listings = {task: _listing(task, record["sets"].get(task), endpoint) for task in tasks}
     for task, (revision, listed) in listings.items():
         source, kept = SOURCES[task], record["sets"].get(task)

@@ -102,6 +102,59 @@ def test_kaggles_file_is_split_by_a_hash_of_the_ids(tmp_path):
     assert {row.id for row in examples(tmp_path / "second", "qqp", "dev")} == {row.id for row in dev}
 
 
+@pytest.mark.parametrize(("name", "content"), [
+    ("sts-dev.csv", "\t Id \tSentence1\tSENTENCE2\tsimilarity\n0\ta\tOne.\tTwo.\t2.5\n"),
+    ("sts-dev.csv", "\ufeffsep=;\r\nId;Sentence1; sentence2;Similarity\r\na;One.;Two.;2,5\r\n"),
+    ("sts-dev.csv", '"sep=,"\nid,sentence1,sentence2,Similarity,a;b;c;d;e;f\na,One.,Two.,2.5,\n'),
+    ("dev.tsv", "Index\tSentence1\tSentence2\tScore\na\tOne.\tTwo.\t2.5\n")])
+def test_columns_of_other_case_and_a_line_that_tells_excel_the_separator(name, content, tmp_path):
+    (tmp_path / name).write_bytes(content.encode())
+    imported(tmp_path, tmp_path / "to")
+    assert examples(tmp_path / "to", "sts", "dev") == [("a", ("One.", "Two."), 2.5)]
+
+
+@pytest.mark.parametrize("separator", [",", None], ids=["converted", "copied"])
+def test_what_looks_wrong_in_a_file_is_said_when_it_is_brought_in(separator, tmp_path):
+    rows = [[i, "A.", "B.", n / 9] for n, i in enumerate(["1.23E+47", "x", "x", "y"])]
+    put(tmp_path / "sts-train.csv", ["id", "sentence1", "sentence2", "similarity"], rows, separator)
+    start = "sts-train.csv: sts-train.csv: " if separator else "sts-train.csv: "
+    said = imported(tmp_path, tmp_path / "to")[1:-1]
+    assert [line.removeprefix(start).partition(":")[0] for line in said] == [
+        "ids in more than one row", "ids like numbers that a spreadsheet has rounded",
+        "no similarity is above 1, but they are read as from 0 to 5; if they are from 0 to 1, multiply them by 5"]
+
+
+UNCLOSED = "a quote that opens in this line is not closed as it should be"
+
+
+@pytest.mark.parametrize(("gap", "closing"), [(500, 'What says "Bob"'), (3, 'What says "Bob"'), (1, '"What, then?"'),
+                                              (1, '"What?"'), (900, "What?"), (10, 'What "'), (9, 'What "')])
+def test_a_quote_that_is_not_closed_costs_its_own_row_alone(gap, closing, tmp_path):
+    lines = [",".join(QUORA), *(f"{i},{2 * i},{2 * i + 1},How do I {i}?,What is {i}?,{i % 2}" for i in range(1000))]
+    lines[301] = '300,600,601,How?,"What is unclosed?,1'
+    lines[min(301 + gap, 1000)] = f"{299 + gap},1,2,How then?,{closing},0"
+    put(tmp_path / "train.csv", QUORA, [], ",")
+    (tmp_path / "train.csv").write_text("\n".join(lines) + "\n")
+    said = "\n".join(imported(tmp_path, tmp_path / "to"))
+    train, dev = examples(tmp_path / "to", "qqp", "train"), examples(tmp_path / "to", "qqp", "dev")
+    assert len(train) + len(dev) == 999 and f"1 left out: line 302: {UNCLOSED}" in said
+
+
+def test_questions_of_some_lines_are_read_and_longer_ones_are_counted_by_their_lines(tmp_path):
+    rows = quora(500)
+    for number, lines in ((3, 2), (5, 3), (8, 10)):
+        rows[number][4] = "\n".join(f'line, "{i}",' for i in range(lines))
+    put(tmp_path / "two" / "quora-train.csv", QUORA, rows, ",")
+    put(tmp_path / "two" / "quora-dev.csv", QUORA, rows, ";")
+    assert not any("left out" in line for line in imported(tmp_path / "two", tmp_path / "to"))
+    assert examples(tmp_path / "to", "qqp", "dev")[3].texts[1] == 'line, "0", line, "1",'
+    assert len(examples(tmp_path / "to", "qqp", "train")) == 500
+    rows[9][4] = "\n".join(["one of eleven"] * 11)
+    put(tmp_path / "two" / "quora-train.csv", QUORA, rows, ",")
+    with pytest.raises(LabError, match=f"11 of 510 rows cannot be used.*; 11 left out: line 23: {UNCLOSED}; line 24: "):
+        import_folder(tmp_path / "two", tmp_path / "other")
+
+
 def test_glues_folders_and_setfits_sentiment(tmp_path):
     put(tmp_path / "glue" / "QQP" / "train.tsv", QUORA, [*quora(200), ["a row", "that broke"]])
     put(tmp_path / "glue" / "QQP" / "dev.tsv", QUORA, quora(5))
@@ -112,7 +165,7 @@ def test_glues_folders_and_setfits_sentiment(tmp_path):
     put(tmp_path / "glue" / "SST-2" / "train.tsv", ["sentence", "label"], [["fine", 1]])
     for name in ("train", "dev"):
         classes = ["very negative", "negative", "neutral", "positive", "very positive"]
-        (tmp_path / "glue" / f"{name}.jsonl").write_text("".join(
+        (tmp_path / "glue" / f"{name}.jsonl").write_text("\ufeff" + "".join(
             json.dumps({"text": f"{name} {c}", "label": c, "label_text": classes[c]}) + "\n" for c in range(5)))
     said = imported(tmp_path / "glue", tmp_path / "to")
     assert len(examples(tmp_path / "to", "qqp", "train")) == 200 and len(examples(tmp_path / "to", "qqp", "dev")) == 5
@@ -121,7 +174,7 @@ def test_glues_folders_and_setfits_sentiment(tmp_path):
     assert examples(tmp_path / "to", "sst", "dev")[2] == ("dev-2", ("dev 2",), 2.0)
     assert ("QQP/train.tsv: Quora's QQP, separated by tabs: quora-train.csv, 200 rows; 1 left out: line 202: 2 fields, "
             "but the header has 6") in said
-    assert "SST-2/train.tsv: not recognised; its columns are 'sentence', 'label'; not taken" in said
+    assert "SST-2/train.tsv: not recognised; its columns are 'sentence', 'label'; a first line with " in "\n".join(said)
     assert "QQP/test.tsv: a test file without labels, which the lab could not score; not taken" in said
     assert said[-1] == f"{tmp_path / 'to'}: 6 files written"
 
@@ -134,6 +187,13 @@ def test_sentiment_of_two_classes_is_not_taken_for_five(tmp_path):
 
 @pytest.mark.parametrize(("name", "content", "message"), [
     ("train.csv", "a,b\n1,2\n", r"no file is recognised; train\.csv: not recognised; its columns are 'a', 'b'"),
+    ("train.csv", "<html>", r"train\.csv: a web page in place of the file; open its address"),
+    ("train.jsonl", "version https://git-lfs.github.com/spec/v1\n", r"train\.jsonl: a Git LFS pointer in place of the"),
+    ("train.csv.gz", "\x1f\x8b\x08", r"train\.csv\.gz: compressed by gzip; unpack it with gunzip"),
+    ("Sheet.XLSX", "PK\x03\x04", r"Sheet\.XLSX: a zip archive or an \.xlsx workbook; unpack it, or save its"),
+    ("train.csv", "\xff\xfei\0d\0", r"train\.csv: UTF-16; UTF-8 is expected: iconv -f utf-16 -t utf-8"),
+    ("train.csv", "# mine\nid,sentence,sentiment\n", r"its columns are '# mine'; a first line with these is needed, "
+     r"separated by tabs, commas or semicolons: SST: id, sentence, sentiment; QQP: id, sentence1, sentence2, is_dup"),
     ("train.csv.zip", "PK", r"train\.csv\.zip: an archive; unpack it first"),
     ("train.csv", "id,sentence,sentiment\n1,caf\xe9,2\n", r"train\.csv: not UTF-8 text; convert it, as with iconv"),
     ("sst.csv", "id,sentence,sentiment\n1,fine,2\n", r"sst\.csv: its name says none of train, dev and test"),
@@ -141,10 +201,18 @@ def test_sentiment_of_two_classes_is_not_taken_for_five(tmp_path):
     ("dev.csv", "id,sentence,sentiment\n1,fine,2\n2,\"fi\"ne,7\n", r"dev\.csv: 1 of 2 rows cannot be used.*line 3: "
                                                                  r"sentiment '7' is not a whole number from 0 to 4"),
     ("dev.csv", "id,sentence,sentiment\n1,\"" + "x" * 140000, r"dev\.csv: not readable as CSV near line 2 \(field la"),
-    ("x.md", "", r"it holds no \.csv, \.tsv or \.jsonl"),
+    ("dev.csv", "", r"dev\.csv: cannot be read \(No such file or directory\)"),  # a link to nothing
+    ("x.md", "", r"neither it nor a folder in it holds a \.csv, \.tsv or \.jsonl, and it looks no deeper"),
+    ("dev.csv", "id,sentence,sentiment\n", r"dev\.csv: no rows; one row per line is expected below the header"),
+    ("dev.jsonl", '{"text": "a", "label": 1, "label_text": "negative"}\n{"text": \n', r"dev\.jsonl: line 2 is not JSON "
+     r"\(Expecting value, column 9\); one object in each line is expected"),
+    ("train.jsonl", "[" * 100_000, r"train\.jsonl: line 1 is not JSON \(nested too deeply\)"),
 ])
 def test_what_cannot_be_taken_is_said_in_one_line_and_nothing_is_written(name, content, message, tmp_path):
-    (tmp_path / name).write_bytes(content.encode("latin1"))
+    if content:
+        (tmp_path / name).write_bytes(content.encode("latin1"))
+    else:
+        (tmp_path / name).symlink_to(tmp_path / "nowhere")
     with pytest.raises(LabError, match=message) as error:
         import_folder(tmp_path, tmp_path / "to")
     assert "\n" not in str(error.value) and not list((tmp_path / "to").glob("*"))
@@ -161,5 +229,10 @@ def test_two_files_of_one_name_and_files_that_exist(tmp_path):
     with pytest.raises(LabError, match=r"has quora-dev\.csv already, and nothing is overwritten"):
         import_folder(tmp_path / "from", tmp_path / "to")
     assert [path.name for path in (tmp_path / "to").iterdir()] == ["quora-dev.csv"]
+    with pytest.raises(LabError, match=r"to/quora-dev\.csv: no files can be written there \(there is a file of that "
+                                       r"name\); name another folder with --to DIR"):
+        import_folder(tmp_path / "from", tmp_path / "to" / "quora-dev.csv")
+    with pytest.raises(LabError, match=r"no files can be written there \(.+\); name another folder with --to DIR"):
+        import_folder(tmp_path / "from", tmp_path / "to" / "quora-dev.csv" / "below")
     with pytest.raises(LabError, match=r"no such folder$"):
         import_folder(tmp_path / "none", tmp_path / "to")

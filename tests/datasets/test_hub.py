@@ -15,6 +15,7 @@ from lab import cli, load_data
 from lab.data import read_split
 from lab.datasets import download
 from lab.datasets import hub as client
+from lab.datasets.check import remarks
 from lab.errors import LabError
 
 NAMES = ["ids-sst-train.csv", "ids-sst-dev.csv", "ids-sst-test.csv", "quora-train.csv", "quora-dev.csv",
@@ -44,7 +45,7 @@ def test_the_three_sets_arrive_in_the_courses_layout(hub, tmp_path):
     assert {key: len(split.examples) for key, split in data.splits.items()} == {
         ("sst", "train"): 10, ("sst", "dev"): 5, ("sst", "test"): 5,
         ("qqp", "train"): 300, ("qqp", "dev"): 4, ("sts", "train"): 4, ("sts", "dev"): 4}
-    assert not any(split.problems or split.remarks() for split in data.splits.values())
+    assert not any(split.problems or remarks(split) for split in data.splits.values())
     assert data.splits["sst", "dev"].examples[3] == ("dev-3", ('dev film 3 "so"',), 3.0)
     assert data.splits["qqp", "train"].examples[2].texts == ("How is train 2?", '"What" of train 31676?')
     assert [example.label for example in data.splits["sts", "train"].examples] == [0, 2.533, 3.8, 5]

@@ -1,0 +1,67 @@
+"""What `lab data check` says of a folder: what was read, what looks wrong although it can be used, what cannot be."""
+
+import os
+import re
+from collections import Counter
+
+from lab.data import SMALL_SCALE, TASKS, Data, Split, file_name, student_name
+
+FEW = 3  # rows with damaged letters, as the real STS has one, that are not worth a line
+SHARED = 0.05  # of a file's texts that may be in another one without a line; the real STS shares 2 %
+DAMAGED = re.compile("\ufffd|Ã[\x80-\xbf]|Â[\xa0-\xbf]|â€")  # U+FFFD; UTF-8 that was read as Latin-1 or Windows-1252
+
+
+def check_report(data: Data) -> str:
+    """The output of `lab data check`: the folder, one line per file, then remarks and one line per unusable row."""
+    lines = data.describe()
+    absent = [file_name(task, "test") for task in TASKS if (task, "test") not in data.splits]
+    if absent:
+        lines.append(f"no {', '.join(absent)} (optional)")
+    for task in TASKS:
+        if os.path.exists(data.folder / file_name(task, "test")) and os.path.exists(data.folder / student_name(task)):
+            lines.append(f"{file_name(task, 'test')} is read; {student_name(task)}, which is there too, is not")
+    for split in data.splits.values():
+        lines += [f"{split.path.name}: {line}" for line in remarks(split) + shared_with(split, data)]
+    if data.kind == "sample":
+        lines.append("This is the bundled sample: no number from it says anything about the real SST, QQP or STS.")
+    return "\n".join(lines + [problem for split in data.splits.values() for problem in split.problems])
+
+
+def remarks(split: Split) -> list[str]:
+    """What looks wrong in one file although every row can be used: ids, scale, labels, letters. A line each."""
+    lines, labels = [], {example.label for example in split.examples}
+    counts = Counter(example.id for example in split.examples)
+    if repeated := [i for i, n in counts.items() if n > 1]:
+        lines.append(f"ids in more than one row: {_first(repeated)}; predictions are paired with rows by their place "
+                     "in the file")
+    if mangled := [i for i in counts if re.fullmatch(r"[0-9]([.,][0-9]+)?[eE][+][0-9]+", i)]:
+        lines.append(f"ids like numbers that a spreadsheet has rounded: {_first(mangled)}; take the ids from the "
+                     "original file")
+    if split.small_scale:
+        lines.append(SMALL_SCALE)
+    if split.labelled and len(labels) == 1:
+        lines.append(f"every label is {min(labels):g}, so there is nothing to learn from it or to score with it")
+    damaged = [text for example in split.examples for text in example.texts if DAMAGED.search(text)]
+    if len(damaged) > FEW:
+        at = DAMAGED.search(damaged[0]).start()
+        lines.append(f"letters of {len(damaged):,} texts are damaged, such as {damaged[0][max(0, at - 15):at + 15]!r}: "
+                     "the file was once read in another encoding than it has; take the original")
+    return lines
+
+
+def _first(ids: list[str]) -> str:
+    return f"{len(ids):,}, such as {', '.join(repr(i[:40]) for i in ids[:3])}"
+
+
+def shared_with(split: Split, data: Data) -> list[str]:
+    """A line for each earlier file of the task that has more than a few of this file's texts, in either order."""
+    lines = []
+    for name in ("train", "dev")[:("train", "dev", "test").index(split.name)]:
+        other = data.splits[split.task, name]
+        theirs = {frozenset(example.texts) for example in other.examples}
+        both = sum(frozenset(example.texts) in theirs for example in split.examples)
+        if both > SHARED * len(split.examples):
+            lines.append(f"the texts of {both:,} of {len(split.examples):,} rows "
+                         f"({100 * both / len(split.examples):.0f} %) are in {other.path.name} too, so its scores say "
+                         "little about new texts")
+    return lines

@@ -549,9 +549,11 @@ def class_grade(
 ) -> None:
     """Print a table of a class as CSV: who has solved which exercise, on cases that nobody has seen. Students' code
     runs on this computer, in a process of its own with a time limit, but not in a sandbox."""
-    from lab.teach.grading import grade, table
+    from lab.teach.grading import NOTHING, grade, table
 
     rows, seed = grade(folder, seconds, seed)
+    for row in rows[rows["result"].isin(NOTHING)].itertuples():
+        _complain(f"{row.notebook}: {row.feedback}")
     print((rows if feedback else table(rows)).to_csv(index=False), end="")
     print(f"the hidden cases were drawn with --seed {seed}", file=sys.stderr)
 

@@ -454,9 +454,12 @@ def fork(
     import json
 
     from lab.experiment import Experiment
-    from lab.runs.folder import Run
+    from lab.results.report import write_figure
+    from lab.runs.folder import Run, expanded
     from lab.whatif import fork as part
 
+    if out:  # before anything is trained
+        write_figure(None, out := expanded(out))
     found = Run.open(run, runs)
     e = Experiment.from_json(json.dumps(found.config["experiment"]))
     changed = e.with_settings(settings)
@@ -464,8 +467,7 @@ def fork(
     fork = part(found, steps=step, iterations=iterations, seeds=seeds, data=data, root=runs, **changes)
     print(fork.as_text())
     if out:
-        fork.figure().write_html(out)
-        print(f"picture: {out}")
+        print(f"picture: {write_figure(fork.figure(), out)}")
 
 
 @app.command()

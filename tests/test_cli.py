@@ -146,6 +146,7 @@ BAD = [
     (["predict", "../../etc", "text"], "there is no run"),
     (["compare", "nothing", "else"], "there is no run 'nothing'"),
     (["data", "check", "nowhere"], "nowhere"),
+    (["fork", "nothing", "--step", "1", "--set", "lr=1", "--out", "f.png"], "ends with .html"),
     (["train", "baseline", "--seed", "x"], "--seed"),
     (["train", "baseline", "--sead", "1"], "No such option: --sead"),
     (["train"], "RECIPE"),

@@ -159,6 +159,12 @@ def test_the_commands_print_csv_and_write_notebooks_without_solutions(tmp_path, 
     assert pictures and all((tmp_path / "class" / "zoe" / picture).exists() for picture in pictures)
     code, _, error = call("notebooks", tmp_path / "class" / "zoe")
     assert code == 2 and "nothing is overwritten" in error
+    theirs = tmp_path / "theirs" / "drawings" / (tmp_path / "class" / "zoe" / pictures[0]).name
+    theirs.parent.mkdir(parents=True)
+    theirs.write_text("mine")
+    code, _, error = call("notebooks", tmp_path / "theirs")
+    assert code == 2 and f"{theirs} is there already" in error and theirs.read_text() == "mine"
+    assert len(list((tmp_path / "theirs").iterdir())) == 1 and call("notebooks", "")[0] == 2
 
     for path in made:
         if path.stem[:2] != "08":

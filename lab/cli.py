@@ -29,6 +29,14 @@ DataOption = Annotated[str | None, typer.Option("--data", metavar="DIR", help="F
 RunsOption = Annotated[str | None, typer.Option("--runs", metavar="DIR",
                                                 help="Run store (default: LAB_RUNS, else runs/)")]
 
+def _store(root: str | None) -> str | None:
+    from lab.runs.folder import named_store
+
+    return named_store(root)
+
+
+StoreOption = Annotated[str | None, typer.Option("--runs", metavar="DIR", callback=_store,
+                                                 help="Run store (default: LAB_RUNS, else runs/)")]
 EncoderOption = Annotated[str | None, typer.Option("--encoder",
                                                    help="minilm, a hub id such as bert-base-uncased, or a folder")]
 ProtocolOption = Annotated[str | None, typer.Option("--protocol", help="laptop (minutes), paper (hours), sample "
@@ -252,7 +260,7 @@ def predict(
                                                "whether they are paraphrases, and how similar. Before them, perhaps, a "
                                                "run's name or folder (default: the best finished run)")],
     weights: Annotated[str, typer.Option(help="best (on dev) or last")] = "best",
-    runs: RunsOption = None,
+    runs: StoreOption = None,
 ) -> None:
     """Predict the sentiment of a sentence of your own, or whether two are paraphrases and how similar they are."""
     from lab.results.ask import best
@@ -346,7 +354,7 @@ def _train_unless_done(experiment, data, root) -> None:  # noqa: ANN001
 
 @app.command()
 def report(
-    runs: RunsOption = None,
+    runs: StoreOption = None,
     out: Annotated[Path | None, typer.Option(help="The HTML file (default: report.html in the run store; of records "
                                              "that ship with the lab, shipped.html in your own store)")] = None,
 ) -> None:
@@ -376,7 +384,7 @@ def report(
 @app.command()
 def share(
     out: Annotated[Path, typer.Option(help="The HTML file")] = Path("minbert-lab.html"),
-    runs: RunsOption = None,
+    runs: StoreOption = None,
     hidden: Annotated[bool, typer.Option("--hidden", help="The runs too that are hidden on the dashboard")] = False,
 ) -> None:
     """Write all results, your own and the shipped ones, as one HTML file that opens anywhere, without the lab."""
@@ -399,7 +407,7 @@ def compare(
     second: Annotated[str, typer.Argument(metavar="RUN_B", help="The run to compare it with")],
     data: DataOption = None,
     weights: Annotated[str, typer.Option(help="last, or best (on dev)")] = "last",
-    runs: RunsOption = None,
+    runs: StoreOption = None,
 ) -> None:
     """Compare two runs: the settings that differ, and paired tests on the same examples."""
     from lab.data import load_data
@@ -412,7 +420,7 @@ def compare(
 def verify(
     run: Annotated[str, typer.Argument(metavar="RUN", help="A run's name or folder")],
     data: DataOption = None,
-    runs: RunsOption = None,
+    runs: StoreOption = None,
 ) -> None:
     """Train the last stretch of a run again, from the checkpoint before, and say whether the bits are the same."""
     import json

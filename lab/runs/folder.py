@@ -42,11 +42,20 @@ def runs_root(root: str | Path | None = None) -> Path:
 
 
 def expanded(path: str | Path) -> Path:
-    """A path with `~` as the home folder. LabError: nothing says where that is."""
-    path = Path(os.path.expanduser(path))
-    if path.parts[:1] == ("~",):
-        raise LabError(f"{path}: where the home folder is cannot be found out (HOME is not set); write it in full")
-    return path
+    """A path with `~` as the home folder, `~user` as a user's. LabError: nothing says where that is."""
+    path = os.path.expanduser(path)
+    if str(path).startswith("~"):
+        user = Path(path).parts[0][1:]
+        why = f"there is no user {user!r}" if user else "where the home folder is cannot be found out (HOME is not set)"
+        raise LabError(f"{path}: {why}; write it in full")
+    return Path(path)
+
+
+def named_store(root: str | None) -> str | None:
+    """A run store that is to be read, as it was named. LabError: there is none."""
+    if root is not None and not (store := expanded(root)).is_dir():
+        raise LabError(f"there is no run store {store}{', it is a file' * store.exists()}")
+    return root
 
 
 def check_writable(store: Path) -> None:

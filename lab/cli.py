@@ -165,7 +165,7 @@ def _experiments(recipes, data, encoder, protocol, settings, seed) -> tuple:  # 
         if recipe not in KNOWN:
             raise nearest(recipe, KNOWN, "recipe")
     loaded = load_data(data)
-    protocol = protocol or default_protocol(loaded.kind == "sample")
+    protocol = default_protocol(loaded.kind == "sample") if protocol is None else protocol
     if protocol not in PROTOCOLS:
         raise nearest(protocol, PROTOCOLS, "protocol")
     settings = [*(settings or []), *(f"{field}={value}" for field, value in (("encoder", encoder), ("seed", seed))

@@ -275,17 +275,18 @@ def _run_and_texts(given: list[str], root) -> tuple[str | None, list[str]]:  # n
     """The run that `predict` was given, or None, and the one or two texts after it."""
     from lab.runs.folder import Run
 
-    if len(given) == 1:
-        return None, given
+    sentence = any(map(str.isspace, given[0]))  # what has no space looks like a run's name
     try:
         Run.open(given[0], root)
     except LabError as error:
-        # What has no space looks like a run's name, and is hardly a sentence.
-        if len(given) > 2 or len(given[0].split()) == 1:
-            raise error from None
+        if len(given) > 2 and sentence:
+            raise LabError("one or two sentences can be asked about; put each in quotes") from None
+        if len(given) > 1 and not sentence:
+            raise LabError(f"{error}; if it is a sentence, put a space after it: {given[0] + ' '!r}") from None
         return None, given
-    if len(given) > 3:
-        raise LabError("one or two sentences can be asked about; put each in quotes")
+    if not 1 < len(given) < 4:
+        raise LabError("one or two sentences can be asked about; put each in quotes" if len(given) > 1 else
+                       f"{given[0]} is a run; give a sentence after it")
     return given[0], given[1:]
 
 
@@ -294,6 +295,8 @@ def _answer(asked, texts: list[str]) -> None:  # noqa: ANN001
     from lab.evaluate import predict as ask
     from lab.results.ask import of_five
 
+    for line in asked.remarks(texts):
+        print(f"note: {line}")
     for task in ("sst",) if len(texts) == 1 else ("qqp", "sts"):
         found = ask(asked.model, task, texts if task == "sst" else [tuple(texts)], tokenizer=asked.tokenizer).iloc[0]
         if task == "sst":
@@ -591,6 +594,8 @@ def main() -> None:
         code = error.exit_code
         if what := error.format_message():  # empty where the help was printed
             command = getattr(getattr(error, "ctx", None), "command_path", "lab")
+            if what.startswith("No such option") and command.endswith("predict"):
+                what = f"{what.removesuffix('.')}; put -- before a sentence that begins with -"
             _complain(f"{what.removesuffix('.')}; `{command} --help` says what is possible")
     except (LabError, OSError) as error:
         code = 2

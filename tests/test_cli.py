@@ -52,6 +52,7 @@ def test_train_predict_and_report(run, tiny_data, tiny_encoder, tmp_path):
     code, out, _ = run("predict", runs[0], "A fine film.")
     assert code == 0 and out.startswith(f"{runs[0]}: ") and "\nsentiment: " in out
     assert "lab train strong" in out  # nothing is learned in six iterations, and it says so
+    assert "give a sentence after it" in run("predict", runs[0])[2]
     code, out, _ = run("predict", runs[1], "How far is it?", "What is the distance?", "--weights", "last")
     assert code == 0 and "\nparaphrase: " in out and "\nsimilarity: " in out and "last weights" in out
     best = max(runs, key=lambda name: next(row["value"] for row in Run.open(name).rows() if row["split"] == "dev_full"
@@ -162,6 +163,10 @@ BAD = [
     (["trian"], "Did you mean 'train'"),
     (["train", "baseline", "--data", "\udcff\x1b[2J\n"], "no such folder"),
     (["predict", "no\udcff", "text"], "cannot name a run"),
+    (["predict", "one a", "two b", "three c"], "one or two sentences"),
+    (["predict", "hello", "how are you"], "put a space after it: 'hello '"),
+    (["predict", "-1 star"], "put -- before a sentence"),
+    (["predict", "a film", "--weights", "worst"], "weights 'worst' is not known (valid: best, last)"),
     (["train", "baseline", "--run", "aux"], "Windows reserves this name"),
     (["train", "baseline", "--set", "batch_size=1000"], "batch of 1000 cannot be drawn"),
     (["train", "baseline", "--set", "lr=1e30", "--set", "epochs=1"], "NaN or infinite"),
@@ -178,6 +183,13 @@ def test_what_is_wrong_is_one_line_and_exit_code_2(run, tiny_data, tiny_encoder,
     lines = [line for line in re.split(r"[\r\n]+", err) if line.strip() and "it/s" not in line and "it]" not in line]
     assert code == 2 and len(lines) == 1 and lines[0].startswith("lab: ") and message in lines[0], err
     assert lines[0].isprintable()
+
+
+def test_what_the_model_does_not_see_of_a_text_is_said(run):
+    for texts, said in ((["good " * 600], "512 tokens"), (["\N{SNOWMAN}\N{GRINNING FACE}"], "knows no token of"),
+                        (["a film", "\N{ZERO WIDTH SPACE}"], "has no token at all"), (["hello ", "a film"], None)):
+        code, out, _ = run("predict", *texts)
+        assert code == 0 and (said in out if said else "note:" not in out)
 
 
 def test_any_text_is_answered(run):

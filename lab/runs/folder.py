@@ -205,8 +205,7 @@ class Run:
         from lab.runs import checkpoints
         from lab.tasks import MultitaskModel
 
-        if weights not in ("best", "last"):
-            raise LabError(f"weights {weights!r} is not known (valid: best, last)")
+        check_weights(weights)
         config = self.config
         if "head" in config:
             raise LabError(f"run {self.name} is a pretraining, which answers no task; train on its encoder with "
@@ -235,6 +234,12 @@ class Run:
 
         config = BertConfig.from_json(self.folder / "encoder" / "config.json")
         return Bert(config), load_tokenizer(self.folder / "encoder", config)
+
+
+def check_weights(weights: str) -> None:
+    """LabError: a run keeps no weights of that name."""
+    if weights not in ("best", "last"):
+        raise LabError(f"weights {weights!r} is not known (valid: best, last)")
 
 
 def fill(model: Any, tensors: Mapping[str, "Tensor"], run: Run) -> None:

@@ -297,7 +297,9 @@ def find_run(name: str, run: str | Path | None, resume: bool, root: Path) -> Run
         if not found.exists:
             raise LabError(f"there is no run {name} to resume in {root}; its name follows from its settings, and from "
                            "the weights of an encoder that is a folder, unless --run (run=) gives one. Leave out "
-                           "--resume (resume=True) to begin it, or use `lab ablate`, which begins what is missing")
+                           "--resume (resume=True) to begin it" + (
+                               "" if root.name == PRETRAINED else
+                               ", or use `lab ablate`, which begins what is missing"))
         return found
     check_writable(root)
     if not found.exists:

@@ -29,6 +29,14 @@ DataOption = Annotated[str | None, typer.Option("--data", metavar="DIR", help="F
 RunsOption = Annotated[str | None, typer.Option("--runs", metavar="DIR",
                                                 help="Run store (default: LAB_RUNS, else runs/)")]
 
+def _store(root: str | None) -> str | None:
+    from lab.runs.folder import named_store
+
+    return named_store(root)
+
+
+StoreOption = Annotated[str | None, typer.Option("--runs", metavar="DIR", callback=_store,
+                                                 help="Run store (default: LAB_RUNS, else runs/)")]
 EncoderOption = Annotated[str | None, typer.Option("--encoder",
                                                    help="minilm, a hub id such as bert-base-uncased, or a folder")]
 ProtocolOption = Annotated[str | None, typer.Option("--protocol", help="laptop (minutes), paper (hours), sample "
@@ -158,7 +166,7 @@ def _experiments(recipes, data, encoder, protocol, settings, seed) -> tuple:  # 
         if recipe not in KNOWN:
             raise nearest(recipe, KNOWN, "recipe")
     loaded = load_data(data)
-    protocol = protocol or default_protocol(loaded.kind == "sample")
+    protocol = default_protocol(loaded.kind == "sample") if protocol is None else protocol
     if protocol not in PROTOCOLS:
         raise nearest(protocol, PROTOCOLS, "protocol")
     settings = [*(settings or []), *(f"{field}={value}" for field, value in (("encoder", encoder), ("seed", seed))
@@ -255,7 +263,7 @@ def predict(
                                                "whether they are paraphrases, and how similar. Before them, perhaps, a "
                                                "run's name or folder (default: the best finished run)")],
     weights: Annotated[str, typer.Option(help="best (on dev) or last")] = "best",
-    runs: RunsOption = None,
+    runs: StoreOption = None,
 ) -> None:
     """Predict the sentiment of a sentence of your own, or whether two are paraphrases and how similar they are."""
     from lab.results.ask import best
@@ -270,17 +278,18 @@ def _run_and_texts(given: list[str], root) -> tuple[str | None, list[str]]:  # n
     """The run that `predict` was given, or None, and the one or two texts after it."""
     from lab.runs.folder import Run
 
-    if len(given) == 1:
-        return None, given
+    sentence = any(map(str.isspace, given[0]))  # what has no space looks like a run's name
     try:
         Run.open(given[0], root)
     except LabError as error:
-        # What has no space looks like a run's name, and is hardly a sentence.
-        if len(given) > 2 or len(given[0].split()) == 1:
-            raise error from None
+        if len(given) > 2 and sentence:
+            raise LabError("one or two sentences can be asked about; put each in quotes") from None
+        if len(given) > 1 and not sentence:
+            raise LabError(f"{error}; if it is a sentence, put a space after it: {given[0] + ' '!r}") from None
         return None, given
-    if len(given) > 3:
-        raise LabError("one or two sentences can be asked about; put each in quotes")
+    if not 1 < len(given) < 4:
+        raise LabError("one or two sentences can be asked about; put each in quotes" if len(given) > 1 else
+                       f"{given[0]} is a run; give a sentence after it")
     return given[0], given[1:]
 
 
@@ -289,6 +298,8 @@ def _answer(asked, texts: list[str]) -> None:  # noqa: ANN001
     from lab.evaluate import predict as ask
     from lab.results.ask import of_five
 
+    for line in asked.remarks(texts):
+        print(f"note: {line}")
     for task in ("sst",) if len(texts) == 1 else ("qqp", "sts"):
         found = ask(asked.model, task, texts if task == "sst" else [tuple(texts)], tokenizer=asked.tokenizer).iloc[0]
         if task == "sst":
@@ -349,7 +360,7 @@ def _train_unless_done(experiment, data, root) -> None:  # noqa: ANN001
 
 @app.command()
 def report(
-    runs: RunsOption = None,
+    runs: StoreOption = None,
     out: Annotated[Path | None, typer.Option(help="The HTML file (default: report.html in the run store; of records "
                                              "that ship with the lab, shipped.html in your own store)")] = None,
 ) -> None:
@@ -379,7 +390,7 @@ def report(
 @app.command()
 def share(
     out: Annotated[Path, typer.Option(help="The HTML file")] = Path("minbert-lab.html"),
-    runs: RunsOption = None,
+    runs: StoreOption = None,
     hidden: Annotated[bool, typer.Option("--hidden", help="The runs too that are hidden on the dashboard")] = False,
 ) -> None:
     """Write all results, your own and the shipped ones, as one HTML file that opens anywhere, without the lab."""
@@ -402,7 +413,7 @@ def compare(
     second: Annotated[str, typer.Argument(metavar="RUN_B", help="The run to compare it with")],
     data: DataOption = None,
     weights: Annotated[str, typer.Option(help="last, or best (on dev)")] = "last",
-    runs: RunsOption = None,
+    runs: StoreOption = None,
 ) -> None:
     """Compare two runs: the settings that differ, and paired tests on the same examples."""
     from lab.data import load_data
@@ -415,7 +426,7 @@ def compare(
 def verify(
     run: Annotated[str, typer.Argument(metavar="RUN", help="A run's name or folder")],
     data: DataOption = None,
-    runs: RunsOption = None,
+    runs: StoreOption = None,
 ) -> None:
     """Train the last stretch of a run again, from the checkpoint before, and say whether the bits are the same."""
     import json
@@ -457,9 +468,12 @@ def fork(
     import json
 
     from lab.experiment import Experiment
-    from lab.runs.folder import Run
+    from lab.results.report import write_figure
+    from lab.runs.folder import Run, expanded
     from lab.whatif import fork as part
 
+    if out:  # before anything is trained
+        write_figure(None, out := expanded(out))
     found = Run.open(run, runs)
     e = Experiment.from_json(json.dumps(found.config["experiment"]))
     changed = e.with_settings(settings)
@@ -467,8 +481,7 @@ def fork(
     fork = part(found, steps=step, iterations=iterations, seeds=seeds, data=data, root=runs, **changes)
     print(fork.as_text())
     if out:
-        fork.figure().write_html(out)
-        print(f"picture: {out}")
+        print(f"picture: {write_figure(fork.figure(), out)}")
 
 
 @app.command()
@@ -552,9 +565,11 @@ def class_grade(
 ) -> None:
     """Print a table of a class as CSV: who has solved which exercise, on cases that nobody has seen. Students' code
     runs on this computer, in a process of its own with a time limit, but not in a sandbox."""
-    from lab.teach.grading import grade, table
+    from lab.teach.grading import NOTHING, grade, table
 
     rows, seed = grade(folder, seconds, seed)
+    for row in rows[rows["result"].isin(NOTHING)].itertuples():
+        _complain(f"{row.notebook}: {row.feedback}")
     print((rows if feedback else table(rows)).to_csv(index=False), end="")
     print(f"the hidden cases were drawn with --seed {seed}", file=sys.stderr)
 
@@ -582,6 +597,8 @@ def main() -> None:
         code = error.exit_code
         if what := error.format_message():  # empty where the help was printed
             command = getattr(getattr(error, "ctx", None), "command_path", "lab")
+            if what.startswith("No such option") and command.endswith("predict"):
+                what = f"{what.removesuffix('.')}; put -- before a sentence that begins with -"
             _complain(f"{what.removesuffix('.')}; `{command} --help` says what is possible")
     except (LabError, OSError) as error:
         code = 2

@@ -69,10 +69,17 @@ class Settings:
     def with_settings(self, settings: Iterable[str]) -> Self:
         """These settings with `field=value` texts applied: numbers and none as written, lists with commas."""
         changes: dict[str, Any] = {}  # applied together, since one setting may be valid only with another
+        given: dict[str, str] = {}
         for setting in settings:
             field, equals, text = (part.strip() for part in setting.partition("="))
             if not equals:
                 raise LabError(f"--set {setting}: write it as field=value")
+            if not field:
+                raise LabError(f"--set {setting}: write the name of a field before the =")
+            if field == "protocol":
+                raise LabError(f"--set {setting}: a protocol sets many fields, and --set only its name; use --protocol")
+            if given.setdefault(field, text) != text:
+                raise LabError(f"{field} is given twice, as {given[field]!r} and as {text!r}; leave out one of them")
             changes |= self._change(field, text, changes)
         return replace(self, **changes)
 
@@ -138,6 +145,9 @@ class Experiment(Settings):
         if self.task_weights is not None and (len(self.task_weights) != len(TASKS)
                                               or not all(0 <= weight < 1e30 for weight in self.task_weights)):
             raise LabError(f"task_weights must be {len(TASKS)} numbers of 0 or more, of {', '.join(TASKS)}")
+        if not any(map(self.task_weight, self.tasks)):
+            raise LabError(f"task_weights gives every task that is trained ({', '.join(self.tasks)}) the weight 0, so "
+                           "nothing would be learned")
         for field in ("qqp_head", "sts_head") if self.pair == "cross" else ():
             if getattr(self, field) not in FROM_ONE:
                 raise LabError(f"{field} {getattr(self, field)!r} compares two vectors, and pair 'cross' makes one of "
@@ -182,6 +192,8 @@ def _checked(field: str, value: Any, kind: Any) -> Any:
         return str(value).lower() == "true"
     if typing.get_origin(kind) is tuple:
         parts = [p.strip(" '\"()[]") for p in value.split(",")] if isinstance(value, str) else value
+        if isinstance(value, str) and "" in parts[:-1]:
+            raise LabError(f"{field} has nothing between two commas: {value!r}")
         if kind.__args__[0] is float and isinstance(parts, list | tuple):
             return tuple(_checked(field, p, float) for p in parts if p != "")
         if isinstance(parts, list | tuple) and all(isinstance(p, str) for p in parts):

@@ -52,6 +52,7 @@ def test_train_predict_and_report(run, tiny_data, tiny_encoder, tmp_path):
     code, out, _ = run("predict", runs[0], "A fine film.")
     assert code == 0 and out.startswith(f"{runs[0]}: ") and "\nsentiment: " in out
     assert "lab train strong" in out  # nothing is learned in six iterations, and it says so
+    assert "give a sentence after it" in run("predict", runs[0])[2]
     code, out, _ = run("predict", runs[1], "How far is it?", "What is the distance?", "--weights", "last")
     assert code == 0 and "\nparaphrase: " in out and "\nsimilarity: " in out and "last weights" in out
     best = max(runs, key=lambda name: next(row["value"] for row in Run.open(name).rows() if row["split"] == "dev_full"
@@ -149,6 +150,10 @@ BAD = [
     (["train", "baseline", "--set", "poling=mean"], "did you mean 'pooling'"),
     (["train", "baseline", "--set", "updates=summ"], "did you mean 'sum'"),
     (["train", "baseline", "--protocol", "lapptop"], "did you mean 'laptop'"),
+    (["train", "baseline", "--protocol", ""], "protocol '' is not known"),
+    (["ablate", "plan", "--protocol", "lapptop"], "did you mean 'laptop'"),
+    (["train", "baseline", "--seed", "2", "--set", "seed=1"], "seed is given twice, as '1' and as '2'"),
+    (["train", "baseline", "--set", "encoder=a"], "encoder is given twice, as 'a' and as "),
     (["train", "baseline", "--encoder", "./nowhere"], "no such folder"),
     (["train", "baseline", "--data", "nowhere"], "nowhere"),
     (["train", "baseline", "--run", "../evil"], "cannot name a run"),
@@ -157,12 +162,22 @@ BAD = [
     (["predict", "../../etc", "text"], "there is no run"),
     (["compare", "nothing", "else"], "there is no run 'nothing'"),
     (["data", "check", "nowhere"], "nowhere"),
+    (["fork", "nothing", "--step", "1", "--set", "lr=1", "--out", "f.png"], "ends with .html"),
+    (["share", "--runs", "nowhere"], "there is no run store nowhere"),
+    (["report", "--runs", __file__], "test_cli.py, it is a file"),
+    (["predict", "a film", "--runs", "/nowhere"], "there is no run store /nowhere"),
+    (["compare", "a", "b", "--runs", "/nowhere"], "there is no run store /nowhere"),
+    (["train", "baseline", "--runs", "~nosuch/x"], "there is no user 'nosuch'"),
     (["train", "baseline", "--seed", "x"], "--seed"),
     (["train", "baseline", "--sead", "1"], "No such option: --sead"),
     (["train"], "RECIPE"),
     (["trian"], "Did you mean 'train'"),
     (["train", "baseline", "--data", "\udcff\x1b[2J\n"], "no such folder"),
     (["predict", "no\udcff", "text"], "cannot name a run"),
+    (["predict", "one a", "two b", "three c"], "one or two sentences"),
+    (["predict", "hello", "how are you"], "put a space after it: 'hello '"),
+    (["predict", "-1 star"], "put -- before a sentence"),
+    (["predict", "a film", "--weights", "worst"], "weights 'worst' is not known (valid: best, last)"),
     (["train", "baseline", "--run", "aux"], "Windows reserves this name"),
     (["train", "baseline", "--set", "batch_size=1000"], "batch of 1000 cannot be drawn"),
     (["train", "baseline", "--set", "lr=1e30", "--set", "epochs=1"], "NaN or infinite"),
@@ -179,6 +194,13 @@ def test_what_is_wrong_is_one_line_and_exit_code_2(run, tiny_data, tiny_encoder,
     lines = [line for line in re.split(r"[\r\n]+", err) if line.strip() and "it/s" not in line and "it]" not in line]
     assert code == 2 and len(lines) == 1 and lines[0].startswith("lab: ") and message in lines[0], err
     assert lines[0].isprintable()
+
+
+def test_what_the_model_does_not_see_of_a_text_is_said(run):
+    for texts, said in ((["good " * 600], "512 tokens"), (["\N{SNOWMAN}\N{GRINNING FACE}"], "knows no token of"),
+                        (["a film", "\N{ZERO WIDTH SPACE}"], "has no token at all"), (["hello ", "a film"], None)):
+        code, out, _ = run("predict", *texts)
+        assert code == 0 and (said in out if said else "note:" not in out)
 
 
 def test_any_text_is_answered(run):

@@ -97,6 +97,11 @@ def test_smoke_scores_at_most_200_rows():
     ("task_weights=1,-1,1", "task_weights must be 3 numbers of 0 or more"),
     ("task_weights=1,nan,1", "task_weights must be 3 numbers of 0 or more"),
     ("task_weights=1,much,1", "task_weights must be a number, not 'much'"),
+    ("task_weights=1,2,,3", "task_weights has nothing between two commas"),
+    ("updates=,sum", "updates has nothing between two commas"),
+    ("task_weights=0,0,0", "the weight 0"),
+    ("protocol=laptop", "use --protocol"),
+    ("=3", "write the name of a field"),
 ])
 def test_a_wrong_setting_is_named(setting, message):
     with pytest.raises(lab.LabError, match="^[^\n]*" + re.escape(message)):
@@ -108,6 +113,14 @@ def test_a_wrong_setting_is_named(setting, message):
 def test_a_wrong_value_fails_at_once(wrong):
     with pytest.raises(lab.LabError):
         Experiment(**wrong)
+
+
+def test_a_field_that_is_given_twice_has_one_value():
+    assert Experiment().with_settings(["lr=1", "lr = 1"]).lr == 1
+    with pytest.raises(lab.LabError, match=r"smart.weight is given twice, as '1' and as '2'"):
+        Experiment().with_settings(["smart.weight=1", "smart.weight=2"])
+    with pytest.raises(lab.LabError, match=r"every task that is trained .sst. the weight 0"):
+        Experiment(tasks=("sst",), task_weights=(0, 1, 1))
 
 
 def test_settings_are_read_as_their_fields_are():

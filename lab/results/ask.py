@@ -10,21 +10,23 @@ the recipe `frozen`, which ship with the lab; `data/ship_heads.py` trains and wr
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from safetensors import safe_open
 
+from lab.batches import Texts
 from lab.data import SCORES, TASKS, Data, checkout
 from lab.encoders import load_encoder
 from lab.errors import LabError
-from lab.evaluate import class_probabilities, predict, shown
+from lab.evaluate import as_rows, class_probabilities, predict, shown
 from lab.experiment import Experiment
 from lab.results.words import QUORA
 from lab.runs import checkpoints
-from lab.runs.folder import Run, runs_in, runs_root
+from lab.runs.folder import Run, check_weights, runs_in, runs_root
 from lab.tasks import MultitaskModel
 
 if TYPE_CHECKING:
@@ -46,6 +48,20 @@ class Asked:
     rows: dict[str, int]  # the number of these rows
     model: MultitaskModel
     tokenizer: object
+
+    def remarks(self, texts: Sequence[str]) -> list[str]:
+        """What the model does not see of a text, or of a pair: a sentence each."""
+        longest, said = self.model.bert.config.max_position_embeddings, []
+        flat = Texts.encode(texts, self.tokenizer, longest)
+        for text, ids in zip(texts, np.split(flat.tokens, flat.starts[1:-1]), strict=True):
+            if not len(ids := ids[1:-1]):  # without [CLS] and [SEP]
+                said.append(f"{text!r} has no token at all, so the answer says nothing about it")
+            elif (ids == self.tokenizer.unk_token_id).all():
+                said.append(f"the encoder knows no token of {text!r}, so the answer says nothing about it")
+        pair = as_rows(self.model, self.tokenizer, "sst" if len(texts) == 1 else "qqp", [tuple(texts)]).popitem()[1]
+        if pair.texts.cut:
+            said.append(f"longer than the {longest} tokens that the encoder takes at once, so the end is cut off")
+        return said
 
     def quality(self, task: str) -> str:
         """How good it is at a task, in a sentence: on examples that it was not trained on."""
@@ -117,6 +133,7 @@ def best_run(root: str | Path | None = None) -> Run | None:
 
 def best(run: str | Path | Run | None = None, *, weights: str = "best", root: str | Path | None = None) -> Asked:
     """The model of a run; by default that of the best finished run, or else the one that ships with the lab."""
+    check_weights(weights)
     chosen = best_run(root) if run is None else Run.open(run, root)
     if chosen is None:
         return shipped()

@@ -297,7 +297,23 @@ def as_text(a: str | Path | Run, b: str | Path | Run, data: Data, weights: str =
           for side, run, config in zip("ab", runs, configs, strict=True)),
         f"data: {data.label} ({data.fingerprint}), dev, {weights} weights\n",
         "settings that differ:", wide,
+        *_lacking(runs, data, weights),
         "\na minus b, on the same examples:", shown.where(shown.notna(), "").to_string(index=False),
         "\nVerdict: whether a is better or worse than b. It is about these two runs on new examples of the same kind, "
         "not about\ntheir recipes, which only several seeds can compare (`lab report`). The five tests are not "
         "corrected for each other."])
+
+
+def _lacking(runs: Sequence[Run], data: Data, weights: str) -> list[str]:
+    """A line for each file of predictions that holds fewer answers than its run has given."""
+    lines = []
+    for side, run in zip("ab", runs, strict=True):
+        e = run.config["experiment"]
+        for task in TASKS:
+            limits = (len(data.splits[task, "dev"].examples), e.get("eval_rows"), task == "qqp" and e.get("end_qqp"))
+            given = min(limit for limit in limits if limit)
+            there = len(predictions(run, task, data, weights=weights))
+            if there < given:
+                lines.append(f"\n{side} lacks {given - there} of its {given} {task} answers: its file of predictions "
+                             "is damaged, and the tests are on those that both runs have")
+    return lines

@@ -39,12 +39,15 @@ def planned_runs(protocol: str | None = None) -> "list[Experiment]":
     """Every run of the plan: the first seed of all recipes, then the second of those that have two, and so on.
 
     protocol: another than the plan's own. The first seed is the recipes' default. A recipe of the plan whose settings
-    are still to be found ("weighted") is left out until it is one of KNOWN.
+    are still to be found ("weighted") is left out until it is one of KNOWN. LabError: no such protocol.
     """
-    from lab.experiment import KNOWN, PROTOCOLS
+    from lab.experiment import KNOWN, PROTOCOLS, nearest
 
     written = plan()
-    scaled = PROTOCOLS[protocol or written["protocol"]]
+    protocol = written["protocol"] if protocol is None else protocol
+    if protocol not in PROTOCOLS:
+        raise nearest(protocol, PROTOCOLS, "protocol")
+    scaled = PROTOCOLS[protocol]
     seeds = {name: count for name, count in written["seeds"].items() if name in KNOWN}
     rows = {name: replace(scaled(KNOWN[name]), encoder=written["encoder"]) for name in seeds}
     return [replace(rows[name], seed=rows[name].seed + number) for number in range(max(seeds.values()))

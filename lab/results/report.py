@@ -11,7 +11,7 @@ import html
 import json
 import math
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -46,17 +46,33 @@ def write(runs: pd.DataFrame, file: Path, beside: bool = True) -> Path:
         if os.path.lexists(other) and not _is_report(other):
             raise LabError(f"{other} is there already, and no report wrote it; name another file with --out")
     texts = {".csv": tables.as_csv(runs), ".md": tables.as_markdown(runs)} if beside else {}
+    return _write(file, texts | {file.suffix: page(runs)})
+
+
+def write_figure(figure: go.Figure | None, file: Path) -> Path:
+    """Write a figure as an HTML file of its own, by the same rules; without one, only see that it can be written."""
+    if file.suffix.lower() not in (".html", ".htm"):
+        raise LabError(f"{file}: the picture is an HTML file; give --out a name that ends with .html")
+    if os.path.lexists(file) and not _is_report(file):
+        raise LabError(f"{file} is there already, and the lab did not write it; name another file with --out")
+    return _write(file, {file.suffix: figure.to_html().replace("<head>", f"<head>{TITLE}", 1)} if figure else {})
+
+
+def _write(file: Path, texts: Mapping[str, str]) -> Path:
+    """Write texts beside each other under the name of `file`, each with the suffix that is its key; or only try to."""
     part = file.with_suffix(f".{os.getpid()}.part")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        for suffix, text in (texts | {file.suffix: page(runs)}).items():
+        part.touch()
+        for suffix, text in texts.items():
             part.write_text(text, encoding="utf-8", newline="")
             part.replace(file.with_suffix(suffix))
     except OSError as error:
+        raise LabError(f"{file}: the page cannot be written there ({error.strerror}); name another file with --out"
+                       ) from None
+    finally:
         with contextlib.suppress(OSError):
             part.unlink()
-        raise LabError(f"{file}: the report cannot be written there ({error.strerror}); name another file with --out"
-                       ) from None
     return file
 
 

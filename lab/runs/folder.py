@@ -42,11 +42,20 @@ def runs_root(root: str | Path | None = None) -> Path:
 
 
 def expanded(path: str | Path) -> Path:
-    """A path with `~` as the home folder. LabError: nothing says where that is."""
-    path = Path(os.path.expanduser(path))
-    if path.parts[:1] == ("~",):
-        raise LabError(f"{path}: where the home folder is cannot be found out (HOME is not set); write it in full")
-    return path
+    """A path with `~` as the home folder, `~user` as a user's. LabError: nothing says where that is."""
+    path = os.path.expanduser(path)
+    if str(path).startswith("~"):
+        user = Path(path).parts[0][1:]
+        why = f"there is no user {user!r}" if user else "where the home folder is cannot be found out (HOME is not set)"
+        raise LabError(f"{path}: {why}; write it in full")
+    return Path(path)
+
+
+def named_store(root: str | None) -> str | None:
+    """A run store that is to be read, as it was named. LabError: there is none."""
+    if root is not None and not (store := expanded(root)).is_dir():
+        raise LabError(f"there is no run store {store}{', it is a file' * store.exists()}")
+    return root
 
 
 def check_writable(store: Path) -> None:
@@ -196,8 +205,7 @@ class Run:
         from lab.runs import checkpoints
         from lab.tasks import MultitaskModel
 
-        if weights not in ("best", "last"):
-            raise LabError(f"weights {weights!r} is not known (valid: best, last)")
+        check_weights(weights)
         config = self.config
         if "head" in config:
             raise LabError(f"run {self.name} is a pretraining, which answers no task; train on its encoder with "
@@ -226,6 +234,12 @@ class Run:
 
         config = BertConfig.from_json(self.folder / "encoder" / "config.json")
         return Bert(config), load_tokenizer(self.folder / "encoder", config)
+
+
+def check_weights(weights: str) -> None:
+    """LabError: a run keeps no weights of that name."""
+    if weights not in ("best", "last"):
+        raise LabError(f"weights {weights!r} is not known (valid: best, last)")
 
 
 def fill(model: Any, tensors: Mapping[str, "Tensor"], run: Run) -> None:
@@ -283,7 +297,9 @@ def find_run(name: str, run: str | Path | None, resume: bool, root: Path) -> Run
         if not found.exists:
             raise LabError(f"there is no run {name} to resume in {root}; its name follows from its settings, and from "
                            "the weights of an encoder that is a folder, unless --run (run=) gives one. Leave out "
-                           "--resume (resume=True) to begin it, or use `lab ablate`, which begins what is missing")
+                           "--resume (resume=True) to begin it" + (
+                               "" if root.name == PRETRAINED else
+                               ", or use `lab ablate`, which begins what is missing"))
         return found
     check_writable(root)
     if not found.exists:

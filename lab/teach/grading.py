@@ -16,12 +16,13 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lab.data import no_formula
 from lab.errors import LabError
+from lab.experiment import nearest
 from lab.teach.hints import HELP
 
 if TYPE_CHECKING:
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 SEEDS = 3  # draws of the cases; an answer must be right in all of them
 SOLVED = "solved"
 LONGEST = 300  # characters of the feedback in the table
+CANNOT_BE_READ, NO_NOTEBOOK = "cannot be read", "no notebook"
+NOTHING = (CANNOT_BE_READ, NO_NOTEBOOK, "no answer", "unknown exercise")  # results without an answer to judge
+LEFT_OUT = {"__MACOSX", "__pycache__", "drawings"}  # what archives and `lab class notebooks` put beside notebooks
 
 
 class Answer(NamedTuple):
@@ -38,44 +42,84 @@ class Answer(NamedTuple):
     exercise: str
     code: str  # what defines it
     function: str  # the expression that was passed
+    wrong: str = ""  # why it may not be there: a cell that names it is no Python, or there is no such exercise
 
 
 def grade(folder: str | Path, seconds: int = 60, seed: int | None = None) -> "tuple[pd.DataFrame, int]":
     """One row for each student, notebook and exercise: what the answer is, and the check's feedback; and the seed of
-    the hidden cases. seconds: the time for a student's exercises. LabError: the folder has no notebooks."""
+    the hidden cases. What gave no answer has a row too, with a result of NOTHING. seconds: the time for a student's
+    exercises. LabError: there is no such folder, or it has no notebooks."""
     import pandas as pd
 
     folder = Path(folder)
-    notebooks = sorted(path for path in folder.rglob("*.ipynb") if ".ipynb_checkpoints" not in path.parts)
-    if not notebooks:
+    if not folder.is_dir():
+        raise LabError(f"{folder}: {'this is a file' if folder.exists() else 'there is no such folder'}; name the "
+                       "folder of the class's notebooks")
+    handed_in = _handed_in(folder)
+    if not any(handed_in.values()):
         raise LabError(f"{folder}: there is no notebook (*.ipynb) in this folder")
     seed = random.SystemRandom().randrange(10**6) if seed is None else seed
-    rows, found = [], {}
-    for path in notebooks:
-        about = {"student": student_of(path, folder), "notebook": str(path.relative_to(folder))}
-        try:
-            found.setdefault(about["student"], []).extend((about, answer) for answer in answers_in(path))
-        except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
-            rows.append(about | {"exercise": "", "result": "cannot be read", "feedback": "this file is no notebook"})
-    for of in found.values():
-        judged = judge([answer for _, answer in of], seconds, seed)
-        rows += [about | {"exercise": answer.exercise, "result": result, "feedback": why}
-                 for (about, answer), (result, why) in zip(of, judged, strict=True)]
+    rows = []
+    for student, notebooks in handed_in.items():
+        mine, found, silent = [], [], []
+        for path in notebooks:
+            about = {"student": student, "notebook": str(path.relative_to(folder))}
+            try:
+                answers = answers_in(path)
+            except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+                mine.append(about | _said(CANNOT_BE_READ, "this file is no notebook"))
+                continue
+            found += [(about, answer) for answer in answers if answer.exercise in HELP]
+            mine += [about | _said("unknown exercise", answer.wrong, answer.exercise) for answer in answers
+                     if answer.exercise not in HELP]
+            if not answers:
+                silent.append(about | _said("no answer", "no teach.check in this notebook passes a function"))
+        judged = judge([answer for _, answer in found], seconds, seed)
+        mine += [about | _said(result, why, answer.exercise)
+                 for (about, answer), (result, why) in zip(found, judged, strict=True)]
+        mine += [row for row in silent if _has_exercises(row["notebook"])] or silent[:not mine]
+        rows += mine or [{"student": student, "notebook": student}
+                         | _said(NO_NOTEBOOK, "no notebook (*.ipynb) was handed in")]
     rows.sort(key=lambda row: (row["student"], row["notebook"]))
     columns = ["student", "notebook", "exercise", "result", "feedback"]
     return pd.DataFrame(rows, columns=columns).map(no_formula), seed
 
 
+def _said(result: str, why: str, exercise: str = "") -> dict[str, str]:
+    return {"exercise": exercise, "result": result, "feedback": why}
+
+
+def _handed_in(folder: Path) -> dict[str, list[Path]]:
+    """The notebooks of each student; none where only something else was handed in, or nothing."""
+    found: dict[str, list[Path]] = {}
+    for place in sorted(folder.iterdir()):
+        if place.name.startswith(".") or place.name in LEFT_OUT or place.suffix == ".csv":  # .csv: an earlier table
+            continue
+        inside = sorted(place.rglob("*")) if place.is_dir() else [place]
+        student = place.name if place.is_dir() else student_of(place, folder)
+        found.setdefault(student, []).extend(
+            path for path in inside if path.suffix.lower() == ".ipynb" and path.is_file()
+            and not any(part.startswith(".") or part in LEFT_OUT for part in path.relative_to(folder).parts))
+    return found
+
+
+def _has_exercises(notebook: str) -> bool:
+    """Whether a notebook of this name should hold an answer: 00 has no exercise."""
+    number = re.search(r"(?:^|[/\\_ -])(\d\d)_[a-z_]+\.ipynb$", notebook)
+    return not number or number[1] in {one.notebook for one in HELP.values()}
+
+
 def table(rows: "pd.DataFrame") -> "pd.DataFrame":
     """A row for each student with the number of solved exercises, and a column for each exercise. The best of several
-    answers counts."""
+    answers counts. What is missing may stand in a notebook that cannot be read, or in no notebook: it says so then."""
     import pandas as pd
 
     made = []
     for student, of in rows.groupby("student", sort=True):
         best = {name: sorted(of[of["exercise"] == name]["result"], key=lambda result: result != SOLVED)
                 for name in HELP}
-        results = {name: found[0] if found else "missing" for name, found in best.items()}
+        none = next((why for why in (CANNOT_BE_READ, NO_NOTEBOOK) if (of["result"] == why).any()), "missing")
+        results = {name: found[0] if found else none for name, found in best.items()}
         made.append({"student": student, SOLVED: list(results.values()).count(SOLVED), **results})
     return pd.DataFrame(made, columns=["student", SOLVED, *HELP])
 
@@ -92,44 +136,75 @@ def student_of(path: Path, folder: Path) -> str:
 
 
 def answers_in(path: Path) -> list[Answer]:
-    """The functions that a notebook passes to `teach.check`, the last one of each exercise."""
+    """The functions that a notebook passes to `teach.check`, the last one of each exercise, the unknown ones last."""
     cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-    definitions, found = [], {}
-    for cell in cells:
+    definitions, texts, broken = [], {}, []
+    found: dict[str, Answer] = {}
+    for number, cell in enumerate(cells, 1):
         if cell.get("cell_type") != "code":
             continue
-        tree = _parsed("".join(cell["source"]))
+        source = "".join(cell["source"])
+        try:
+            tree = _parsed(source)
+        except SyntaxError as error:
+            broken.append((source, f"cell {number} of the notebook is no Python, line {error.lineno}: "
+                                   f"{type(error).__name__}: {error.msg}"))
+            for name in re.findall(r"""\bcheck\(\s*["'](\w+)["']""", source):
+                if name in HELP:  # a cell that fails leaves an earlier answer as it was
+                    found.setdefault(name, Answer(name, "", "", broken[-1][1]))
+            continue
         definitions += [ast.unparse(node) for node in tree.body if _defines(node)]
-        for name, function in _checks(tree):
-            found[name] = Answer(name, "\n\n".join(definitions), function)
-    return [found[name] for name in HELP if name in found]
+        for node in tree.body:
+            for name, function in _checks(node, texts):
+                named = re.compile(rf"\b{re.escape(function)}\b")
+                wrong = next((why for text, why in reversed(broken) if named.search(text)), "")
+                if name not in HELP:
+                    wrong = str(nearest(name, HELP, "exercise")).partition(" (valid")[0]
+                found[name] = Answer(name, "\n\n".join(definitions), function, wrong)
+            if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant):
+                texts |= {target.id: node.value.value for target in node.targets if isinstance(target, ast.Name)}
+    return [found[name] for name in (*HELP, *(name for name in found if name not in HELP)) if name in found]
 
 
 def _parsed(source: str) -> ast.Module:
-    """A cell as Python; lines of IPython's own commands are left out, and a cell that is no Python is empty."""
-    for text in (source, re.sub(r"(?m)^[ \t]*[%!?].*$|^.*\?[ \t]*$", "", source)):
-        with contextlib.suppress(SyntaxError):
-            return ast.parse(text)
-    return ast.Module([], [])
+    """A cell as Python, without the lines of IPython's own commands; a cell of another language is empty.
+
+    SyntaxError: it is no Python.
+    """
+    with contextlib.suppress(SyntaxError):
+        return ast.parse(source)
+    if re.match(r"\s*%%(?!time|capture|prun)", source):
+        return ast.Module([], [])
+    commands = r"(?m)^([ \t]*)([%!?]|[\w., ]+=[ \t]*[!%]|[\w.]+\?\??[ \t]*$).*$"
+    return ast.parse(re.sub(commands, r"\1pass", source))
 
 
 def _defines(node: ast.stmt) -> bool:
-    """Whether a statement only defines something: an import, a function, a class, or a constant."""
+    """Whether a statement only defines something: an import, a function, a class, a constant, or another name."""
     if isinstance(node, ast.Import | ast.ImportFrom | ast.FunctionDef | ast.ClassDef):
         return True
-    if not isinstance(node, ast.Assign):
+    if not isinstance(node, ast.Assign | ast.AnnAssign):
         return False
     try:
-        return isinstance(node.value, ast.Lambda) or ast.literal_eval(node.value) is not ...
+        return isinstance(node.value, ast.Lambda | ast.Name | ast.Attribute) or ast.literal_eval(node.value) is not ...
     except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):  # it is no constant
         return False
 
 
-def _checks(tree: ast.Module) -> Iterator[tuple[str, str]]:
-    for node in ast.walk(tree):
-        if (isinstance(node, ast.Call) and getattr(node.func, "attr", getattr(node.func, "id", "")) == "check"
-                and len(node.args) > 1 and isinstance(node.args[0], ast.Constant) and node.args[0].value in HELP):
-            yield node.args[0].value, ast.unparse(node.args[1])
+def _checks(statement: ast.stmt, texts: Mapping[str, object]) -> Iterator[tuple[str, str]]:
+    """The exercise and the function of each check in a statement. texts: the constants that have a name by then.
+
+    An unknown exercise counts only in a call of `teach.check`, for others have functions called check.
+    """
+    for node in ast.walk(statement):
+        if isinstance(node, ast.Call) and getattr(node.func, "attr", getattr(node.func, "id", "")) == "check":
+            given = dict(zip(("name", "mine"), node.args, strict=False))
+            given |= {of.arg: of.value for of in node.keywords}
+            if "name" in given and "mine" in given:
+                name = given["name"]
+                text = name.value if isinstance(name, ast.Constant) else texts.get(getattr(name, "id", ""))
+                if text in HELP or ast.unparse(node.func) in ("teach.check", "lab.teach.check"):
+                    yield text if isinstance(text, str) else ast.unparse(name), ast.unparse(given["mine"])
 
 
 # ---- the process in which students' code runs ------------------------------------------------------------------------
@@ -177,6 +252,8 @@ def _judged(answer: Answer, seed: int) -> tuple[str, str]:
     """The result of one answer, and why."""
     from lab.teach.checker import check
 
+    if answer.wrong and not answer.function:
+        return "not found", answer.wrong[:LONGEST]
     space: dict[str, Any] = {"__name__": "__main__"}
     for node in ast.parse(answer.code).body:
         with contextlib.suppress(Exception):  # as an import that only the student's machine has
@@ -184,7 +261,8 @@ def _judged(answer: Answer, seed: int) -> tuple[str, str]:
     try:
         mine = eval(answer.function, space)
     except Exception as error:
-        return "not found", f"{answer.function}: {type(error).__name__}: {error}"
+        why = answer.wrong if isinstance(error, NameError) else ""
+        return "not found", why[:LONGEST] or f"{answer.function}: {type(error).__name__}: {error}"
     for of in range(seed, seed + SEEDS):
         found = check(answer.exercise, mine, seed=of)
         if not found:

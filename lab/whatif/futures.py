@@ -140,14 +140,19 @@ def fork(run: str | Path | Run, step: int | None = None, *, steps: Sequence[int]
         raise LabError(f"run {parent.name} is a pretraining; only a fine-tuning can be forked")
     e = Experiment.from_json(json.dumps(config["experiment"]))
     for field in changes:
+        if hasattr(e, field) and field not in FIELDS:
+            raise LabError(f"{field} cannot change in mid-training (what can: {', '.join(FIELDS)})")
         if field not in FIELDS:
-            raise nearest(field, FIELDS, "a field that can change in mid-training,")
+            raise nearest(field, FIELDS, "field")
     changed = replace(e, **changes)
     if changed == e:
         raise LabError("nothing is changed: name a field with another value, such as updates=('pcgrad',)")
     steps, total = [*([step] if step is not None else []), *steps], e.iterations * e.epochs
     if not steps or iterations < 1 or seeds < 1 or every < 1:
         raise LabError("name a step, or steps, and 1 iteration, seed or more")
+    if iterations > total:
+        raise LabError(f"the run has {total} iterations in all, and a fork of {iterations} does not fit into them; "
+                       "take fewer with --iterations (iterations=)")
     if bad := [s for s in steps if not 0 <= s <= total - iterations]:
         raise LabError(f"{iterations} iterations from {bad[0]} on do not fit into the run's {total}; take a step from "
                        f"0 to {total - iterations}")

@@ -108,6 +108,9 @@ def test_runs_scored_on_fewer_rows_are_compared_on_those_they_share(made):
     full, part = answers(made, 0, 0), {task: values[:9] for task, values in answers(made, 3, 0).items()}
     found = lab.compare_runs(made("a", full), made("b", part), data=made.data)
     assert set(found["examples"]) == {9}
+    said = as_text("a", "b", made.data)
+    assert "b lacks 15 of its 24 qqp answers" in said and "a lacks" not in said
+    assert "lacks" not in as_text("a", made("c", part, eval_rows=9), made.data)
 
 
 def test_what_cannot_be_compared_is_one_line(made, tiny_data, tmp_path):

@@ -4,6 +4,7 @@ import json
 import re
 
 import pandas as pd
+import plotly.graph_objects as go
 import pytest
 from helpers import hostile_records, records
 
@@ -66,6 +67,21 @@ def test_a_file_that_no_report_wrote_is_never_overwritten(tmp_path, name, theirs
     for _ in range(2):  # its own files are replaced
         report.write(runs, tmp_path / name)
     assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_a_picture_is_written_by_the_same_rules(tmp_path):
+    figure = go.Figure(layout_title="first")
+    for _ in range(2):
+        file = report.write_figure(figure, tmp_path / "new" / "picture.html")
+    assert "plotly" in file.read_text(encoding="utf-8") and [file] == list(file.parent.iterdir())
+    (tmp_path / "mine.html").write_text("mine")
+    for name, why in {"picture.png": "ends with .html", "mine.html": "did not write it",
+                      "mine.html/picture.html": "cannot be written"}.items():
+        for what in (None, figure):  # None: before the training
+            with pytest.raises(lab.LabError, match=f"^[^\n]*{why}"):
+                report.write_figure(what, tmp_path / name)
+    report.write_figure(None, tmp_path / "later.html")
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["mine.html", "new"]
 
 
 def test_the_page_can_be_written_alone_and_is_small_also_for_many_runs(tmp_path):

@@ -94,6 +94,50 @@ def test_what_is_defined_after_the_check_does_not_count(tmp_path):
     assert "return 1" in answer.code and "return 2" not in answer.code and answer.function == "mine"
 
 
+def test_whoever_handed_something_in_has_a_row_and_what_gave_no_answer_is_said(tmp_path, monkeypatch, capsys):
+    from lab import cli
+    from lab.teach import grading
+
+    right = "def f(a, b, r): return None if r is None else (a + b + (r + 1) / 2) / 3"
+    for student, cells in {
+            "alias": [right, "mine = f", 'teach.check("overall_score", mine)'], "empty": [], "told nothing": [right],
+            "keyword": [right, 'teach.check("overall_score", mine=f)'],
+            "magic": [f"x = !ls\n{right}", 'teach.check("overall_score", f)'],
+            "misspelt": [right, "teach.check('overal_score', f)"],
+            "name": [right, "name = 'overall_score'", "teach.check(name, f)"],
+            "syntax": [right.replace(":", ""), 'teach.check("overall_score", f)'],
+            "syntax here": [right.replace(":", "") + '\nteach.check("overall_score", f)']}.items():
+        notebook(tmp_path / student / "03_three_tasks.ipynb", *cells)
+        notebook(tmp_path / student / "00_start.ipynb")  # it has no exercise
+    for name, content in {"paper/03.pdf": b"%PDF", "pdf.pdf": b"%PDF", "cut/03.ipynb": b"", "binary.ipynb": b"\xff\0",
+                          "__MACOSX/alias/._03.ipynb": b"\0", "grades.csv": b""}.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+
+    def judged(answers, seconds, seed):  # in this process
+        return [grading._judged(answer, seed) for answer in answers]
+
+    monkeypatch.setattr(grading, "judge", judged)
+    monkeypatch.setattr("sys.argv", ["lab", "class", "grade", str(tmp_path)])
+    with pytest.raises(SystemExit):
+        cli.main()
+    out, err = capsys.readouterr()
+    read = pd.read_csv(io.StringIO(out)).set_index("student")
+    assert read["overall_score"].to_dict() == {
+        "alias": "solved", "binary": "cannot be read", "cut": "cannot be read", "empty": "missing",
+        "keyword": "solved", "magic": "solved", "misspelt": "missing", "name": "solved", "paper": "no notebook",
+        "pdf": "no notebook", "syntax": "not found", "syntax here": "not found", "told nothing": "missing"}
+    lines = [line.removeprefix("lab: ").split("/")[0].split(".")[0].split(":")[0] for line in err.splitlines()[:-1]]
+    assert lines == ["binary", "cut", "empty", "misspelt", "paper", "pdf", "told nothing"]
+    assert "did you mean 'overall_score'" in err
+    rows = grade(tmp_path, seed=1)[0].set_index("student")
+    for student in ("syntax", "syntax here"):
+        assert "is no Python, line 1: SyntaxError: expected ':'" in rows.loc[student, "feedback"]
+    for folder in ("nowhere", "pdf.pdf"):
+        with pytest.raises(lab.LabError, match=r"no such folder|this is a file"):
+            grade(tmp_path / folder)
+
+
 def test_the_commands_print_csv_and_write_notebooks_without_solutions(tmp_path, monkeypatch, capsys):
     from lab import cli
 
@@ -115,6 +159,12 @@ def test_the_commands_print_csv_and_write_notebooks_without_solutions(tmp_path, 
     assert pictures and all((tmp_path / "class" / "zoe" / picture).exists() for picture in pictures)
     code, _, error = call("notebooks", tmp_path / "class" / "zoe")
     assert code == 2 and "nothing is overwritten" in error
+    theirs = tmp_path / "theirs" / "drawings" / (tmp_path / "class" / "zoe" / pictures[0]).name
+    theirs.parent.mkdir(parents=True)
+    theirs.write_text("mine")
+    code, _, error = call("notebooks", tmp_path / "theirs")
+    assert code == 2 and f"{theirs} is there already" in error and theirs.read_text() == "mine"
+    assert len(list((tmp_path / "theirs").iterdir())) == 1 and call("notebooks", "")[0] == 2
 
     for path in made:
         if path.stem[:2] != "08":

@@ -248,7 +248,7 @@ def _run(waiting: Sequence[Answer], folder: Path, seconds: int, seed: int) -> bo
         process.stdout.close()
 
 
-def _judged(answer: Answer, seed: int) -> tuple[str, str]:
+def judge_one(answer: Answer, seed: int) -> tuple[str, str]:
     """The result of one answer, and why."""
     from lab.teach.checker import check
 
@@ -278,7 +278,7 @@ def main(folder: Path, seed: int) -> None:
     print("ready", flush=True)
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads what students' code prints
     for answer in json.loads((folder / "answers.json").read_text(encoding="utf-8")):
-        result, why = _judged(Answer(*answer), seed)
+        result, why = judge_one(Answer(*answer), seed)
         with open(folder / "judged.jsonl", "a", encoding="utf-8") as file:
             file.write(json.dumps([result, why]) + "\n")
 

@@ -115,7 +115,7 @@ def test_whoever_handed_something_in_has_a_row_and_what_gave_no_answer_is_said(t
         (tmp_path / name).write_bytes(content)
 
     def judged(answers, seconds, seed):  # in this process
-        return [grading._judged(answer, seed) for answer in answers]
+        return [grading.judge_one(answer, seed) for answer in answers]
 
     monkeypatch.setattr(grading, "judge", judged)
     monkeypatch.setattr("sys.argv", ["lab", "class", "grade", str(tmp_path)])

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 import torch
+from learners import mcnemar_large, pcgrad_without_test, pearson_unless
 from scipy import stats
 
 import lab
@@ -151,6 +152,10 @@ def clamped(z, w, least=1e-9):
 @pytest.mark.parametrize(("name", "mine", "feedback"), [
     ("pearson", half_guarded, "this is the covariance"),  # cases that are right do not hide the mistake of the others
     ("bernoulli_kl", clamped, "the divergence of large logits is cut off"),  # the cases that fail tell it
+    ("pearson", pearson_unless(lambda x: x.double().std() < .1), "a series is constant only if all its values"),
+    ("pearson", pearson_unless(lambda x: x.std() == 0), "a constant series has no r"),
+    ("pcgrad", pcgrad_without_test, "a gradient of length 0 conflicts with none"),
+    ("mcnemar", mcnemar_large, "the exact test holds for all counts"),
     ("attention", lambda q, k, v, mask: (EXERCISES["attention"].right(q, k, v, mask),), "is there a comma"),
     ("mcnemar", lambda b, c: EXERCISES["mcnemar"].right(b, c) < .05, "it returns True or False"),
     ("mcnemar", lambda b, c: str(EXERCISES["mcnemar"].right(b, c)), "of type str"),

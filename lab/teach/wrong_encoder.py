@@ -28,8 +28,6 @@ ATTENTION = {
     "a masked token still gets attention: set its scores to -inf before the softmax":
         lambda q, k, v, mask: (q @ k.T / q.shape[-1] ** 0.5).softmax(-1) @ v,
     "a score of 0 does not mask a token, because exp(0) = 1: it must be -inf": _attention(hidden=0.0),
-    "a fixed score such as -50 does not mask a token where the other scores are lower still: it must be -inf":
-        _attention(hidden=-50.0),
     "the mask is applied after the softmax, so a row no longer sums to 1: mask the scores, before the softmax":
         lambda q, k, v, mask: ((q @ k.T / q.shape[-1] ** 0.5).softmax(-1) * mask) @ v,
     "the product is transposed: row i must hold the scores of query i with all keys, which is q @ k.T":

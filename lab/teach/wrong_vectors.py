@@ -63,10 +63,6 @@ MEAN_POOL = {
     "the last real token, [SEP], is missing; in the lab the mean is over all of them": _of_real(slice(-1)),
     "the number of tokens is one too large": lambda hidden, mask:
         (hidden * mask.unsqueeze(-1)).sum(1) / (mask.sum(1, keepdim=True) + 1),
-    "only the number of real tokens is used; the mask says which they are, and padding may stand first":
-        lambda hidden, mask: torch.stack([of[:int(real.sum())].mean(0) for of, real in zip(hidden, mask, strict=True)]),
-    "numbers that are 0 are not counted; a real token may contain a 0, so count by the mask": lambda hidden, mask:
-        (hidden * mask.unsqueeze(-1)).sum(1) / (hidden * mask.unsqueeze(-1) != 0).sum(1),
 }
 
 

@@ -154,6 +154,12 @@ def clamped(z, w, least=1e-9):
     ("bernoulli_kl", clamped, "the divergence of large logits is cut off"),  # the cases that fail tell it
     ("pearson", pearson_unless(lambda x: x.double().std() < .1), "a series is constant only if all its values"),
     ("pearson", pearson_unless(lambda x: x.std() == 0), "a constant series has no r"),
+    ("attention", lambda q, k, v, mask: (q @ k.T / q.shape[-1] ** .5).masked_fill(~mask, -50.).softmax(-1) @ v,
+     "a masked token must have the score -inf"),
+    ("mean_pool", lambda hidden, mask: torch.stack([of[:int(real.sum())].mean(0) for of, real in zip(
+        hidden, mask, strict=True)]), "padding may stand first"),
+    ("mean_pool", lambda hidden, mask: (hidden * mask.unsqueeze(-1)).sum(1) / (hidden * mask.unsqueeze(-1) != 0).sum(1),
+     "a real token may contain a 0"),
     ("pcgrad", pcgrad_without_test, "a gradient of length 0 conflicts with none"),
     ("mcnemar", mcnemar_large, "the exact test holds for all counts"),
     ("attention", lambda q, k, v, mask: (EXERCISES["attention"].right(q, k, v, mask),), "is there a comma"),

@@ -153,7 +153,8 @@ def clamped(z, w, least=1e-9):
     ("pearson", half_guarded, "this is the covariance"),  # cases that are right do not hide the mistake of the others
     ("bernoulli_kl", clamped, "the divergence of large logits is cut off"),  # the cases that fail tell it
     ("pearson", pearson_unless(lambda x: x.double().std() < .1), "a series is constant only if all its values"),
-    ("pearson", pearson_unless(lambda x: x.std() == 0), "a constant series has no r"),
+    ("pearson", lambda x, y: .3 if (r := EXERCISES["pearson"].right(x, y)) is None else r,  # .3: what rounding leaves
+     "a constant series has no r"),
     ("attention", lambda q, k, v, mask: (q @ k.T / q.shape[-1] ** .5).masked_fill(~mask, -50.).softmax(-1) @ v,
      "a masked token must have the score -inf"),
     ("mean_pool", lambda hidden, mask: torch.stack([of[:int(real.sum())].mean(0) for of, real in zip(

@@ -79,25 +79,30 @@ def planned(table: pd.DataFrame, contrasts: Sequence[Mapping[str, str]], margin:
     adjusted for all contrasts that have one; p_equal: the same of the two one-sided tests that the difference is
     smaller than `margin`. verdict: "differs", "differs by less than <margin>", both, or "cannot be told" and the seeds
     it would take, with a probability of .8, to show a difference of the size seen, or of the margin if that is larger.
+    A run without a score (null, since its predictions are constant) is a result: where one of the seeds has such a run,
+    there is no difference, and the verdict says so. The other seeds alone would flatter the recipe.
     """
-    wide = table.pivot(index="seed", columns="recipe", values="value").astype(float)
+    runs = {name: of.set_index("seed")["value"].astype(float) for name, of in table.groupby("recipe", observed=True)}
     rows = []
     for contrast in contrasts:
-        a, b = (wide[name] if name in wide else pd.Series(dtype=float) for name in (contrast["a"], contrast["b"]))
-        rows.append({**contrast, **_paired((a - b).dropna().to_numpy(), margin, level)})
+        a, b = (runs.get(contrast[side], pd.Series(dtype=float)) for side in "ab")
+        common = a.index.intersection(b.index)
+        a, b = a[common], b[common]
+        null = {contrast[side]: int(of.isna().sum()) for side, of in (("a", a), ("b", b)) if of.isna().any()}
+        rows.append({**contrast, **_paired((a - b).to_numpy(), margin, level), "null": null})
     found = pd.DataFrame(rows)
     for p in ("p", "p_equal"):
         found[p] = _holm(found[p].to_numpy())
     compared = max(1, int(found["p"].notna().sum()))
     found["verdict"] = [_verdict(row, margin, level, compared) for row in found.itertuples()]
-    return found.drop(columns="sd")[COLUMNS]
+    return found[COLUMNS]
 
 
 def _paired(d: np.ndarray, margin: float, level: float) -> dict[str, float]:
     """Student's t of paired differences d (S,): mean, interval, p, and the larger p of the two one-sided tests."""
     nothing = dict.fromkeys(("low", "high", "p", "p_equal", "sd"), np.nan)
     difference = float(d.mean()) if d.size else np.nan
-    if d.size < FEWEST_SEEDS or np.ptp(d) == 0:  # coarse scores may be equal by chance: p would be 0
+    if d.size < FEWEST_SEEDS or np.isnan(d).any() or np.ptp(d) == 0:  # coarse scores may be equal by chance: p would be 0
         return {"seeds": d.size, "difference": difference, **nothing}
     sd, df = float(d.std(ddof=1)), d.size - 1
     half, error = float(half_width(sd, d.size, level)), sd / np.sqrt(d.size)
@@ -119,6 +124,9 @@ def _holm(p: np.ndarray) -> np.ndarray:
 
 def _verdict(row: Any, margin: float, level: float, compared: int) -> str:
     small = f"differs by less than {margin:g}"
+    if row.null:
+        runs = ", ".join(f"{n} run{'s' * (n != 1)} of {name}" for name, n in row.null.items())
+        return f"cannot be told: {runs} without a score"
     if np.isnan(row.p):
         common = f"{row.seeds} seed{'s' * (row.seeds != 1)} in common"
         why = "no spread over seeds" if row.seeds >= FEWEST_SEEDS else common

@@ -153,6 +153,7 @@ def claims(runs: pd.DataFrame) -> pd.DataFrame:
     as_planned = [is_planned(*made) for made in zip(final["settings"], final["protocol"], strict=True)]
     final = final[np.array(as_planned, dtype=bool)]
     table = pd.DataFrame({"recipe": final["name"], "seed": final["seed"], "value": final["value"]})
+    table = table.drop_duplicates(["recipe", "seed"])  # runs may differ in what changes no score
     found = planned(table, written["contrasts"], written["margin"], written["level"])
     return found if found["seeds"].any() else found[:0]
 

@@ -55,6 +55,14 @@ def test_a_contrast_is_scipys_paired_test_adjusted_by_holm():
     assert sorted(found["p"]) == pytest.approx([min(1, 2 * small), max(2 * small, large)])
 
 
+def test_a_run_without_a_score_is_a_result_and_not_left_out():
+    x, y = [.5, float("nan"), .52, .55], [.4, .41, .42, float("nan")]
+    found = planned(table(x=x, y=y, z=[.6, .63, .62]), CONTRASTS)
+    assert found.loc[0, "verdict"] == "cannot be told: 1 run of x, 1 run of y without a score"
+    assert found.loc[0, "seeds"] == 4 and found.loc[0, ["difference", "low", "high", "p"]].isna().all()
+    assert found.loc[1, "verdict"] == "differs" and found.loc[1, "seeds"] == 3  # y's fourth seed is none of z's
+
+
 def test_equivalence_is_two_one_sided_tests():
     d = np.array([.001, -.001, .002, 0., .001, -.0005])
     found = planned(table(x=.5 + d, y=np.full(6, .5)), CONTRASTS[:1]).iloc[0]

@@ -239,5 +239,8 @@ def test_claims_are_answered_by_the_planned_contrasts_of_runs_as_planned():
     other = pd.concat([runs, *(made("smart", seed, .9, lr=1e-5) for seed in range(5, 9))])  # not as it was planned
     for block in tables.blocks(other):
         assert block.claims.set_index(["a", "b"]).loc[("smart", "multitask"), "seeds"] == 5
+    again = pd.concat([runs, made("smart", 0, .5, samples=0).assign(run="again")])  # the same training, twice
+    (block,) = tables.blocks(again)
+    assert block.claims.set_index(["a", "b"]).loc[("smart", "multitask"), "seeds"] == 5
     (made_up,) = tables.blocks(runs.assign(data="sample"))
     assert made_up.claims.empty and "Claims" not in tables.as_markdown(runs.assign(data="sample"))

@@ -44,9 +44,9 @@ def leaderboard(runs: pd.DataFrame) -> str:
     if untrained >= best["overall"]:
         said += f"That is not above the {untrained:.3f} that the untouched encoder gives without training. "
     said += _verdict(runs, name, board)
-    below = (board["overall"] < untrained).sum()
-    if 0 < below < len(board):
-        said += (f" {below} of {len(board)} recipes score below the {untrained:.3f} that the untouched encoder gives "
+    below, scored = (board["overall"] < untrained).sum(), board["overall"].notna().sum()
+    if 0 < below < scored:
+        said += (f" {below} of {scored} recipes score below the {untrained:.3f} that the untouched encoder gives "
                  "without training.")
     return said
 
@@ -91,12 +91,13 @@ def curves(runs: pd.DataFrame, metric: str = "score", split: str = "dev") -> str
     about = distinct_runs(runs)
     rows = scores_on(runs, [split]) if metric == "score" else runs[among(runs, "metric", [metric])
                                                                  & among(runs, "split", [split])]
-    rows = labelled(rows, about).dropna(subset="value")
+    rows = labelled(rows, about)
     if metric == "score":
         rows = rows[rows["task"].astype(object) == "all"]
+    rows = rows[rows["step"] == rows.groupby("run", observed=True)["step"].transform("max")]
+    rows = rows[~rows["label"].isin(rows.loc[rows["value"].isna(), "label"])]  # a seed without a score is a result
     if rows.empty or metric not in ("score", "loss"):
         return ""
-    rows = rows[rows["step"] == rows.groupby("run", observed=True)["step"].transform("max")]
     wide = rows.groupby(["label", "seed"])["value"].mean().unstack()
     means = wide.mean(axis=1).sort_values(ascending=metric == "loss", kind="stable")
     what = f"overall score on {split}" if metric == "score" else "mean loss over the tasks"
@@ -111,11 +112,15 @@ def curves(runs: pd.DataFrame, metric: str = "score", split: str = "dev") -> str
 
 
 def order(runs: pd.DataFrame) -> list[str]:
-    """The labels of the lines, the best at the end of training first, by the overall score on dev."""
+    """The labels of the lines, the best at the end of training first, by the overall score on dev.
+
+    Those that have no score with some seed come last.
+    """
     rows = labelled(scores_on(runs, ["dev"]), distinct_runs(runs))
-    rows = rows[rows["task"].astype(object) == "all"].dropna(subset="value")
+    rows = rows[rows["task"].astype(object) == "all"]
     rows = rows[rows["step"] == rows.groupby("run", observed=True)["step"].transform("max")]
-    return list(rows.groupby("label")["value"].mean().sort_values(ascending=False, kind="stable").index)
+    means = rows.groupby("label")["value"].agg(lambda values: values.mean(skipna=False))
+    return list(means.sort_values(ascending=False, kind="stable", na_position="last").index)
 
 
 def _seeds(count: int) -> str:

@@ -114,6 +114,9 @@ def test_curves_name_the_line_that_ends_best_and_how_sure_that_is():
     assert "They have one seed in common; it takes 3 to say how much of that is chance." in few
     many = headlines.curves(runs(gse=[.6, .7, .8], baseline=[.5, .5, .6]))
     assert "95 % interval of this difference +0.023 to +0.310, over 3 seeds" in many
+    null = headlines.curves(runs(cosine_d=[.9, None], gse=[.6, .7], baseline=[.5, .5]))  # .9 is not its mean
+    assert null.startswith("gse ends with the highest overall score on dev: 0.650; baseline follows")
+    assert headlines.order(runs(cosine_d=[.9, None], gse=[.6, .7], baseline=[.5, .5]))[-1] == "cosine_d"
     losses = [(94, "batch", task, "loss", value) for task, value in (("sst", 1.), ("qqp", 2.))]
     assert "loss over the tasks 1.500 (one seed)" in headlines.curves(records(more=losses), "loss", "batch")
     assert headlines.curves(records(more=losses), "grad_norm", "batch") == ""

@@ -118,6 +118,8 @@ def test_a_null_seed_ranks_last_and_is_not_averaged_away():
     assert worst[["sts", "sts_low", "overall", "overall_low", "overall_high"]].isna().all()
     for text in (tables.as_text(runs), tables.as_markdown(runs)):
         assert "n/a (1 of 3 seeds)" in text
+    assert tables.notes(table)[-1].startswith("multitask with 1 of 3 seeds: the same STS score for every pair")
+    assert "every pair" not in " ".join(tables.notes(table[:1]))
 
 
 def test_unfinished_runs_are_not_ranked_and_an_empty_store_says_what_to_do():

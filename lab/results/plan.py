@@ -102,7 +102,8 @@ def _paired(d: np.ndarray, margin: float, level: float) -> dict[str, float]:
     """Student's t of paired differences d (S,): mean, interval, p, and the larger p of the two one-sided tests."""
     nothing = dict.fromkeys(("low", "high", "p", "p_equal", "sd"), np.nan)
     difference = float(d.mean()) if d.size else np.nan
-    if d.size < FEWEST_SEEDS or np.isnan(d).any() or np.ptp(d) == 0:  # coarse scores may be equal by chance: p would be 0
+    spread = np.ptp(d) if d.size else 0  # coarse scores may be equal by chance: p would be 0. nan: a null score
+    if d.size < FEWEST_SEEDS or not spread > 0:
         return {"seeds": d.size, "difference": difference, **nothing}
     sd, df = float(d.std(ddof=1)), d.size - 1
     half, error = float(half_width(sd, d.size, level)), sd / np.sqrt(d.size)

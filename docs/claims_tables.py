@@ -15,6 +15,7 @@ from lab.runs.frames import scores_on
 
 TICKS = (-0.06, -0.04, -0.02, 0.0, 0.02, 0.04, 0.06)
 BLUE, GREY = "#0072b2", "#888"
+EPOCHS = (1, 2, 5, 10)
 HEADS = ("cosine_embedding", "cosine_d", "cosine_2d1", "cosine_2d1_mean")
 
 
@@ -22,8 +23,8 @@ def regions(runs: pd.DataFrame, compared: pd.DataFrame) -> dict[str, list[str]]:
     """The tables, by the names of their regions on the page. runs: finished, and none that departs from its recipe.
     compared: the tests on examples, of data/runs/compared.csv."""
     return {"claims: contrasts": contrasts(runs), "claims: tasks": by_task(runs), "claims: overfitting": fitted(runs),
-            "claims: heads": heads(runs), "claims: updates": equal_updates(runs),
-            "claims: examples": by_example(compared)}
+            "claims: heads": heads(runs), "claims: standing": standing_still(runs),
+            "claims: updates": equal_updates(runs), "claims: examples": by_example(compared)}
 
 
 def contrasts(runs: pd.DataFrame) -> list[str]:
@@ -42,14 +43,15 @@ def by_task(runs: pd.DataFrame) -> list[str]:
     """The same contrasts for each task: means over the seeds in common, with the interval of each by itself."""
     lines = ["| contrast | SST accuracy | QQP accuracy | STS Pearson |", "|---|---|---|---|"]
     final = scores_on(runs, ["dev_full"])
-    final = final[final["step"] == final.groupby("run")["step"].transform("max")].astype({"task": str, "name": str})
-    wide = final.pivot_table(index="seed", columns=["name", "task"], values="value")
+    final = final[final["step"] == final.groupby("run")["step"].transform("max")]
     for contrast in plan()["contrasts"]:
         cells = []
         for task in TASKS:
-            a, b = ((contrast[side], task) for side in "ab")
-            d = (wide[a] - wide[b]).dropna() if a in wide and b in wide else pd.Series(dtype=float)
-            cells.append(between(*interval(d)) if len(d) >= FEWEST_SEEDS else between(d.mean(), np.nan, np.nan))
+            a, b = (final[(final["name"] == contrast[side]) & (final["task"] == task)].set_index("seed")["value"]
+                    for side in "ab")
+            d = a.sub(b)[a.index.intersection(b.index)]
+            cells.append(f"no r with {d.isna().sum()} of {len(d)} seeds" if d.isna().any() else
+                         between(*interval(d)) if len(d) >= FEWEST_SEEDS else between(d.mean(), np.nan, np.nan))
         if any(cells):
             lines.append(f"| {contrast['a']} - {contrast['b']} | {' | '.join(cells)} |")
     return lines
@@ -78,20 +80,39 @@ def fitted(runs: pd.DataFrame) -> list[str]:
         gaps = ", ".join(f"{getattr(row, f'gap_{task}'):+.2f}" for task in TASKS)
         lines.append(f"| {row.recipe} | {row.seeds} | {row.best_epoch:.1f} | {row.lost:.3f} | {row.train_last:.3f} "
                      f"| {row.dev_last:.3f} | {gaps} |")
-    return lines
+    return [re.sub(r"\+?nan\b", "n/a", line) for line in lines]
 
 
 def heads(runs: pd.DataFrame) -> list[str]:
-    """STS over training for each similarity head: Pearson on train and dev, means over seeds."""
+    """STS over training for each similarity head: Pearson on train and dev, means over the seeds that have it."""
     found = scores_on(runs, ["train", "dev"])
     found = found[(found["task"] == "sts") & found["name"].isin(HEADS)].astype({"name": str, "split": str})
-    table = found.pivot_table(index="name", columns=["split", "epoch"], values="value")
-    epochs = [epoch for epoch in (1, 2, 5, 10) if ("dev", epoch) in table]
+    seeds = found.groupby("name")["seed"].nunique()
+    table = found.groupby(["name", "split", "epoch"])["value"].agg(["mean", "count"])
+    epochs = [epoch for epoch in EPOCHS if epoch in table.index.levels[2]]
+
+    def cell(name: str, epoch: int) -> str:
+        has, of = int(table.loc[(name, "dev", epoch), "count"]), int(seeds[name])
+        return (", ".join(f"{table.loc[(name, split, epoch), 'mean']:.3f}" for split in ("train", "dev"))
+                + f" ({has} of {of} seeds)" * (has < of))
+
     lines = [f"| head | {' | '.join(f'epoch {epoch}: train, dev' for epoch in epochs)} |",
              "|---" * (len(epochs) + 1) + "|"]
-    return lines + [f"| {name} | " + " | ".join(
-        f"{row['train', epoch]:.3f}, {row['dev', epoch]:.3f}" for epoch in epochs) + " |"
-        for name, row in table.iterrows()]
+    return lines + [f"| {name} | {' | '.join(cell(name, epoch) for epoch in epochs)} |" for name in seeds.index]
+
+
+def standing_still(runs: pd.DataFrame) -> list[str]:
+    """Each run of cosine_d: its squared error on training pairs over the epochs, and its scores on dev at the end."""
+    lines = [f"| seed | {' | '.join(f'epoch {epoch}' for epoch in EPOCHS)} | STS Pearson | SST accuracy |",
+             "|---" * (len(EPOCHS) + 3) + "|"]
+    of = runs[runs["name"] == "cosine_d"]
+    for seed, run in of.groupby("seed"):
+        loss = run[(run["split"] == "train") & (run["task"] == "sts") & (run["metric"] == "loss")].set_index("epoch")
+        last = scores_on(run[run["step"] == run["step"].max()], ["dev_full"]).set_index("task")["value"]
+        errors = " | ".join(f"{loss.loc[epoch, 'value']:.2f}" for epoch in EPOCHS)
+        lines.append(f"| {seed} | {errors} | {'none' if np.isnan(last['sts']) else format(last['sts'], '.3f')} "
+                     f"| {last['sst']:.3f} |")
+    return lines
 
 
 def equal_updates(runs: pd.DataFrame) -> list[str]:

@@ -261,9 +261,13 @@ def recipes(table: pd.DataFrame, a: str, b: str) -> str:
     if "all" not in set(table["task"]):
         return ""
     row = table.set_index("task").loc["all"]
+    if row["difference"] != row["difference"]:
+        return f"Overall, {row['verdict']}."
+    said = f"Over {_seeds(row['seeds'])}, {a} minus {b} is "
+    if row["low"] != row["low"]:
+        return f"{said}{row['difference']:+.3f} overall: {row['verdict']}."
     by, low, high = with_interval(row["difference"], row["low"], row["high"], sign="+")
-    return (f"Over {row['seeds']} seeds, {a} minus {b} is {by} overall (95 % interval {low} to {high}): "
-            f"{row['verdict']}.")
+    return f"{said}{by} overall (95 % interval {low} to {high}): {row['verdict']}."
 
 
 def comparison(tests: pd.DataFrame, a: str, b: str) -> str:

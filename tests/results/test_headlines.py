@@ -8,6 +8,7 @@ import pytest
 from helpers import records
 
 from lab.results import headlines, tables
+from lab.results.comparison import compare_recipes
 
 
 def runs(**scores):
@@ -141,3 +142,16 @@ def test_a_comparison_names_the_tasks_with_a_difference():
     assert headlines.comparison(tests, "a", "b") == (
         "a against b: better on SST by 0.020 (95 % interval +0.010 to +0.030); no difference shown on STS.")
     assert headlines.comparison(tests[1:], "a", "b").startswith("No difference between a and b is shown")
+
+
+def test_recipes_are_compared_over_seeds_and_a_run_without_a_score_is_said():
+    def said(**scores):
+        made = runs(**scores)
+        return headlines.recipes(compare_recipes(made.assign(label=made["name"]), "gse", "baseline"), "gse", "baseline")
+
+    assert said(gse=[.7, .8, .75], baseline=[.5, .6, .56]) == (
+        "Over 3 seeds, gse minus baseline is +0.197 overall (95 % interval +0.182 to +0.211): better.")
+    assert said(gse=[.7, .8], baseline=[.5, .6]) == (
+        "Over 2 seeds, gse minus baseline is +0.200 overall: too few seeds (2): points only.")
+    null = said(gse=[.7, None, .8], baseline=[.5, .6, .6])
+    assert null == "Overall, gse lacks a score in 1 of 3 seeds: not compared."

@@ -12,6 +12,7 @@ from helpers import records, stored
 
 import lab
 from lab import cli
+from lab.commands.tour import PLAIN
 from lab.experiment import PROTOCOLS
 from lab.runs.folder import Run
 from lab.runs.marks import Marks
@@ -116,7 +117,7 @@ def test_the_story_trains_asks_and_compares_and_goes_on_where_it_was(run, tiny_d
         [f"encoder={tiny_encoder}", "iterations=2", "epochs=1", "batch_size=4"]))
     code, out, err = run("story", "--data", tiny_data)
     assert code == 0, err
-    assert all(text in out for text in cli.PLAIN["sst"]) and "majority class" in out.split("4. Compare")[1]
+    assert all(text in out for text in PLAIN["sst"]) and "majority class" in out.split("4. Compare")[1]
     assert all(name in out.split("4. Compare")[1] for name in ("strong", "baseline", "multitask", "frozen"))
     assert run("story", "--data", tiny_data)[1].count("is finished already") == 4
 

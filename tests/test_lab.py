@@ -36,7 +36,8 @@ def test_a_name_does_not_load_what_it_does_not_need(name, unneeded):
     assert done.stdout.strip() == "[]", done.stderr
 
 
-@pytest.mark.parametrize("room", ["datasets", "encoders", "engines", "runs", "results", "figures", "teach", "whatif"])
+@pytest.mark.parametrize("room", ["datasets", "encoders", "engines", "runs", "results", "figures", "teach", "whatif",
+                                  "commands"])
 def test_a_rooms_public_names_are_there_and_hide_no_module_of_it(room):
     package = getattr(lab, room)
     modules = {file.stem for file in Path(package.__file__).parent.glob("*.py")}

@@ -27,8 +27,9 @@ from lab.encoders import save_encoder
 from lab.errors import LabError
 from lab.evaluate import logits, used
 from lab.experiment import PROTOCOLS, RECIPES, Experiment, default_protocol
+from lab.runs.scoring import scored_rows
 from lab.runs.training import Training
-from lab.train import fit, kept_share, scored_rows
+from lab.train import fit, kept_share
 
 WARM_UP = 3  # iterations of each that are not counted
 ROWS = ("multitask", "baseline", "gradient_surgery", "gse", "smart")  # the first is what all are compared with

@@ -18,7 +18,8 @@ from lab.errors import LabError
 from lab.experiment import Experiment, nearest
 from lab.runs.folder import check_writable, runs_root
 from lab.runs.records import load_runs
-from lab.train import least, run_name
+from lab.runs.scoring import least
+from lab.train import run_name
 
 if TYPE_CHECKING:
     import pandas as pd

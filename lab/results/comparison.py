@@ -99,7 +99,7 @@ def places(ids: Sequence[str], source: Split, file: Path) -> list[int]:
     import numpy as np
 
     from lab.batches import Rows
-    from lab.train import EVAL_SEED
+    from lab.runs.scoring import EVAL_SEED
 
     there = [no_formula(example.id) for example in source.examples]
     every = np.arange(len(there))

@@ -33,10 +33,11 @@ from lab.runs import checkpoints, schema
 from lab.runs.disk import commit
 from lab.runs.folder import FORKS, Run, runs_root
 from lab.runs.labels import as_set
+from lab.runs.scoring import EVAL_SEED
 from lab.runs.signals import Stopped
 from lab.runs.training import Training
 from lab.tasks import MultitaskModel
-from lab.train import EVAL_SEED, fit, kept_share
+from lab.train import fit, kept_share
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go

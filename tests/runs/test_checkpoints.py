@@ -58,7 +58,7 @@ def test_a_fall_back_to_before_the_best_was_beaten_goes_on_to_the_same_bits(tiny
     """The checkpoint of the earlier best is gone by then; the training finds the later one again."""
     monkeypatch.setattr("lab.runs.recorder.CHECKPOINT_EVERY", 3)
     best = iter([0.1, 0.2, 0.2, 0.15, 0.1, 0.2])  # of the epochs, and of the second and third once more
-    real = lab.train.scored
+    real = lab.runs.scoring.scored
 
     def scores(model, rows, answers):
         found, predictions = real(model, rows, answers)
@@ -67,7 +67,7 @@ def test_a_fall_back_to_before_the_best_was_beaten_goes_on_to_the_same_bits(tiny
         return found, predictions
 
     training = fit(tiny, data=tiny_data, run="one", progress=False)
-    monkeypatch.setattr("lab.train.scored", scores)
+    monkeypatch.setattr("lab.runs.scoring.scored", scores)
     for row in training:
         if row["step"] == 8 and row["split"] == "dev" and row["task"] == "all":
             break

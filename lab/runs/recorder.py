@@ -1,24 +1,21 @@
 """The recorder writes the record of a training loop, and lets a run resume after a crash.
 
 It locks the run's folder, shows progress and a heartbeat, turns windows of measurements into rows, saves checkpoints,
-resumes from the newest one, stops when it is asked to, and never saves NaN or infinite values. It does not depend on
-what is trained; the loops in `lab.train` and `lab.pretrain` call it.
+resumes from the newest one (`lab.runs.resuming`), stops when it is asked to, and never saves NaN or infinite values. It
+does not depend on what is trained; the loops in `lab.train` and `lab.pretrain` call it.
 """
 
 import contextlib
 import json
 import math
 import os
-import platform
 import re
 import threading
 import time
-import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
 from tqdm.auto import tqdm
 
 from lab.data import Data
@@ -27,10 +24,10 @@ from lab.encoders.formats import save_description
 from lab.errors import LabError
 from lab.evaluate import shown
 from lab.experiment import Settings
-from lab.runs import checkpoints, schema
+from lab.runs import checkpoints, resuming
 from lab.runs.disk import commit
-from lab.runs.folder import Run, fill
-from lab.runs.writer import Writer, check_rows
+from lab.runs.folder import Run
+from lab.runs.writer import Writer
 
 HEARTBEAT = 5  # seconds
 WINDOW = 25  # iterations whose means make one row of each training measurement
@@ -44,25 +41,11 @@ def rate(settings: Settings, step: int, total: int) -> float:
     return settings.lr * ((total + 1 - step) / (total - settings.warmup) if settings.schedule == "linear" else 1.0)
 
 
-def machine() -> dict[str, Any]:
-    """What the last bits of a training depend on besides its settings and data."""
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
-            names = re.findall(r"^model name\s*: (.*)", file.read(), re.MULTILINE)
-    except OSError:  # not Linux
-        names = []
-    processor = names[0] if names else platform.processor() or platform.machine()
-    together = torch.distributed.is_available() and torch.distributed.is_initialized()
-    return {"threads": torch.get_num_threads(), "torch": str(torch.__version__),
-            "processes": torch.distributed.get_world_size() if together else 1,
-            "processor": f"{processor} ({torch.backends.cpu.get_cpu_capability()})"}
-
-
 class Recorder:
     """The record of one training, which this process alone writes, from the making of the recorder to `close`.
 
     `state` holds the numbers that a resumed training needs besides its tensors; the loop adds its own to it. LabError:
-    the run cannot be written, or cannot be resumed with these settings and data (see `_found`).
+    the run cannot be written, or cannot be resumed with these settings and data (see `resuming.same_run`).
     """
 
     def __init__(self, settings: Settings, data: Data, run: Run, *, iterations: int, progress: bool = True,
@@ -73,7 +56,7 @@ class Recorder:
         self.device = pick_device(settings.device)
         self.randomness = Randomness(settings.seed, self.device)
         self.state: dict[str, Any] = {"step": 0, "seconds": 0.0, "scoring": 0.0, "window_tokens": 0,
-                                      "window_seconds": 0.0, "machine": machine()}
+                                      "window_seconds": 0.0, "machine": resuming.machine()}
         self.saved: int | None = None  # the step of the newest checkpoint
         self.asked: tuple[KeyboardInterrupt, int] | None = None  # see `ask_to_stop`
         self.ready = self.finished = self.closed = self.taken_over = False
@@ -112,7 +95,8 @@ class Recorder:
         """
         newest, self.newest, self.parts = self.newest, None, parts  # the checkpoint's tensors are not held any longer
         if newest:
-            self._restore(*newest)
+            resuming.restore(self.run, self.parts, self.state, *newest)
+            self.saved = self.state["step"]
         if self.finished:
             return
         self.writer.cut_rows(newest[1]["metrics_bytes"] if newest else 0)
@@ -321,65 +305,12 @@ class Recorder:
         self.saved = self.state["step"]
 
     def _found(self, sentences: Mapping[str, Any] | None) -> tuple[dict[str, Any] | None, tuple | None]:
-        """What there is to resume: experiment.json and the newest checkpoint (tensors, state), or None for either.
-
-        LabError: the run was begun with other data, settings or device, or its checkpoints cannot be read.
-        """
-        run = self.run
-        if not run.exists:
+        """What there is to resume: experiment.json and the newest checkpoint (tensors, state), or None for either."""
+        if not self.run.exists:
             return None, None
-        recorded = run.config
-        schema.check_settings(recorded, run.folder / "experiment.json")
-        run.check_data(self.data)
-        if recorded.get("device") != self.device.type:
-            raise LabError(f"run {run.name} was begun on {recorded.get('device')}, and would not be the same run on "
-                           f"{self.device.type}; start a new run here")
-        before = type(self.settings).from_json(json.dumps(recorded["experiment"]))
-        now, before = (json.loads(settings.to_json()) for settings in (self.settings, before))
-        if differs := [key for key in now if before[key] != now[key]]:
-            raise LabError(f"run {run.name} was trained with other settings ({', '.join(differs)}); name another run")
-        if recorded["data"].get("sentences") != sentences:
-            raise LabError(f"run {run.name} was begun with other sentences (a new test file?); start a new run")
-        self.finished = run.status.get("state") == "done"
-        newest = checkpoints.load_newest(run.checkpoints, self.total, *([] if self.finished else [self._fits]))
-        if not newest and run.rows():
-            raise LabError(f"run {run.name} has no checkpoint that can be read; its records are left as they are, "
-                           "so start a new run")
-        before, now = {"processes": 1} | newest[1].get("machine", {}) if newest else {}, self.state["machine"]
-        if not self.finished and (other := [key for key in now if key in before and before[key] != now[key]]):
-            warnings.warn(f"run {run.name} was begun with {_listed(before, other)} and is resumed with "
-                          f"{_listed(now, other)}: its weights will not be bit-identical to those of an undisturbed "
-                          "run", stacklevel=4)
+        recorded = resuming.same_run(self.run, self.settings, self.data, self.device, sentences)
+        self.finished = self.run.status.get("state") == "done"
+        newest = resuming.newest_checkpoint(self.run, self.total, self.finished)
+        if newest and not self.finished:
+            resuming.warn_of_another_machine(self.run, newest[1], self.state["machine"])
         return recorded, newest
-
-    def _fits(self, state: dict[str, Any]) -> None:
-        """LabError: the records or the best weights are not what they were when this state was saved."""
-        best = state.get("best")  # its checkpoint is not there any more if a later one was better, as it will be again
-        if best and best["step"] != state["step"] and best["step"] in checkpoints.steps(self.run.checkpoints):
-            checkpoints.load(self.run.checkpoints, best["step"])
-        if {"metrics_bytes", "metrics_sha256"} <= state.keys():  # else `_restore` names what is missing
-            check_rows(self.run, state)
-
-    def _restore(self, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
-        """Go back to a checkpoint: the inverse of `save`."""
-        fill(self.parts.model, tensors, self.run)
-        expected = self.state.keys() | {"metrics_bytes", "metrics_sha256"}
-        if missing := sorted(expected - state.keys()):
-            raise self._other_version(f"its checkpoint has no {missing[0]!r}")
-        if unknown := sorted(state.keys() - expected):
-            raise self._other_version(f"its checkpoint has the unknown key {unknown[0]!r}")
-        self.state |= {key: state[key] for key in self.state}
-        self.saved = self.state["step"]
-        try:
-            self.parts.restore(tensors)
-        except KeyError as error:
-            raise self._other_version(f"its checkpoint has no {error}") from None
-
-    def _other_version(self, why: str) -> LabError:
-        return LabError(f"run {self.run.name} was begun with another version of the lab ({why}); resume it with that "
-                        "version, or start a new run")
-
-
-def _listed(values: Mapping[str, Any], keys: list[str]) -> str:
-    return ", ".join(f"{values[key]} {key}" if key in ("threads", "processes") else f"{key} {values[key]}"
-                     for key in keys)

@@ -71,21 +71,6 @@ def test_resuming_a_finished_run_changes_nothing(tiny, tiny_data):
     assert {f: f.read_bytes() for f in run.folder.rglob("*") if f.is_file() and f.name != ".lock"} == before
 
 
-def test_resume_needs_the_same_experiment_and_data(tiny, tiny_data, tmp_path):
-    trained(tiny, tiny_data, run="one")
-    with pytest.raises(lab.LabError, match=r"other settings \(lr\)"):
-        fit(dataclasses.replace(tiny, lr=2e-3), data=tiny_data, run="one", resume=True)
-    other = tmp_path / "other"
-    other.mkdir()
-    for file in tiny_data.iterdir():
-        lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
-        (other / file.name).write_text("".join(lines[:-1]), encoding="utf-8")
-    with pytest.raises(lab.LabError, match="other data"):
-        fit(tiny, data=other, run="one", resume=True)
-    with pytest.raises(lab.LabError, match="there is a run one already; --resume"):
-        fit(tiny, data=tiny_data, run="one")
-
-
 def test_a_loss_that_turns_nan_stops_and_keeps_the_last_good_weights(tiny, tiny_data):
     training = fit(dataclasses.replace(tiny, iterations=3), data=tiny_data, run="nan", progress=False)
     with pytest.raises(lab.LabError, match=r"NaN or infinite .* last good weights \(iteration 3\)"):
@@ -113,25 +98,6 @@ def test_weights_that_turn_nan_in_an_epochs_last_step_are_not_saved(tiny, tiny_d
         list(training)
     assert checkpoints.steps(training.run.checkpoints)[-1] == 4
     assert all(t.isfinite().all() for t in weights_at(training.run, 4).values())
-
-
-def test_a_run_without_a_readable_checkpoint_is_not_begun_anew_over_its_records(tiny, tiny_data):
-    training = stopped(tiny, tiny_data, "one", after_epoch=2)
-    rows = training.run.rows()
-    for state in training.run.checkpoints.glob("*/state.json"):
-        state.unlink()
-    with pytest.warns(UserWarning), pytest.raises(lab.LabError, match="no checkpoint that can be read"):
-        fit(tiny, data=tiny_data, run="one", resume=True)
-    assert training.run.rows() == rows
-
-
-def test_a_run_does_not_change_its_device(tiny, tiny_data):
-    training = fit(tiny, data=tiny_data, run="one", progress=False)
-    training.close()
-    config = json.loads((training.run.folder / "experiment.json").read_text())
-    (training.run.folder / "experiment.json").write_text(json.dumps(config | {"device": "cuda"}))
-    with pytest.raises(lab.LabError, match="begun on cuda"):
-        fit(tiny, data=tiny_data, run="one", resume=True)
 
 
 def test_a_run_goes_on_without_the_encoder_it_began_with(tiny, tiny_data, tiny_encoder, tmp_path):
@@ -215,17 +181,6 @@ def test_resuming_what_is_not_there_says_so_and_begins_nothing(tiny, tiny_data, 
     with pytest.raises(lab.LabError, match="there is no run tiny-paper-s11711-"):
         fit(tiny, data=tiny_data, resume=True)
     assert not (tmp_path / "runs").exists()
-
-
-def test_another_machine_is_said_where_it_matters(tiny, tiny_data, monkeypatch):
-    tiny = dataclasses.replace(tiny, epochs=2, iterations=1)
-    stopped(tiny, tiny_data, "one")
-    monkeypatch.setattr(torch, "get_num_threads", lambda: 7)
-    monkeypatch.setattr(torch, "__version__", "2.99.0")
-    with pytest.warns(UserWarning, match=r"begun with 1 threads, torch 2\S+ and is resumed with 7 threads, torch 2"):
-        training = fit(tiny, data=tiny_data, run="one", resume=True, progress=False)
-    list(training)
-    fit(tiny, data=tiny_data, run="one", resume=True, progress=False)  # a finished one: a warning would be an error
 
 
 # What a full disk, a limit and full memory raise, and where: in safetensors, in Python, in torch.

@@ -15,11 +15,12 @@ from lab.runs.folder import Run
 from lab.runs.writer import Taken
 from lab.train import fit
 
+Job = dict[str, Any]
 Report = dict[str, Any]
 data_in = functools.cache(load_data)  # read once in each worker
 
 
-def train(job: dict[str, Any]) -> Iterator[Report]:
+def train(job: Job) -> Iterator[Report]:
     """Train a job, which begins or resumes its run, and report: {"step", "finished"} again and again.
 
     The last report is {"end": None}, {"end": why it failed} or {"taken": True}: another process trains this run. With

@@ -1,4 +1,4 @@
-"""Runs on a Ray cluster of several node processes on 127.0.0.1: killed workers, machines and drivers; what is sent."""
+"""Runs on a Ray cluster of several node processes on 127.0.0.1: killed workers, machines and drivers."""
 
 import contextlib
 import dataclasses
@@ -94,7 +94,7 @@ def test_runs_go_on_where_a_worker_or_a_machine_ended(machines, tiny, tiny_data,
             os.kill(tasks()[0], signal.SIGKILL)
 
     monkeypatch.setattr(ablation.Tally, "tell", disturb)
-    monkeypatch.setattr(cluster, "EVERY", 0.0)
+    monkeypatch.setattr("lab.engines.machine.EVERY", 0.0)
     frame = lab.ablate(experiments, seeds=1, data=tiny_data, engine="ray", address=machines.address, progress=False)
     assert set(frame["state"]) == {"done"} and frame["run"].nunique() == 2
     assert len(said) == 3 and all("another one goes on" in line for line in said if line != "killed"), said
@@ -142,44 +142,6 @@ def test_where_the_store_is_not_seen_data_and_encoder_are_sent_and_the_run_comes
     assert runs[0].model("last")[0].step == 12 and (runs[0].folder / "predictions" / "last").is_dir()
     (own,) = machines.tmp.glob("minbert-lab-*")
     assert {path.name.split("-")[0] for path in own.iterdir()} == {"cache", "data", "encoder"}  # and no store
-
-
-def job_for(e, data, store, changes):
-    """A job as a driver makes it, with changes."""
-    driver = cluster.Driver(None, None, data, None, None)
-    given = {"run": "made", "experiment": e.to_json(), "data": str(data.folder), "root": str(store), "threads": 1,
-             "wait": False}
-    return driver._checked(given) | changes
-
-
-@pytest.mark.parametrize(("changes", "what"), [({"fingerprint": "0123456789ab"}, "holds other data"),
-                                               ({"encoder_sha256": "ab" * 32}, "has other weights")])
-def test_a_machine_with_other_data_or_another_encoder_refuses_by_name(changes, what, tiny, tiny_data, tmp_path):
-    job = job_for(tiny, lab.load_data(tiny_data), tmp_path / "store", changes)
-    with pytest.raises(lab.LabError, match=rf"^{re.escape(os.uname().nodename)}: .* {what} .*make them equal"):
-        list(cluster.place(job, {}, None))
-    assert not Run(tmp_path / "store" / "made").exists
-
-
-def test_a_machine_says_what_it_lacks(tiny, tiny_data, tmp_path, monkeypatch):
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    elsewhere = {"data": "/elsewhere", "encoder": "/elsewhere", "mark": "of another store"}
-    job = job_for(tiny, lab.load_data(tiny_data), tmp_path / "store", elsewhere)
-    assert list(cluster.place(job, {}, None)) == [{"lacks": ["data", "encoder", "store"]}]
-
-
-def test_what_a_driver_had_begun_to_write_of_a_run_is_known_for_a_start(tiny, tiny_data, tmp_path):
-    run = Run(tmp_path / "made")
-    cluster.write_file(run.folder, "status.json", json.dumps({"state": "starting"}).encode())
-    cluster.write_file(run.folder, "checkpoints/00000004/model.safetensors", b"half")
-    assert trained(tiny, tiny_data, run=run.folder)[0].status["state"] == "done"
-
-
-def test_no_file_is_written_outside_of_a_run(tmp_path):
-    for name in ("../other", "/tmp/other", "checkpoints/../../other"):
-        with pytest.raises(lab.LabError, match="a worker sent the file"):
-            cluster.write_file(tmp_path / "run", name, b"")
-    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(("options", "why"), [({"engine": "rai"}, "did you mean 'ray'"),

@@ -5,17 +5,16 @@ CSV quotes. The course's loader wraps its parser in try/except and drops rows si
 unusable row with its line number, and refuses a file that is damaged as a whole.
 """
 
-import csv
 import hashlib
 import os
 import re
 import warnings
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from lab.datasets import tsv
 from lab.errors import LabError
 
 TASKS = ("sst", "qqp", "sts")
@@ -31,18 +30,7 @@ SPLIT_NAMES = {"train": "train", "dev": "dev", "dev_full": "dev at the end",
 NEEDED = tuple((task, split) for task in TASKS for split in ("train", "dev"))  # test files are optional
 MAX_UNUSABLE = 0.01  # a file with a larger share of unusable rows is refused
 NAMED = 10  # unusable rows that the error names
-OTHER_LAYOUTS = ("`lab data import DIR` brings in files with commas or semicolons and those of Kaggle, GLUE and "
-                 "SetFit; give any other file this header")
 SMALL_SCALE = "no similarity is above 1, but they are read as from 0 to 5; if they are from 0 to 1, multiply them by 5"
-
-FOREIGN = (  # how files begin that are no text in UTF-8: what they are, and what to do
-    (rb"PK\x03\x04", "a zip archive or an .xlsx workbook; unpack it, or save its sheet as CSV in UTF-8"),
-    (rb"\x1f\x8b", "compressed by gzip; unpack it with gunzip"),
-    (rb"\xff\xfe|\xfe\xff", "UTF-16; UTF-8 is expected: iconv -f utf-16 -t utf-8"),
-    (rb"version https://git-lfs", "a Git LFS pointer in place of the file; fetch the file itself with git lfs pull"),
-    (rb"(?i)(\xef\xbb\xbf)?\s*<(!doctype|html|\?xml|head|script)",
-     "a web page in place of the file; open its address in a browser, sign in if it asks, and download the file"),
-)
 
 
 class Format(NamedTuple):
@@ -57,6 +45,18 @@ class Format(NamedTuple):
     highest: int  # labels range from 0 to this value
     whole: bool  # whole numbers; not for STS, where the course's cast to int changes 69 % of the scores
     legal: str  # the valid labels, in words for the error message
+
+    def number(self, label: str) -> float:
+        """A label as a number. ValueError: it is empty or not a valid one."""
+        if not label:
+            raise ValueError("no label")
+        try:
+            value = float(label)
+        except ValueError:
+            value = float("nan")
+        if not 0 <= value <= self.highest or (self.whole and value != int(value)):  # NaN fails the first comparison
+            raise ValueError(f"{self.label} {label[:30]!r} is not {self.legal}")
+        return value
 
 
 FORMATS = {
@@ -220,7 +220,7 @@ def _is_sample(splits: dict[tuple[str, str], Split]) -> bool:
     sample = checkout() / "data" / "sample"
     if _missing(sample):  # installed without a checkout: there is no sample to compare with
         return False
-    return all(hashlib.sha256(_read(sample / file_name(*key))).hexdigest() == splits[key].sha256 for key in NEEDED)
+    return all(hashlib.sha256(tsv.read(sample / file_name(*key))).hexdigest() == splits[key].sha256 for key in NEEDED)
 
 
 def read_split(path: Path, task: str, name: str) -> Split:
@@ -230,23 +230,16 @@ def read_split(path: Path, task: str, name: str) -> Split:
     line numbers, if the file cannot be read or decoded, is not separated by tabs, lacks a column, has no rows, or if
     more than 1 % of its rows are unusable.
     """
-    content = _read(path)
-    text = _decode(path, content)
-    form = FORMATS[task]
+    content, form = tsv.read(path), FORMATS[task]
     columns = ("id", *form.texts, form.label)
-    _check_separator(path, text, columns)
-    rows = _rows(text)
-    line, header = next(rows)
-    if isinstance(header, str):
-        raise LabError(f"{path}:{line}: {header}")
-    header = plain_names(header)
+    header, rows = tsv.table(path, content, columns)
     labelled, unlabelled = form.label in header, ""
     if name == "test" and labelled:
         rows = list(rows)
         labelled, unlabelled = _has_labels(rows, header, form)
     if name == "test" and not labelled:
         columns = columns[:-1]
-    where = _positions(path, header, columns)
+    where = tsv.positions(path, header, columns)
     examples: list[Example] = []
     problems: list[tuple[int, str]] = []
     unquoted = 0
@@ -268,7 +261,7 @@ def read_split(path: Path, task: str, name: str) -> Split:
             problems.append((line, str(reason)))
             continue
         if '""' in row[1] or '""' in row[-1]:
-            plain = [row[0], *map(_unquote, row[1:])]
+            plain = [row[0], *map(tsv.unquote, row[1:])]
             unquoted += plain != row
             row = plain
         examples.append(Example(row[0], tuple(row[1:]), label))
@@ -292,92 +285,7 @@ def _named(problems: list[tuple[int, str]]) -> str:
     return "; ".join(parts + [f"and {more:,} more"] * (more > 0))
 
 
-def _read(path: Path) -> bytes:
-    if os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):  # a pipe would be read for ever
-        raise LabError(f"{path}: a pipe or a device; a regular file is expected")
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise LabError(f"{path}: cannot be read ({error.strerror}); a readable file is expected") from None
-
-
-def foreign(start: bytes) -> str:
-    """What a file is that begins so, and what to do, if it is a known kind that is not text in UTF-8; else empty."""
-    return next((what for pattern, what in FOREIGN if re.match(pattern, start)), "")
-
-
-def plain_names(header: list[str]) -> list[str]:
-    """Columns without the spaces around them, in lower case unless another column has that name."""
-    names = [column.strip() for column in header]
-    return [name if name.lower() in names else name.lower() for name in names]
-
-
-def _decode(path: Path, content: bytes) -> str:
-    if what := foreign(content):
-        raise LabError(f"{path}:1: {what}")
-    content = content.removeprefix(b"\xef\xbb\xbf")  # a BOM
-    nul = content.find(b"\0")
-    if nul >= 0:
-        line = content.count(b"\n", 0, nul) + 1
-        raise LabError(f"{path}:{line}: a NUL byte; UTF-8 text is expected (if it is UTF-16: iconv -f utf-16 -t utf-8)")
-    try:
-        text = content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise LabError(f"{path}:{line}: byte 0x{content[error.start]:02x} is not UTF-8, which is expected; "
-                       "if the file is Latin-1, convert it: iconv -f latin1 -t utf-8") from None
-    if not text.strip():
-        raise LabError(f"{path}:1: an empty file; a header and rows are expected")
-    return text
-
-
-def _check_separator(path: Path, text: str, columns: tuple[str, ...]) -> None:
-    """LabError: the header is separated by commas or semicolons, or has a single column."""
-    header = text.lstrip("\r\n").split("\n", 1)[0]
-    if "\t" in header:
-        return
-    fault = "the header has a single column"
-    for separator, name in ((",", "commas"), (";", "semicolons")):
-        found = next(csv.reader([header], delimiter=separator))
-        if len(found) > 1:
-            kaggle = {"question1", "question2"} <= set(found)
-            fault = "this is Kaggle's file of Quora Question Pairs, " * kaggle + f"separated by {name}"
-            break
-    raise LabError(f"{path}:1: {fault}, but {', '.join(columns)} are expected, separated by tabs; {OTHER_LAYOUTS}")
-
-
-def _rows(text: str) -> Iterator[tuple[int, list[str] | str]]:
-    """Yield (line number, fields) for each line that is not blank; a text in place of fields says why it has none.
-
-    Each line is a row of its own, so that a quote that is not closed spoils no other row.
-    """
-    # Lines end with \n or \r\n, as for grep -n. str.splitlines would also split at U+2028, \x85 and \x0b.
-    for number, line in enumerate(text.split("\n"), start=1):
-        try:
-            fields = next(csv.reader([line], delimiter="\t", strict=True))
-        except csv.Error as error:
-            if "new-line" in str(error):
-                fields = "a carriage return within the row; lines end with LF or CRLF"
-            elif "larger" in str(error):
-                fields = f"a field of more than {csv.field_size_limit():,} characters; a sentence is expected"
-            else:
-                fields = 'a broken quote (a field that begins with " ends with one, and each " inside it is doubled)'
-        if fields:
-            yield number, fields
-
-
-def _positions(path: Path, header: list[str], columns: tuple[str, ...]) -> list[int]:
-    wrong = [column for column in columns if header.count(column) != 1]
-    if not wrong:
-        return [header.index(column) for column in columns]
-    found = ", ".join(repr(column[:40]) for column in header[:20])
-    fault, remedy = f"column {wrong[0]!r} twice", ""
-    if wrong[0] not in header:
-        fault, remedy = f"no column {', '.join(map(repr, wrong))}", f"; {OTHER_LAYOUTS}"
-    raise LabError(f"{path}:1: {fault}; found {found}; needed {', '.join(columns)}, separated by tabs{remedy}")
-
-
-def _has_labels(rows: list[tuple[int, list[str] | str]], header: list[str], form: Format) -> tuple[bool, str]:
+def _has_labels(rows: list[tsv.Line], header: list[str], form: Format) -> tuple[bool, str]:
     """Whether any row of a test file has a valid label; if none has, the reason in words."""
     place, spelling = header.index(form.label), ""
     for _, fields in rows:
@@ -392,30 +300,11 @@ def _has_labels(rows: list[tuple[int, list[str] | str]], header: list[str], form
 
 
 def _label(text: str, form: Format) -> float:
-    """The label as a float. Raises ValueError if the text is empty or not a valid label of the task."""
-    if not text:
-        raise ValueError("no label")
-    try:
-        value = float(text)
-    except ValueError:
-        value = float("nan")
-    if not 0 <= value <= form.highest or (form.whole and value != int(value)):  # NaN fails the first comparison
-        raise ValueError(f"{form.label} {text[:30]!r} is not {form.legal}")
+    """The label as a float. ValueError: it is empty, not valid, or not in plain digits."""
+    value = form.number(text)
     if not re.fullmatch(r"[0-9]+(\.[0-9]+)?", text):  # float also takes 0_1, -0.0, 1e0 and the digits of all scripts
         raise ValueError(f"{form.label} {text[:30]!r} is not in plain digits, such as 1 or 1.0")
     return value
-
-
-def _unquote(text: str) -> str:
-    """Remove CSV quoting that an earlier tool left in the text, but only where the text itself proves it.
-
-    The proof is a quote at each end, and at least one quote between them, all of them doubled. A text that is merely
-    a quotation stays as it is.
-    """
-    inner = text[1:-1]
-    if text[:1] == text[-1:] == '"' and '""' in inner and '"' not in inner.replace('""', ""):
-        return inner.replace('""', '"').strip()
-    return text
 
 
 def no_formula(text: str) -> str:

@@ -147,14 +147,7 @@ def label_fault(value: object, task: str) -> str:
 def _label(value: object, form: Format) -> str:
     """A label in plain digits: as it is written, or six decimals of a number, which may come from float32."""
     text = "" if value is None else str(value).strip()
-    if not text:
-        raise ValueError("no label")
-    try:
-        number = float(text)
-    except ValueError:
-        number = float("nan")
-    if not 0 <= number <= form.highest or (form.whole and number != int(number)):
-        raise ValueError(f"{form.label} {text[:30]!r} is not {form.legal}")
+    number = form.number(text)
     if isinstance(value, str) and re.fullmatch(r"[0-9]+(\.[0-9]+)?", text):
         return text
     return f"{abs(number):.6f}".rstrip("0").rstrip(".")  # abs: no -0

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from lab.data import FORMATS, NEEDED, TASKS, file_name, foreign, plain_names, read_split, student_name
+from lab.data import FORMATS, NEEDED, TASKS, file_name, read_split, student_name
 from lab.datasets.check import remarks
 from lab.datasets.files import (
     Row,
@@ -29,6 +29,7 @@ from lab.datasets.files import (
     target_folder,
     write_rows,
 )
+from lab.datasets.tsv import foreign, plain_names
 from lab.errors import LabError
 
 SEPARATORS = {"\t": "tabs", ",": "commas", ";": "semicolons"}

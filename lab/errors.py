@@ -1,4 +1,7 @@
-"""The exception for errors that a user can correct."""
+"""The exception for errors that a user can correct, and its message about a name that is not known."""
+
+import difflib
+from collections.abc import Iterable
 
 
 class LabError(Exception):
@@ -7,3 +10,11 @@ class LabError(Exception):
     Its message is one line that says which file, row or field is wrong, and what would be right. The command line
     prints it without a traceback and exits with code 2.
     """
+
+
+def nearest(value: object, valid: Iterable[str], what: str) -> LabError:
+    """The error for a name that is not one of `valid`; it suggests the nearest."""
+    valid = list(valid)
+    close = difflib.get_close_matches(str(value), valid, n=1, cutoff=0.4)
+    hint = f"; did you mean {close[0]!r}?" if close else ""
+    return LabError(f"{what} {value!r} is not known{hint} (valid: {', '.join(valid)})")

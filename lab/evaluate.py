@@ -12,8 +12,7 @@ import torch
 from lab.batches import Rows, Texts, chunks, cross
 from lab.bert import Bert
 from lab.data import CLASS_NAMES, METRICS, TASKS, no_formula
-from lab.errors import LabError
-from lab.experiment import nearest
+from lab.errors import LabError, nearest
 from lab.tasks import POOLINGS, MultitaskModel
 
 if TYPE_CHECKING:

@@ -5,7 +5,6 @@
 `RECIPES` are rows of the paper's Table 1 at the paper's own scale; a protocol moves such a row to another scale.
 """
 
-import difflib
 import json
 import numbers
 import re
@@ -18,20 +17,12 @@ from typing import Any, Self
 
 from lab.batches import SAMPLERS
 from lab.data import TASKS
-from lab.errors import LabError
+from lab.errors import LabError, nearest
 from lab.gradients import COMBINERS
 from lab.smart import Smart, within
 from lab.tasks import FROM_ONE, POOLINGS, QQP_HEADS, STS_HEADS
 
 PAPER_ITERATIONS = 755  # an epoch of the paper: 6,040 STS rows in batches of 8
-
-
-def nearest(value: object, valid: Iterable[str], what: str) -> LabError:
-    """The error for a name that is not one of `valid`; it suggests the nearest."""
-    valid = list(valid)
-    close = difflib.get_close_matches(str(value), valid, n=1, cutoff=0.4)
-    hint = f"; did you mean {close[0]!r}?" if close else ""
-    return LabError(f"{what} {value!r} is not known{hint} (valid: {', '.join(valid)})")
 
 
 class Settings:

@@ -19,7 +19,7 @@ from lab.commands.options import (
     SetOption,
 )
 from lab.commands.terminal import follow, show_losses, show_scores
-from lab.errors import LabError
+from lab.errors import LabError, nearest
 
 if TYPE_CHECKING:  # torch takes a second to import
     from lab.data import Data
@@ -123,7 +123,7 @@ def named_experiments(recipes: list[str], data: str | None = None, encoder: str 
                       seed: int | None = None) -> tuple[list["Experiment"], "Data"]:
     """The experiments that a command line names, and the data they are for."""
     from lab.data import load_data
-    from lab.experiment import CONTROLS, KNOWN, PROTOCOLS, QUICK, TABLE1, default_protocol, nearest
+    from lab.experiment import CONTROLS, KNOWN, PROTOCOLS, QUICK, TABLE1, default_protocol
 
     groups = {"table1": TABLE1, "quick": QUICK, "controls": CONTROLS}
     recipes = [name for given in recipes for name in groups.get(given, [given])]

@@ -14,8 +14,8 @@ from tqdm.auto import tqdm
 
 from lab.data import TASKS, Data, load_data
 from lab.engines import processes
-from lab.errors import LabError
-from lab.experiment import Experiment, nearest
+from lab.errors import LabError, nearest
+from lab.experiment import Experiment
 from lab.runs.folder import check_writable, runs_root
 from lab.runs.records import load_runs
 from lab.runs.scoring import least

@@ -16,7 +16,7 @@ import pandas as pd
 from scipy import stats
 
 from lab.data import checkout
-from lab.errors import LabError
+from lab.errors import LabError, nearest
 from lab.results.significance import FEWEST_SEEDS, half_width, seeds_needed
 from lab.results.words import between
 from lab.runs.labels import BESIDE
@@ -41,7 +41,7 @@ def planned_runs(protocol: str | None = None) -> "list[Experiment]":
     protocol: another than the plan's own. The first seed is the recipes' default. A recipe of the plan whose settings
     are still to be found ("weighted") is left out until it is one of KNOWN. LabError: no such protocol.
     """
-    from lab.experiment import KNOWN, PROTOCOLS, nearest
+    from lab.experiment import KNOWN, PROTOCOLS
 
     written = plan()
     protocol = written["protocol"] if protocol is None else protocol

@@ -9,7 +9,7 @@ import random
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from lab.experiment import nearest
+from lab.errors import nearest
 from lab.teach.answers import Tried, argument_names, tried
 from lab.teach.diagnosis import diagnosis, is_the_labs, taken_names
 from lab.teach.draws import Draw

@@ -21,8 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lab.data import no_formula
-from lab.errors import LabError
-from lab.experiment import nearest
+from lab.errors import LabError, nearest
 from lab.teach.hints import HELP
 
 if TYPE_CHECKING:

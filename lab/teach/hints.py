@@ -7,8 +7,7 @@
 import html
 from typing import NamedTuple
 
-from lab.errors import LabError
-from lab.experiment import nearest
+from lab.errors import LabError, nearest
 from lab.teach.source import Text
 
 

@@ -4,7 +4,8 @@ import os
 from dataclasses import replace
 
 from lab.data import Data
-from lab.experiment import PROTOCOLS, RECIPES, Experiment, default_protocol, nearest
+from lab.errors import nearest
+from lab.experiment import PROTOCOLS, RECIPES, Experiment, default_protocol
 
 SCALE = "LAB_NOTEBOOKS"  # environment variable. "small": for tests; "full": normal scale without widgets; unset: normal
 # Upper limits of an experiment's fields at the small scale.

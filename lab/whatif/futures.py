@@ -24,9 +24,9 @@ from lab.batches import Rows, cross, prepare
 from lab.data import SCORES, TASK_NAMES, TASKS, Data, load_data
 from lab.encoders.device import Randomness
 from lab.encoders.sources import weights_sha256
-from lab.errors import LabError
+from lab.errors import LabError, nearest
 from lab.evaluate import evaluate
-from lab.experiment import Experiment, nearest
+from lab.experiment import Experiment
 from lab.results.significance import interval
 from lab.results.words import between
 from lab.runs import checkpoints, schema

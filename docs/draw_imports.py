@@ -19,7 +19,7 @@ ROW, BOX, GAP, SIDE, LEFT, FOOT = 50, 24, 15, 20, 150, 60  # heights of a row an
 UP, FLAT = "#dc2626", ("#dbe9f6", "#5b7186")  # arrows upwards; modules in lab/ itself: boxes, arrows from there
 COLOURS = {"encoders": ("#fde2c8", "#c2701c"), "runs": ("#d7ecd4", "#4d9146"), "results": ("#e6dcf3", "#8159bd"),
            "figures": ("#fbd9e3", "#cf4a76"), "teach": ("#fff1b8", "#a88a12"), "datasets": ("#cfeeec", "#2f8f88"),
-           "whatif": ("#e6dcf5", "#7a52b3"), "engines": ("#e3e8c8", "#7d8a2e"), "commands": ("#e5e7eb", "#6b7280")}
+           "whatif": ("#e6dcf5", "#7a52b3"), "engines": ("#e3e8c8", "#7d8a2e"), "commands": ("#ece0d8", "#8a5a44")}
 Edge = tuple[str, str]
 
 

@@ -14,7 +14,7 @@ from lab.data import SCORES, TASK_NAMES, Data, checkout, find_data, load_data
 from lab.errors import LabError
 from lab.figures.styles import rank
 from lab.results.comparison import beside, compute_probabilities, predictions, probabilities
-from lab.results.tables import NOTES
+from lab.results.notes import NOTES
 from lab.runs.folder import Run
 from lab.runs.frames import provenance
 

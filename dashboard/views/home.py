@@ -9,7 +9,8 @@ from sentences import next_steps, progress
 
 from lab.figures.panels import Panel
 from lab.figures.training import leaderboard_panels
-from lab.results import headlines, tables
+from lab.results import headlines
+from lab.results.notes import NOTES
 from lab.runs.frames import provenance
 
 LINKS = (("leaderboard", "All recipes and verdicts", "leaderboard"), ("curves", "How they trained", "show_chart"),
@@ -44,7 +45,7 @@ for about in finished[:MOST]:
     st.markdown(plain(told(now.runs, tuple(about["run"]), now.version)))
     if about is finished[0]:
         draw_panels(picture(now.runs, names, now.version), "found", 1)
-    notes = [tables.NOTES[word] for word in ("sample", "smoke") if word in {*about["data"], *about["protocol"]}]
+    notes = [NOTES[word] for word in ("sample", "smoke") if word in {*about["data"], *about["protocol"]}]
     whose = ["your own runs"] * (not about["shipped"].any())
     st.caption(plain(" · ".join([provenance(about), *whose, *notes])))
 if finished:

@@ -8,6 +8,7 @@ from pickers import plain, select
 
 from lab.figures.training import leaderboard_panels
 from lab.results import headlines, tables
+from lab.results.notes import notes, test_notes
 from lab.results.words import decimals
 from lab.runs.frames import distinct_runs, floors, provenance
 from lab.runs.labels import line_labels
@@ -120,7 +121,7 @@ if len(verdicts):
     st.caption(f"Verdict: {plain(tables.VERDICTS.format(reference))}. {plain(note)}")
 elif note:
     st.info(plain(note))
-for warning in [*tables.notes(dev), *(tables.test_notes(test) if split == "test" else [])]:
+for warning in [*notes(dev), *(test_notes(test) if split == "test" else [])]:
     st.caption(f":material/info: {plain(warning)}")
 unfinished(visible())
 if missing := tables.missing(dev):

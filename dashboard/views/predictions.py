@@ -14,8 +14,8 @@ from pickers import keep, plain, select, select_other, select_run, with_commands
 
 from lab.errors import LabError
 from lab.figures import attention
-from lab.results import tables
 from lab.results.ask import best_run, of_five, quality, scores_of
+from lab.results.notes import NOTES
 from lab.runs.folder import Run, runs_root
 
 LONGEST = 500  # characters of a sentence; the rest is not read
@@ -147,7 +147,7 @@ def _provenance(about: pd.Series | None, step: int, weights: str) -> None:
     """Say which checkpoint answers."""
     if about is None:
         st.caption("The untouched encoder minilm, with heads that were trained on the real sets and the sample; "
-                   "how good it is was measured on the real dev sets. " + tables.NOTES["minilm"])
+                   "how good it is was measured on the real dev sets. " + NOTES["minilm"])
         return
     settings = json.loads(about["settings"])
     epoch = step / max(1, settings.get("iterations") or 1)
@@ -155,8 +155,8 @@ def _provenance(about: pd.Series | None, step: int, weights: str) -> None:
                      f"{about['encoder']} · protocol: {about['protocol']} · data: {about['data']} · seed: "
                      f"{about['seed']:.0f} · {weights} weights: epoch {epoch:.3g} of {settings.get('epochs')}, "
                      f"iteration {step}"))
-    if about["encoder"] in tables.NOTES:
-        st.caption(tables.NOTES[about["encoder"]])
+    if about["encoder"] in NOTES:
+        st.caption(NOTES[about["encoder"]])
     if about["data"] == "sample":
         st.caption(":material/info: trained on the bundled sample: its answers say nothing about the real task")
 

@@ -23,6 +23,7 @@ from lab import figures
 from lab.data import TASK_NAMES
 from lab.errors import LabError
 from lab.results import headlines, tables
+from lab.results.notes import test_notes
 from lab.results.page import CHOICES, SCRIPT, STYLE
 from lab.results.plan import CLAIMS, claim_cells
 from lab.results.significance import FEWEST_SEEDS, half_width
@@ -134,7 +135,7 @@ def _section(block: tables.Block, anchor: str) -> tuple[list[tuple[str, str]], s
     if len(block.test):
         head("Table 2: test")
         parts.append(_table(tables.cells(block.test, beside=block.test_floors)))
-        parts += [f"<p class='note'>{_sentence(note)}</p>" for note in tables.test_notes(block.test)]
+        parts += [f"<p class='note'>{_sentence(note)}</p>" for note in test_notes(block.test)]
     if len(block.verdicts) or block.verdict_note:
         head("Verdicts")
         if len(block.verdicts):

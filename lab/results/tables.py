@@ -1,6 +1,5 @@
 """Tables of results: Table 1 (dev), Table 2 (test) and verdicts, for a terminal, as CSV and as Markdown."""
 
-import json
 import re
 import textwrap
 from collections.abc import Iterator, Sequence
@@ -10,9 +9,10 @@ import numpy as np
 import pandas as pd
 
 from lab.data import TASKS, checkout, no_formula
+from lab.results.notes import notes, test_notes
 from lab.results.plan import CLAIMS, claim_cells, is_planned, plan, planned
 from lab.results.significance import compare, interval, power_line
-from lab.results.words import QUORA, decimals, with_interval
+from lab.results.words import decimals, with_interval
 from lab.runs import frames
 from lab.runs.frames import KEYS, best_epoch, distinct_runs, fill_missing, floors, labelled, provenance, scores_on
 from lab.runs.labels import line_labels
@@ -20,16 +20,8 @@ from lab.runs.labels import line_labels
 SCORE_COLUMNS = [*TASKS, "overall"]
 TABLES = {"dev": ("dev_full", "table1"), "test": ("test", "table2")}  # split -> its name in records, the paper's table
 ALIKE = ["data", "fingerprint", "encoder", "protocol"]  # runs in one table or figure must agree in these columns
-NOTES = {"sample": "made from the bundled sample: these numbers say nothing about the real data sets",
-         "smoke": "protocol smoke: too short to compare recipes",
-         "minilm": f"{QUORA}, which raises its QQP scores; the "
-                   "weights of its [CLS] pooler, which was never trained, are multiplied by 8",
-         "minilm-raw": f"{QUORA}, which raises its QQP scores; its "
-                       "[CLS] pooler was never trained, which lowers the scores of recipes with cls pooling"}
 FLOORS_NOTE = ("Majority class: always the most frequent class of the training rows. No training: the untouched "
                "encoder; STS by the cosine of its vectors of each pooling, SST and QQP by the majority class")
-TEST_NOTES = {"b59f4013d8a2": "the QQP test rows of this data are not those of the course, so QQP and overall are "
-                              "scored on other rows than the paper's"}  # by the data's fingerprint
 LEGEND = ("sst, qqp: accuracy; sts: Pearson r; overall: (sst + qqp + (sts + 1) / 2) / 3. Recipes are ranked by the "
           "last epoch, which involves no selection on dev. Best on dev: the epoch with the best overall score on dev; "
           "the paper's numbers (bert-base, one run for each recipe) are from that epoch. Scores are means over seeds; "
@@ -173,33 +165,6 @@ def blocks(runs: pd.DataFrame) -> Iterator[Block]:
                     floors(part), floors(part, "test"))
 
 
-def notes(dev: pd.DataFrame) -> list[str]:
-    """Warnings about the rows of Table 1."""
-    found = {*dev["protocol"], *dev["encoder"], *(["sample"] if "sample" in set(dev["data"]) else [])}
-    said = [note for name, note in NOTES.items() if name in found]
-    real = dev["settings"][dev["data"] != "sample"]  # which has fewer rows than any limit
-    if limits := {limit for text in real if (limit := _settings(text).get("end_qqp"))}:
-        error = (0.7 * 0.3 / min(limits)) ** 0.5  # of an accuracy of .7
-        said.append(f"QQP is scored on {min(limits):,} rows of its dev set, always the same, with a sampling error of "
-                    f"{error:.3f}")
-    constant = [f"{name} with {row['null_seeds']} of {row['seeds']} seeds"
-                for name, (_, row) in zip(line_labels(dev), dev.iterrows(), strict=True)
-                if row["null_seeds"] and np.isnan(row["sts"])]
-    if constant:
-        said.append(f"{', '.join(constant)}: the same STS score for every pair after the last epoch, so there is no "
-                    "Pearson r and no overall score")
-    return said
-
-
-def _settings(text: str) -> dict:
-    """The settings of a row, from their JSON; none where they are not recorded."""
-    try:
-        found = json.loads(text)
-    except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
 def cells(table: pd.DataFrame, spread: Sequence[str] = SCORE_COLUMNS,
           beside: pd.DataFrame | None = None) -> pd.DataFrame:
     """A leaderboard for readers: texts, with the columns in groups; the scores in `spread` have their ±.
@@ -273,11 +238,6 @@ def as_text(runs: pd.DataFrame) -> str:
 
 def _columns(table: pd.DataFrame, beside: pd.DataFrame) -> str:
     return cells(table, ["overall"], beside).to_string(index=False)
-
-
-def test_notes(table: pd.DataFrame) -> list[str]:
-    """Warnings about the rows of Table 2."""
-    return [note for fingerprint, note in TEST_NOTES.items() if fingerprint in set(table["fingerprint"])]
 
 
 def as_csv(runs: pd.DataFrame) -> str:

@@ -36,7 +36,7 @@ def changes(settings: str) -> tuple[tuple[str, str], ...]:
 
     from lab.experiment import KNOWN, PROTOCOLS, Experiment  # brings torch
 
-    made = _settings(settings)
+    made = settings_of(settings)
     name, protocol = str(made.get("name")), str(made.get("protocol"))
     wanted = {field.name for field in fields(Experiment)} - NO_CHANGE
     if name not in KNOWN or protocol not in PROTOCOLS or wanted - made.keys():
@@ -106,7 +106,7 @@ def line_labels(frame: pd.DataFrame) -> list[str]:
         bases.setdefault(base, []).append(kind)
     labels = np.empty(len(kinds), dtype=object)
     for (name, changed), same in bases.items():
-        settings = {kind: _settings(about["settings"][kind]) | {"data": about["data"][kind]} for kind in same}
+        settings = {kind: settings_of(about["settings"][kind]) | {"data": about["data"][kind]} for kind in same}
         differ = [key for key in sorted(set().union(*settings.values()))
                   if len({repr(mine.get(key)) for mine in settings.values()}) > 1]
         for kind, mine in settings.items():
@@ -143,7 +143,8 @@ def run_labels(about: pd.DataFrame) -> dict[str, str]:
     return found | {run: label if many[label] == 1 else f"{label}, {run}" for run, label in twins.items()}
 
 
-def _settings(text: str) -> dict[str, Any]:
+def settings_of(text: str) -> dict[str, Any]:
+    """The settings of a row of `lab.load_runs()`, from their JSON; none where they are not recorded."""
     try:
         found = json.loads(text)
     except (ValueError, RecursionError):

@@ -13,6 +13,7 @@ from helpers import hostile_records, records
 import lab
 from lab.experiment import KNOWN
 from lab.results import tables
+from lab.results.notes import notes
 from lab.results.significance import interval
 
 
@@ -44,13 +45,13 @@ def test_floors_are_the_last_rows_of_a_table_and_have_no_seeds():
 
 
 def test_notes_say_what_the_encoder_saw_and_on_how_many_rows_qqp_is_scored():
-    def notes(**more):
-        return " ".join(tables.notes(lab.leaderboard(records(**more))))
+    def said(**more):
+        return " ".join(notes(lab.leaderboard(records(**more))))
 
-    assert "include Quora's" in notes() and "multiplied by 8" in notes() and "rows" not in notes()
-    assert "4,000 rows of its dev set, always the same, with a sampling error of 0.007" in notes(end_qqp=4000)
-    assert "4,000" not in notes(end_qqp=4000, data="sample")  # it has fewer
-    raw = " ".join(tables.notes(lab.leaderboard(records().assign(encoder="minilm-raw"))))
+    assert "include Quora's" in said() and "multiplied by 8" in said() and "rows" not in said()
+    assert "4,000 rows of its dev set, always the same, with a sampling error of 0.007" in said(end_qqp=4000)
+    assert "4,000" not in said(end_qqp=4000, data="sample")  # it has fewer
+    raw = " ".join(notes(lab.leaderboard(records().assign(encoder="minilm-raw"))))
     assert "include Quora's" in raw and "never trained, which lowers the scores" in raw and "by 8" not in raw
 
 
@@ -118,8 +119,8 @@ def test_a_null_seed_ranks_last_and_is_not_averaged_away():
     assert worst[["sts", "sts_low", "overall", "overall_low", "overall_high"]].isna().all()
     for text in (tables.as_text(runs), tables.as_markdown(runs)):
         assert "n/a (1 of 3 seeds)" in text
-    assert tables.notes(table)[-1].startswith("multitask with 1 of 3 seeds: the same STS score for every pair")
-    assert "every pair" not in " ".join(tables.notes(table[:1]))
+    assert notes(table)[-1].startswith("multitask with 1 of 3 seeds: the same STS score for every pair")
+    assert "every pair" not in " ".join(notes(table[:1]))
 
 
 def test_unfinished_runs_are_not_ranked_and_an_empty_store_says_what_to_do():

@@ -16,10 +16,10 @@ from lab.data import TASKS, Data, load_data
 from lab.engines import processes
 from lab.errors import LabError, nearest
 from lab.experiment import Experiment
-from lab.runs.folder import check_writable, runs_root
+from lab.runs.folder import check_writable, checked_name, runs_root
 from lab.runs.records import load_runs
 from lab.runs.scoring import least
-from lab.train import run_name
+from lab.train import check_sizes, run_name
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,7 +41,8 @@ def ablate(experiments: Iterable[Experiment], *, seeds: int = SEEDS, workers: in
     engine: "processes": `workers` of them share this machine's cores evenly. "ray": as many runs at once as a Ray
     cluster has room for, each on `cpus` cores and `gpus` cards (.25: four runs share one); address: "auto" or
     "host:port", or None for a cluster of this machine alone, which ends with the call (docs/scale.md).
-    LabError, once all other runs are finished: which failed, and why.
+    LabError, before any run begins: one cannot have its batch size or its name; once all others are finished: which
+    failed, and why.
     """
     if seeds < 1 or workers < 1 or cpus < 1 or gpus < 0:
         raise LabError(f"seeds, workers and cpus must be 1 or more, not {seeds}, {workers} and {cpus}; gpus 0 or more")
@@ -54,8 +55,10 @@ def ablate(experiments: Iterable[Experiment], *, seeds: int = SEEDS, workers: in
     data = data if isinstance(data, Data) else load_data(data)
     experiments, store = list(experiments), runs_root(root).absolute()
     check_writable(store)
+    for e in experiments:  # `fit` does it too, but only as each run begins
+        check_sizes(e, data)
     jobs = [replace(e, seed=e.seed + number) for number in range(seeds) for e in experiments]
-    jobs = {run_name(e, data): e for e in jobs}  # an experiment that is listed twice is one run
+    jobs = {checked_name(run_name(e, data)): e for e in jobs}  # an experiment that is listed twice is one run
     threads = cpus if engine == "ray" else max(1, cores() // min(workers, len(jobs) or 1))
     given = [{"run": name, "experiment": e.to_json(), "data": str(data.folder), "root": str(store), "threads": threads,
               "wait": False} for name, e in jobs.items()]

@@ -183,3 +183,11 @@ def test_a_store_that_cannot_be_written_is_one_error_for_all_runs(tiny, tiny_dat
     (tmp_path / "file").write_text("")
     with pytest.raises(lab.LabError, match="file is not a folder; name another run store with --runs"):
         lab.ablate([tiny], data=tiny_data, root=tmp_path / "file" / "store")
+
+
+@pytest.mark.parametrize(("wrong", "why"), [({"batch_size": 1000}, "^sst: a batch of 1000 cannot be drawn from 64 "),
+                                            ({"name": "a b"}, "^'a b-paper-.*' cannot name a run")])
+def test_what_one_of_the_experiments_cannot_do_is_said_before_the_first_begins(wrong, why, tiny, tiny_data):
+    with pytest.raises(lab.LabError, match=why):
+        lab.ablate([tiny, dataclasses.replace(tiny, **wrong)], data=tiny_data, progress=False)
+    assert not list_runs()

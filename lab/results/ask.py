@@ -98,6 +98,7 @@ def has_learned(score: float, majority: float, rows: int) -> bool:
 
 def scores_of(run: Run, weights: str = "best") -> tuple[dict[str, float | None], dict[str, float], dict[str, int]]:
     """A finished run's scores on dev, the majority class's, and the rows of each task that were scored."""
+    run.check_finished()
     rows = [row for row in run.rows() if row.get("split") == "dev_full"]
     steps = [row["step"] for row in rows if row.get("metric") == "overall"]
     chosen = (min if weights == "best" else max)(steps, default=None)
@@ -123,7 +124,7 @@ def best_run(root: str | Path | None = None) -> Run | None:
                 continue
             scores, majority, used = scores_of(run)
             sample = run.config["data"].get("kind") == "sample"
-        except (LabError, KeyError, TypeError, AttributeError):
+        except (LabError, OSError, KeyError, TypeError, AttributeError):
             continue  # a damaged record answers nothing
         learned = (scores.get("sts") or 0) >= LEAST_R and all(
             has_learned(scores.get(task) or 0, majority.get(task, 0), used[task]) for task in ("sst", "qqp"))

@@ -189,6 +189,21 @@ class Run:
                 rows.append(row)
         return rows
 
+    def check_finished(self) -> None:
+        """LabError: the run is finished, and its metrics.jsonl is not what it was then."""
+        status, file = self.status, self.folder / "metrics.jsonl"
+        if status.get("state") != "done":
+            return
+        content = file.read_bytes() if file.is_file() else b""
+        if "metrics_sha256" in status:
+            same = hashlib.sha256(content).hexdigest() == status["metrics_sha256"]
+        else:  # earlier versions kept no digest: the last line must be whole, and the last step must be there
+            same = "step" not in status or (
+                content.endswith(b"\n") and any(row.get("step") == status["step"] for row in self.rows()))
+        if not same:
+            raise LabError(f"{file} has changed since it was saved at the end of the run; bring back the file that was "
+                           "there, or move the run's folder away and train it again")
+
     @property
     def checkpoints(self) -> Path:
         """The folder that `lab.runs.checkpoints` reads and writes."""

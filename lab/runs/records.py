@@ -1,7 +1,8 @@
 """Records as one data frame: every metric row of a store's runs, read once, and from then on only what was added.
 
 A record may come from anywhere. A half-written line waits for the next call, a line that is not JSON is passed over, a
-row that does not follow its schema makes the run unreadable, and texts are made safe to show, here and once.
+row that does not follow its schema makes the run unreadable, as do rows that were changed after the run was finished,
+and texts are made safe to show, here and once.
 """
 
 import contextlib
@@ -157,7 +158,9 @@ class _Records:
         state = _text(self.status.get("state"))
         if state != self.about["state"]:
             self.about["state"], changed = state, True
-        return self._read_rows() or changed
+        if changed := self._read_rows() or changed:
+            self.run.check_finished()
+        return changed
 
     def mark_as(self, said: Mark) -> bool:
         """Take over what was said about the run; whether that is something new."""

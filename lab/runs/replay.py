@@ -30,8 +30,7 @@ def replay(run: Run, resume: Callable[[Path], Training]) -> tuple[int, int, list
     checkpoints.load(run.checkpoints, first, for_training=True)
     weights, state = checkpoints.load(run.checkpoints, last)
     check_rows(run, state)
-    if (status := run.status).get("state") == "done" and "metrics_sha256" in status:
-        check_rows(run, status)
+    run.check_finished()
     with tempfile.TemporaryDirectory(prefix="lab-verify-") as beside:
         copy = Run(Path(beside, run.name))
         for step in steps[:-1]:  # an older one may be that of the best weights

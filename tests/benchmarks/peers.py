@@ -173,7 +173,7 @@ def made_store(folder: Path, runs: int, records: int) -> None:
         config["experiment"]["seed"] = k
         (run / "experiment.json").write_text(json.dumps(config))
         (run / "metrics.jsonl").write_text("\n".join(lines) + "\n")
-        (run / "status.json").write_text(json.dumps(source.status))
+        (run / "status.json").write_text('{"state": "done"}')  # without the digest of the other rows
 
 
 def store(rounds: int, runs: int = 100, records: int = 10_000) -> None:

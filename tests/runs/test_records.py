@@ -1,5 +1,6 @@
 """Records as one table: read piece by piece as at once, and unharmed by whatever stands in them."""
 
+import hashlib
 import json
 import shutil
 import time
@@ -211,6 +212,25 @@ def test_folders_may_vanish_while_one_looks(tmp_path, monkeypatch):
     assert set(store.frame()["run"]) == {"one"} and not store.unreadable
     shutil.rmtree(tmp_path)
     assert store.frame().empty and load_runs(tmp_path).empty
+
+
+ROWS = line(1) + line(2) + line(3)
+DIGEST = {"metrics_bytes": len(ROWS), "metrics_sha256": hashlib.sha256(ROWS).hexdigest()}
+
+
+@pytest.mark.parametrize(("kept", "rows"), [
+    (DIGEST, b""), (DIGEST, ROWS[:-9]), (DIGEST, line(1) + line(2)), (DIGEST, line(1) + b"#\n" + line(2) + line(3)),
+    ({}, b""), ({}, line(1) + line(2)), ({}, line(1) + line(2) + line(3)[:-9])])  # before schema 4 there was no digest
+def test_a_finished_run_whose_rows_were_cut_or_changed_is_named_and_left_out(kept, rows, tmp_path):
+    status = json.dumps({"state": "done", "step": 3, **kept})
+    whole, damaged = made(tmp_path, rows=ROWS, status=status), made(tmp_path, "damaged", rows, status)
+    with pytest.warns(UserWarning, match="run damaged is left out: .*metrics.jsonl has changed since it was saved"):
+        assert set(load_runs(tmp_path)["run"]) == {"one"}
+    shutil.copy(whole / "metrics.jsonl", damaged)
+    store = Store(tmp_path)
+    assert set(store.frame()["run"]) == {"one", "damaged"}
+    (damaged / "metrics.jsonl").unlink()  # while one looks
+    assert set(store.frame()["run"]) == {"one"} and list(store.unreadable) == ["damaged"]
 
 
 def test_load_runs_is_long_form_and_passes_over_what_is_broken(tiny, tiny_data, tmp_path):

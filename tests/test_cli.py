@@ -241,6 +241,15 @@ def test_a_report_is_written_into_the_home_folder_or_says_why_not(run, tmp_path,
     assert code == 2 and err.count("\n") == 1 and "name another file with --out" in err
 
 
+def test_a_report_without_a_finished_run_says_where_it_looked_and_what_to_do(run, tmp_path):
+    (tmp_path / "no runs").mkdir()
+    stored(tmp_path / "one stopped", records(state="stopped"))
+    for store in (tmp_path / "no runs", tmp_path / "one stopped"):
+        code, out, _ = run("report", "--runs", store)
+        assert (code, out) == (0, f"{store}: no finished runs; name another run store with --runs or LAB_RUNS, or make "
+                                  f"a run: lab train baseline --runs '{store}'\n")
+
+
 def test_hidden_runs_are_not_given_away_and_their_number_is_said(run, tmp_path):
     for name in ("baseline", "gse"):
         stored(tmp_path / "runs", records(name))

@@ -1,6 +1,7 @@
 """The commands that read what runs have recorded: report, share, compare, and verify, which trains a stretch again."""
 
 import json
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -27,8 +28,11 @@ def report(
     frame = load_runs(store)
     if note:
         print(f"{note}\n")
-    print(tables.as_text(frame))
-    if not tables.leaderboard(frame).empty:
+    if tables.leaderboard(frame).empty:
+        print(f"{store}: no finished runs; name another run store with --runs or LAB_RUNS, or make a run: "
+              f"{shlex.join(['lab', 'train', 'baseline', '--runs', str(store)])}")
+    else:
+        print(tables.as_text(frame))
         file = page.write(frame, expanded(out or there))
         states = frame.drop_duplicates("run").set_index("run")["state"].sort_index()
         print(f"\nruns: {', '.join(states.index[states == 'done'])}")

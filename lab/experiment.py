@@ -72,6 +72,9 @@ class Settings:
             if given.setdefault(field, text) != text:
                 raise LabError(f"{field} is given twice, as {given[field]!r} and as {text!r}; leave out one of them")
             changes |= self._change(field, text, changes)
+        for field, text in given.items():
+            if (of := field.partition(".")[0]) != field and of in given:  # smart=none and smart.weight=3
+                raise LabError(f"{of}={given[of]} and {field}={text} contradict each other; leave out one of them")
         return replace(self, **changes)
 
     def _change(self, field: str, text: str, before: Mapping[str, Any]) -> dict[str, Any]:

@@ -119,6 +119,9 @@ def test_a_field_that_is_given_twice_has_one_value():
     assert Experiment().with_settings(["lr=1", "lr = 1"]).lr == 1
     with pytest.raises(lab.LabError, match=r"smart.weight is given twice, as '1' and as '2'"):
         Experiment().with_settings(["smart.weight=1", "smart.weight=2"])
+    for both in (["smart=none", "smart.weight=3"], ["smart.weight=3", "smart=none"]):
+        with pytest.raises(lab.LabError, match=r"^smart=none and smart.weight=3 contradict each other; leave out one"):
+            Experiment(smart=Smart()).with_settings(both)
     with pytest.raises(lab.LabError, match=r"every task that is trained .sst. the weight 0"):
         Experiment(tasks=("sst",), task_weights=(0, 1, 1))
 

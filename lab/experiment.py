@@ -19,7 +19,7 @@ from lab.batches import SAMPLERS
 from lab.data import TASKS
 from lab.errors import LabError, nearest
 from lab.gradients import COMBINERS
-from lab.smart import Smart, within
+from lab.smart import MOST, Smart, within
 from lab.tasks import FROM_ONE, POOLINGS, QQP_HEADS, STS_HEADS
 
 PAPER_ITERATIONS = 755  # an epoch of the paper: 6,040 STS rows in batches of 8
@@ -137,8 +137,9 @@ class Experiment(Settings):
             raise LabError(f"tasks must name one task or more, each once (valid: {', '.join(TASKS)})")
         object.__setattr__(self, "tasks", tuple(task for task in TASKS if task in self.tasks))  # one order
         if self.task_weights is not None and (len(self.task_weights) != len(TASKS)
-                                              or not all(0 <= weight < 1e30 for weight in self.task_weights)):
-            raise LabError(f"task_weights must be {len(TASKS)} numbers of 0 or more, of {', '.join(TASKS)}")
+                                              or not all(0 <= weight <= MOST for weight in self.task_weights)):
+            raise LabError(f"task_weights must be {len(TASKS)} numbers of 0 or more, at most {MOST:g}, of "
+                           f"{', '.join(TASKS)}")
         if not any(map(self.task_weight, self.tasks)):
             raise LabError(f"task_weights gives every task that is trained ({', '.join(self.tasks)}) the weight 0, so "
                            "nothing would be learned")

@@ -8,7 +8,6 @@ Shapes: N packed real tokens, H hidden size, B rows of a task, C classes.
 """
 
 import copy
-import math
 import numbers
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
@@ -40,7 +39,10 @@ def ball(noise: Tensor, gradient: Tensor, eta: float, eps: float) -> Tensor:
 READINGS: dict[str, Callable[[Tensor, Tensor, float, float], Tensor]] = {"library": library, "ball": ball}
 
 
-def within(default: float | None, low: float, high: float = math.inf) -> Any:
+MOST = 1e15  # of a constant or weight; from about 1e19 on, norms and variances of what it scales overflow float32
+
+
+def within(default: float | None, low: float, high: float = MOST) -> Any:
     """A dataclass field with this default. Its values must lie between low and high."""
     return field(default=default, metadata={"within": (low, high)})
 
@@ -67,8 +69,9 @@ class Smart:
                 continue
             (low, high), whole = of.metadata["within"], type(of.default) is int
             if isinstance(value, bool) or not isinstance(value, numbers.Integral if whole else numbers.Real) or not (
-                    low <= value < high):
-                raise LabError(f"smart: {of.name} must be a {'whole ' * whole}number from {low} up, not {value!r}")
+                    low <= value <= high):
+                raise LabError(f"smart: {of.name} must be a {'whole ' * whole}number between {low} and {high:g}, not "
+                               f"{value!r}")
             object.__setattr__(self, of.name, int(value) if whole else float(value))
         if self.reading not in tuple(READINGS):
             raise LabError(f"smart: reading {self.reading!r} is not known (valid: {', '.join(READINGS)})")

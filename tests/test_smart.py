@@ -319,8 +319,8 @@ def test_trap_11_noise_on_the_pooled_vector_does_not_smooth_the_encoder(one):
 
 @pytest.mark.parametrize(("field", "value"), [
     ("weight", -1), ("weight", None), ("weight", float("nan")), ("step_size", float("inf")), ("epsilon", 0),
-    ("sigma", "much"), ("steps", 1.5), ("steps", -1), ("steps", True), ("bregman", -0.1), ("dropout", 1),
-    ("reading", "norm"), ("reading", ["ball"])])
+    ("sigma", "much"), ("sigma", 1e40), ("weight", 1e20), ("bregman", 1e20), ("steps", 1.5), ("steps", -1),
+    ("steps", True), ("bregman", -0.1), ("dropout", 1), ("reading", "norm"), ("reading", ["ball"])])
 def test_a_value_that_cannot_be_is_named(field, value):
     with pytest.raises(LabError, match=field):
         Smart(**{field: value})

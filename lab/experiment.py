@@ -131,6 +131,8 @@ class Experiment(Settings):
         if not re.fullmatch("last two|every epoch|[1-9][0-9]{0,8}", self.checkpoints):
             raise LabError("checkpoints must be 'last two', 'every epoch', or a number of iterations from one to the "
                            f"next, not {self.checkpoints!r}")
+        if not self.name:
+            raise LabError("name is empty: runs and their lines are called by it; give one, such as mine")
         if not self.updates:
             raise LabError("updates is empty: name at least one step an iteration, such as ('sum',)")
         if len(set(self.tasks)) != len(self.tasks) or not self.tasks:

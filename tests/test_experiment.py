@@ -78,6 +78,7 @@ def test_smoke_scores_at_most_200_rows():
     ("pooling=men", "pooling 'men' is not known; did you mean 'mean'"),
     ("updates=sum,seperate", "updates 'seperate' is not known; did you mean 'separate'"),
     ("updates=", "updates is empty"),
+    ("name=", "name is empty: runs and their lines are called by it; give one, such as mine"),
     ("lr=fast", "lr must be a number, not 'fast'"),
     ("lr=nan", "lr must be between 0 and 1e+30"),
     ("epochs=2.5", "epochs must be a whole number"),

@@ -169,7 +169,7 @@ def current_name(key: str) -> str:
 
 
 def read_weights(folder: Path, config: BertConfig, name: str) -> Bert:
-    """Load an encoder from safetensors. Tensors that do not belong to the encoder are ignored.
+    """Load an encoder from safetensors. Heads and other tensors beside the encoder are ignored.
 
     Only the pooler may be missing, as in masked-language models: it is then initialized randomly, with a warning.
     """
@@ -194,6 +194,13 @@ def read_weights(folder: Path, config: BertConfig, name: str) -> Bert:
                     raise LabError(f"{path}: {key} has shape {found}, but config.json requires {reprlib.repr(shape)}")
                 if dtype not in ("F16", "BF16", "F32", "F64"):
                     raise LabError(f"{path}: {key} has dtype {dtype}; a float of 16 bits or more is expected")
+            # Only here: config.json may claim any number of layers, and all that it claims were found above.
+            of_encoder = {key for key in where if key.startswith(("embeddings.", "encoder."))
+                          and not key.endswith("_ids")}  # older versions of transformers save position_ids
+            if left := sorted(of_encoder - {theirs for theirs, _ in shapes(config)}):
+                raise LabError(f"{folder}: the model of config.json (num_hidden_layers {config.num_hidden_layers}) has "
+                               f"no place for {len(left)} of the weights' tensors, such as {left[0][:100]}; use the "
+                               "config.json that belongs to these weights")
             with _SkipInit():
                 bert = Bert(config)
             if not pooler:

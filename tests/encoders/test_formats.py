@@ -97,6 +97,16 @@ def test_the_first_wrong_tensor_is_named(change, message, folder):
         load_encoder(folder)
 
 
+def test_weights_of_the_encoder_that_its_config_has_no_place_for_are_an_error(folder, theirs):
+    rewrite_tensors(folder, with_("classifier.weight", torch.zeros(2)))  # what stands beside the encoder is left out
+    assert_same_encoder(load_encoder(folder), theirs)
+    config = folder / "config.json"
+    config.write_text(config.read_text().replace('"num_hidden_layers": 2', '"num_hidden_layers": 1'))
+    with pytest.raises(LabError, match=r"num_hidden_layers 1\) has no place for 16 of the weights' tensors, such as "
+                                       r"encoder\.layer\.1\.attention\.output\.LayerNorm\.bias; use the config\.json"):
+        load_encoder(folder)
+
+
 def test_a_missing_pooler_is_drawn_afresh_with_a_warning(folder, theirs):
     rewrite_tensors(folder, without("pooler.dense.weight", "pooler.dense.bias"))
     torch.manual_seed(3)

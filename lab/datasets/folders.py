@@ -34,7 +34,7 @@ from lab.errors import LabError
 
 SEPARATORS = {"\t": "tabs", ",": "commas", ";": "semicolons"}
 SEP = re.compile(r'"?sep=(.)"?')  # a first line that tells Excel the separator
-SUFFIXES = (".csv", ".tsv", ".jsonl", ".zip", ".xlsx", ".gz")
+SUFFIXES = (".csv", ".tsv", ".jsonl", ".zip", ".xlsx", ".gz", ".csv.txt", ".tsv.txt", ".jsonl.txt")
 FIVE = {"very negative", "negative", "neutral", "positive", "very positive"}  # SetFit's label_text
 MAX_LINES = 10  # of one row in a file with quotes; Quora has questions of two and three lines
 DEV_SHARE = 10  # of Quora's own file, one question pair in ten, by a hash of its id
@@ -77,9 +77,12 @@ def import_folder(folder: str | Path, to: str | Path | None = None, say: Callabl
     source, target = Path(os.path.expanduser(folder)), target_folder(to)
     if not source.is_dir():
         raise LabError(f"{source}: {'a file, not a folder' if source.exists() else 'no such folder'}")
-    found, unknown = [], []
+    if not os.access(source, os.R_OK | os.X_OK):
+        raise LabError(f"{source}: you may not read this folder; get the permission, or name another")
+    found, unknown = [], [f"{path.name}: a folder that you may not read" for path in sorted(source.glob("*"))
+                          if os.path.isdir(path) and not os.access(path, os.R_OK | os.X_OK)]
     for path in sorted(path for pattern in ("*", "*/*") for path in source.glob(pattern)):
-        if path.suffix.lower() in SUFFIXES and not path.is_dir() and not path.name.startswith("."):
+        if path.name.lower().endswith(SUFFIXES) and not os.path.isdir(path) and not path.name.startswith("."):
             try:
                 found.append(recognise(path))
             except ValueError as reason:
@@ -115,6 +118,8 @@ def recognise(path: Path) -> Found:
     """What a file is. ValueError: it is nothing that is known, with its columns."""
     if path.exists() and not path.is_file():
         raise ValueError("a pipe or a device; a regular file is expected")
+    if path.suffix.lower() == ".txt":  # which Windows adds, and hides
+        raise ValueError(f"its name ends in {''.join(path.suffixes[-2:])}: rename it to {path.stem}")
     if path.suffix.lower() == ".zip":
         raise ValueError("an archive; unpack it first")
     if "cfimdb" in path.name.lower():

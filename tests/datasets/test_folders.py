@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -201,6 +202,8 @@ def test_sentiment_of_two_classes_is_not_taken_for_five(tmp_path):
     ("dev.csv", "id,sentence,sentiment\n1,fine,2\n2,\"fi\"ne,7\n", r"dev\.csv: 1 of 2 rows cannot be used.*line 3: "
                                                                  r"sentiment '7' is not a whole number from 0 to 4"),
     ("dev.csv", "id,sentence,sentiment\n1,\"" + "x" * 140000, r"dev\.csv: not readable as CSV near line 2 \(field la"),
+    ("sts-dev.csv.txt", "id", r"; sts-dev\.csv\.txt: its name ends in \.csv\.txt: rename it to sts-dev\.csv$"),
+    ("dev.TSV.TXT", "id", r"; dev\.TSV\.TXT: its name ends in \.TSV\.TXT: rename it to dev\.TSV$"),
     ("dev.csv", "", r"dev\.csv: cannot be read \(No such file or directory\)"),  # a link to nothing
     ("x.md", "", r"neither it nor a folder in it holds a \.csv, \.tsv or \.jsonl, and it looks no deeper"),
     ("dev.csv", "id,sentence,sentiment\n", r"dev\.csv: no rows; one row per line is expected below the header"),
@@ -216,6 +219,16 @@ def test_what_cannot_be_taken_is_said_in_one_line_and_nothing_is_written(name, c
     with pytest.raises(LabError, match=message) as error:
         import_folder(tmp_path, tmp_path / "to")
     assert "\n" not in str(error.value) and not list((tmp_path / "to").glob("*"))
+
+
+def test_a_folder_that_may_not_be_read_is_named(tmp_path, monkeypatch):
+    put(tmp_path / "from" / "ids-sst-dev.csv", ["id", "sentence", "sentiment"], [[1, "Fine.", 2]])
+    closed = tmp_path / "from" / "QQP"
+    closed.mkdir()
+    monkeypatch.setattr(os, "access", lambda path, mode: path != closed)  # for root, every folder is open
+    assert "QQP: a folder that you may not read; not taken" in imported(tmp_path / "from", tmp_path / "to")
+    with pytest.raises(LabError, match=r"^[^\n]*/QQP: you may not read this folder; get the permission, or"):
+        import_folder(closed, tmp_path / "to")
 
 
 def test_two_files_of_one_name_and_files_that_exist(tmp_path):

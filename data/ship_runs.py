@@ -58,6 +58,10 @@ def fault(run: Run) -> str | None:
         return "metrics.jsonl has a row with other fields, or a text where a number belongs"
     if ("dev_full", "all", "overall") not in {(row["split"], row["task"], row["metric"]) for row in rows}:
         return "it has no scores of all of dev"
+    try:
+        run.check_finished()
+    except LabError as error:
+        return str(error)
     rest = [{**config, "data": {**data, "label": "checked"}}, status, rows]
     return next((f"it holds {text[:60]!r}, which is no plain name"
                  for text, plain in _texts(rest) if not plain.fullmatch(text)), None)

@@ -144,7 +144,7 @@ def drawn(runs: pd.DataFrame) -> str:
 
 
 def _verdict(row) -> str:  # noqa: ANN001 a row of `claims`
-    return row.verdict.split(";")[0] if row.low == row.low else f"{row.seeds} seed{'s' * (row.seeds != 1)} in common"
+    return row.verdict.split(";")[0] if row.low == row.low else row.verdict.removeprefix("cannot be told: ")
 
 
 def _signed(value: float) -> str:

@@ -261,6 +261,14 @@ def test_hidden_runs_are_not_given_away_and_their_number_is_said(run, tmp_path):
         assert "data-line='baseline'" in page and ("data-line='gse'" in page) is there
 
 
+def test_a_run_that_cannot_be_read_is_named_where_results_are_shared(run, tmp_path):
+    for name in ("baseline", "gse"):
+        stored(tmp_path / "runs", records(name), {"state": "done", "step": int(records(name)["step"].max())})
+    (tmp_path / "runs" / "gse-1" / "metrics.jsonl").write_text("")
+    code, out, _ = run("share", "--out", str(tmp_path / "view.html"), "--runs", str(tmp_path / "runs"))
+    assert code == 0 and re.search("^left out: gse-1: .*metrics.jsonl has changed since", out, re.MULTILINE)
+
+
 def test_help_does_not_wait_for_torch():
     modules = "lab.cli, lab.results.report, lab.figures.training, lab.runs.records"
     code = f"import sys, {modules}; print('torch' in sys.modules)"

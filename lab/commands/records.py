@@ -56,6 +56,8 @@ def share(
     left_out = [] if hidden else [run for run, said in store.marked.items() if said.hidden]
     file = page.write(frame[~frame["run"].isin(left_out)], expanded(out), beside=False)
     print(f"{file}: {file.stat().st_size / 1e6:.1f} MB; it needs no network and no lab")
+    for run, why in store.unreadable.items():
+        print(f"left out: {run}: {why}")
     if left_out:
         print(f"left out: {len(left_out)} hidden run{'s' * (len(left_out) > 1)}; --hidden writes them too")
 

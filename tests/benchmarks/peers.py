@@ -16,6 +16,7 @@ growth   what an iteration of `sum` costs with more rows and more layers, combin
 
 import argparse
 import contextlib
+import hashlib
 import json
 import random
 import statistics
@@ -172,8 +173,10 @@ def made_store(folder: Path, runs: int, records: int) -> None:
         config = source.config
         config["experiment"]["seed"] = k
         (run / "experiment.json").write_text(json.dumps(config))
-        (run / "metrics.jsonl").write_text("\n".join(lines) + "\n")
-        (run / "status.json").write_text('{"state": "done"}')  # without the digest of the other rows
+        rows = "".join(f"{line}\n" for line in lines).encode()
+        (run / "metrics.jsonl").write_bytes(rows)
+        (run / "status.json").write_text(json.dumps(source.status | {
+            "metrics_bytes": len(rows), "metrics_sha256": hashlib.sha256(rows).hexdigest()}))
 
 
 def store(rounds: int, runs: int = 100, records: int = 10_000) -> None:

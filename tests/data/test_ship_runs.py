@@ -105,6 +105,13 @@ def test_a_measurement_is_a_number_on_a_whole_line(tmp_path):
             assert "metrics.jsonl has a" in ship_runs.fault(Run(folder))
 
 
+def test_a_record_that_was_changed_after_its_end_does_not_ship(tmp_path):
+    folder = record(tmp_path)
+    rows = (folder / "metrics.jsonl").read_text().splitlines(keepends=True)
+    (folder / "metrics.jsonl").write_text("".join(row.replace('"step": 94', '"step": 93') for row in rows))
+    assert "has changed since it was saved at the end" in ship_runs.fault(Run(folder))
+
+
 def test_too_much_is_not_copied_at_all(tmp_path, monkeypatch):
     monkeypatch.setattr(ship_runs, "MOST_BYTES", 8_000)
     record(tmp_path / "store")

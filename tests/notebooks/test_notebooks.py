@@ -4,6 +4,7 @@ import base64
 import io
 import re
 import sys
+import textwrap
 from pathlib import Path
 
 import nbformat
@@ -110,6 +111,16 @@ def test_it_ends_with_a_model_that_has_learned_and_answers_the_readers_sentences
                for cell in asking]
     assert len(answers[-1]) > 1
     assert max(map(max, answers)) - min(map(min, answers)) > 0.1  # it does not say the same of everything
+
+
+@names
+def test_the_code_that_it_shows_is_the_labs_of_today(path):
+    for output in outputs(nbformat.read(path, as_version=4)):
+        for shown in re.finditer(r"\*(lab/\S+\.py), lines? (\d+)(?:-(\d+))?\*\n+```python\n(.*?)\n```",
+                                 output.get("data", {}).get("text/markdown", ""), re.DOTALL):
+            file, first, last, code_then = shown.groups()
+            lines = (HERE.parent / file).read_text(encoding="utf-8").splitlines()[int(first) - 1 : int(last or first)]
+            assert textwrap.dedent("\n".join(lines)).rstrip() == code_then.rstrip(), f"{file}: make outputs"
 
 
 def test_every_exercise_stands_in_a_notebook():

@@ -40,13 +40,15 @@ def train(
 ) -> None:
     """Train recipes, one after the other, with a progress bar and the scores of every epoch."""
     from lab.runs.folder import find_run, runs_root
-    from lab.train import run_name
+    from lab.train import check_sizes, run_name
 
     experiments, loaded = named_experiments(recipes, data, encoder, protocol, settings, seed)
     if run and len(experiments) > 1:
         raise LabError("--run names one run; give one recipe with it")
-    for experiment in experiments if resume else ():  # before any of them is trained
-        find_run(run_name(experiment, loaded), run, resume, runs_root(runs))
+    for experiment in experiments:  # before any of them is trained
+        check_sizes(experiment, loaded)
+        if resume:
+            find_run(run_name(experiment, loaded), run, resume, runs_root(runs))
     for experiment in experiments:
         train_one(experiment, loaded, run, runs, resume)
 

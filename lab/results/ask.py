@@ -65,6 +65,8 @@ class Asked:
 
     def quality(self, task: str) -> str:
         """How good it is at a task, in a sentence: on examples that it was not trained on."""
+        if not self.scores:
+            return "how good it is was not measured: its run is not finished"
         text = quality(task, self.scores.get(task), self.majority.get(task), self.rows.get(task, 0))
         return f"{text}; {QUORA}" if task == "qqp" and "minilm" in self.about else text
 

@@ -1,5 +1,6 @@
 """Which model answers, and what is said about it."""
 
+import contextlib
 import dataclasses
 
 import pytest
@@ -7,6 +8,13 @@ from helpers import trained
 
 import lab
 from lab.results.ask import best, best_run
+
+
+def test_of_a_run_that_is_not_finished_it_is_said_that_nothing_was_measured(tiny, tiny_data):
+    with contextlib.closing(lab.fit(tiny, data=tiny_data)) as training:
+        next(row for row in training if row["step"] == 8 and row["metric"] == "overall")
+    asked = best(training.run, weights="last")
+    assert asked.quality("sst") == "how good it is was not measured: its run is not finished"
 
 
 def test_scores_that_were_cut_are_not_taken_for_a_model_that_has_learned_nothing(tiny, tiny_data):

@@ -14,7 +14,7 @@ from pickers import keep, plain, select, select_other, select_run, with_commands
 
 from lab.errors import LabError
 from lab.figures import attention
-from lab.results.ask import best_run, of_five, quality, scores_of
+from lab.results.ask import best_run, of_five, on_sample, quality, scores_of
 from lab.results.notes import NOTES
 from lab.runs.folder import Run, runs_root
 
@@ -249,7 +249,8 @@ texts = _texts()
 about = visible().runs.drop_duplicates("run").set_index("run")
 finest = best_run(runs_root())
 order = sorted(offered, key=lambda name: not finest or offered[name].folder != finest.folder)
-runs: dict[str, Run | None] = {name: offered[name] for name in order} | {SHIPS: None}
+runs: dict[str, Run | None] = {name: offered[name] for name in order}
+runs = {SHIPS: None} | runs if finest and on_sample(finest) else runs | {SHIPS: None}  # it has seen the real sets too
 if offered and st.session_state.pop("only-ships", False):
     st.session_state["live"] = next(iter(offered))  # the model that was just trained takes over
 left, middle, right = st.columns(3)

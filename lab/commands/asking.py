@@ -14,16 +14,19 @@ if TYPE_CHECKING:  # torch takes a second to import
 def predict(
     texts: Annotated[list[str], typer.Argument(metavar="[RUN] TEXT [TEXT2]", help="A sentence: its sentiment. Two: "
                                                "whether they are paraphrases, and how similar. Before them, perhaps, a "
-                                               "run's name or folder (default: the best finished run)")],
+                                               "run's name or folder (default: the best finished run, or what "
+                                               "ships with the lab where all are of the sample)")],
     weights: Annotated[str, typer.Option(help="best (on dev) or last")] = "best",
     runs: StoreOption = None,
 ) -> None:
     """Predict the sentiment of a sentence of your own, or whether two are paraphrases and how similar they are."""
-    from lab.results.ask import best
+    from lab.results.ask import best, best_run
 
     run, texts = _run_and_texts([text.encode("utf-8", "replace").decode() for text in texts], runs)
     asked = best(run, weights=weights, root=runs)
     print(f"{asked.name}: {asked.about}")
+    if run is None and (mine := best_run(runs)) and mine.name != asked.name:
+        print(f"note: your own runs are of the bundled sample; `lab predict {mine.name} TEXT` asks the best of them")
     _answer(asked, texts)
 
 

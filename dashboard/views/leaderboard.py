@@ -9,7 +9,7 @@ from pickers import plain, select
 from lab.figures.training import leaderboard_panels
 from lab.results import headlines, tables
 from lab.results.notes import notes, test_notes
-from lab.results.words import decimals
+from lab.results.words import ROUNDING, decimals
 from lab.runs.frames import distinct_runs, floors, provenance
 from lab.runs.labels import line_labels
 
@@ -44,7 +44,7 @@ def numbers(dev: pd.DataFrame, names: list[str], verdicts: pd.DataFrame) -> pd.D
     shown["seeds"] = dev["seeds"].to_list()
     for score in SCORES:
         half = dev[f"{score}_high"] - dev[score]
-        shown[f"± {score}"] = half.where(half > 0).to_list()
+        shown[f"± {score}"] = half.where(half > ROUNDING).to_list()
     for what, column in (("paper", "paper_{}"), ("best on dev", "best_{}")):
         for score in SCORES:
             shown[f"{score}, {what}"] = dev[column.format(score)].to_list()

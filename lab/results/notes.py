@@ -25,12 +25,12 @@ def notes(dev: pd.DataFrame) -> list[str]:
         error = (0.7 * 0.3 / min(limits)) ** 0.5  # of an accuracy of .7
         said.append(f"QQP is scored on {min(limits):,} rows of its dev set, always the same, with a sampling error of "
                     f"{error:.3f}")
-    constant = [f"{name} with {row['null_seeds']} of {row['seeds']} seeds"
+    constant = [f"{name} ({row['null_seeds']} of {row['seeds']} seeds)"
                 for name, (_, row) in zip(line_labels(dev), dev.iterrows(), strict=True)
                 if row["null_seeds"] and np.isnan(row["sts"])]
     if constant:
-        said.append(f"{', '.join(constant)}: the same STS score for every pair after the last epoch, so there is no "
-                    "Pearson r and no overall score")
+        said.append(f"no overall score of {', '.join(constant)}: after the last epoch every pair has the same STS "
+                    "score, so that there is no Pearson r")
     return said
 
 

@@ -12,7 +12,7 @@ from lab.data import TASKS, checkout, no_formula
 from lab.results.notes import notes, test_notes
 from lab.results.plan import CLAIMS, claim_cells, is_planned, plan, planned
 from lab.results.significance import compare, interval, power_line
-from lab.results.words import decimals, with_interval
+from lab.results.words import ROUNDING, decimals, with_interval
 from lab.runs import frames
 from lab.runs.frames import KEYS, best_epoch, distinct_runs, fill_missing, floors, labelled, provenance, scores_on
 from lab.runs.labels import line_labels
@@ -191,7 +191,7 @@ def _cell(row: pd.Series, best: str, score: str, spread: bool) -> str:
     if mean != mean:
         nulls = f" ({row['null_seeds']} of {row['seeds']} seeds)"
         return "n/a" + (nulls if row["null_seeds"] and score == "overall" else "")
-    if not (spread and high > mean):
+    if not (spread and high - mean > ROUNDING):
         return f"{mean:.3f}"
     digits = decimals(mean, 2 * mean - high, high)
     return f"{mean:.{digits}f} ±{high - mean:.{digits}f}"

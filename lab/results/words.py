@@ -15,6 +15,7 @@ METRICS = {
 }
 SPLITS = {"dev": "dev", "dev_full": "all of dev, last and best epoch", "train": "a sample of train",
           "test": "all of test", "batch": "training batches", "sampled": "samples beside the training"}
+ROUNDING = 1e-6  # scores that differ by less over seeds are the same score, but for how the machine rounds
 QUORA = "MiniLM was pretrained on sentence pairs that include Quora's"  # it belongs beside every QQP score of MiniLM
 
 

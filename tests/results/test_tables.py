@@ -119,7 +119,7 @@ def test_a_null_seed_ranks_last_and_is_not_averaged_away():
     assert worst[["sts", "sts_low", "overall", "overall_low", "overall_high"]].isna().all()
     for text in (tables.as_text(runs), tables.as_markdown(runs)):
         assert "n/a (1 of 3 seeds)" in text
-    assert notes(table)[-1].startswith("multitask with 1 of 3 seeds: the same STS score for every pair")
+    assert notes(table)[-1].startswith("no overall score of multitask (1 of 3 seeds): after the last epoch every pair")
     assert "every pair" not in " ".join(notes(table[:1]))
 
 
@@ -211,6 +211,11 @@ def test_csv_and_markdown_hold_the_same_tables():
     lines = tables.as_markdown(runs).splitlines()
     assert "| gse_3x | 3 | 0.510 ±0.025 | 0.510 ±0.025 | 0.510 ±0.025 | 0.510 ±0.025 |" in "\n".join(lines)
     assert len({line.count("|") for line in lines if line.startswith("|")}) == 1
+
+
+def test_scores_that_differ_by_rounding_alone_have_no_interval():
+    runs = pd.concat([records("frozen", seed, overall=.8382 + 1e-9 * seed, encoder="minilm") for seed in range(3)])
+    assert set(tables.cells(lab.leaderboard(runs))["last epoch"].iloc[0]) == {"0.838"}
 
 
 def test_texts_from_files_control_neither_a_terminal_nor_a_spreadsheet_nor_markdown():

@@ -40,7 +40,8 @@ notebooks: .venv/etc/jupyter/labconfig/page_config.json
 .venv/etc/jupyter/labconfig/page_config.json: .venv/.installed
 	$(BIN)/jupyter labextension disable --level=sys_prefix @jupyterlab/apputils-extension:announcements
 
-# The outputs that the notebooks are committed with: each run from top to bottom at full scale; needs Chromium.
+# The outputs that the notebooks are committed with: each run from top to bottom at full scale; needs Chromium. Of cells
+# that show data/runs alone: .venv/bin/python notebooks/execute.py --records
 outputs: .venv/.installed
 	$(BIN)/python -m pip install --quiet -e '.[outputs]'
 	$(BIN)/python notebooks/execute.py

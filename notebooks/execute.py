@@ -1,4 +1,7 @@
-"""Run notebooks from top to bottom, each in a fresh kernel.   python notebooks/execute.py [NAME.ipynb ...]
+"""Run notebooks from top to bottom, each in a fresh kernel.   python notebooks/execute.py [--records] [NAME.ipynb ...]
+
+`--records` runs only the first cell and those with the tag `records`, which show the records in data/runs: seconds, for
+when other records ship.
 
 `make outputs` writes the outputs into the notebooks: at full scale, in a run store of their own, a static picture
 beside each plotly figure for readers without JavaScript, and no widget. The tests run the same at a small scale, which
@@ -33,12 +36,16 @@ def smaller(source: str) -> str:
     return source
 
 
-def execute(path: Path, scale: str, store: Path) -> nbformat.NotebookNode:
+def execute(path: Path, scale: str, store: Path, tag: str = "") -> nbformat.NotebookNode:
     """The notebook with its outputs. scale: "small" or "full"; store: the folder for its runs.
 
+    tag: of its cells only the first with code, which imports the lab, and those with this tag.
     nbclient.exceptions.CellExecutionError: a cell failed, and how.
     """
     notebook = nbformat.read(path, as_version=4)
+    if tag:
+        first = next(cell for cell in notebook.cells if cell.cell_type == "code")
+        notebook.cells = [cell for cell in notebook.cells if cell is first or tagged(cell, tag)]
     for cell in notebook.cells if scale == "small" else ():
         cell.source = smaller(cell.source) if cell.cell_type == "code" else cell.source
     environment = os.environ | {"LAB_NOTEBOOKS": scale, "LAB_RUNS": str(store), "TQDM_DISABLE": "1"}
@@ -93,17 +100,38 @@ def add_pictures(notebook: nbformat.NotebookNode) -> None:
             of.metadata["image/png"] = {"alt": alternative(of.data[PLOTLY])}  # shown by nbconvert --template classic
 
 
-def main(paths: list[Path]) -> None:
-    """Execute notebooks at full scale and write them back, outputs and all."""
+def tagged(cell: nbformat.NotebookNode, tag: str) -> bool:
+    """Whether a cell has a tag."""
+    return tag in cell.metadata.get("tags", ())
+
+
+def put_back(path: Path, made: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """The notebook as it is, with the outputs of those of its cells that were run again, under their old numbers."""
+    notebook, outputs = nbformat.read(path, as_version=4), {cell.id: cell.outputs for cell in made.cells}
+    for cell in notebook.cells:
+        if cell.id in outputs:
+            cell.outputs = outputs[cell.id]
+            for output in cell.outputs:
+                if "execution_count" in output:
+                    output["execution_count"] = cell.execution_count
+    return notebook
+
+
+def main(paths: list[Path], tag: str) -> None:
+    """Execute notebooks at full scale and write them back, outputs and all. tag: see `execute`."""
     for path in paths:
+        if tag and not any(tagged(cell, tag) for cell in nbformat.read(path, as_version=4).cells):
+            continue
         began = time.monotonic()
         with tempfile.TemporaryDirectory() as folder:
-            notebook = execute(path, "full", Path(folder) / "runs")
+            notebook = execute(path, "full", Path(folder) / "runs", tag)
         spent = time.monotonic() - began
         add_pictures(notebook)
+        notebook = put_back(path, notebook) if tag else notebook
         path.write_text(nbformat.writes(notebook) + "\n", encoding="utf-8")
         print(f"{path.name}: {spent:.0f} s, {path.stat().st_size / 1000:.0f} kB", flush=True)
 
 
 if __name__ == "__main__":
-    main([Path(name).resolve() for name in sys.argv[1:]] or NOTEBOOKS)
+    names = [name for name in sys.argv[1:] if name != "--records"]
+    main([Path(name).resolve() for name in names] or NOTEBOOKS, "records" if "--records" in sys.argv else "")

@@ -15,7 +15,7 @@ from PIL import Image
 HERE = Path(__file__).resolve().parents[2] / "notebooks"
 sys.path.insert(0, str(HERE))
 
-from execute import NOTEBOOKS, PLOTLY, alternative, execute, figures, smaller  # noqa: E402
+from execute import NOTEBOOKS, PLOTLY, alternative, execute, figures, smaller, tagged  # noqa: E402
 
 names = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 MOST_BYTES = 400_000
@@ -121,6 +121,16 @@ def test_the_code_that_it_shows_is_the_labs_of_today(path):
             file, first, last, code_then = shown.groups()
             lines = (HERE.parent / file).read_text(encoding="utf-8").splitlines()[int(first) - 1 : int(last or first)]
             assert textwrap.dedent("\n".join(lines)).rstrip() == code_then.rstrip(), f"{file}: make outputs"
+
+
+@names
+def test_each_cell_that_shows_records_that_ship_is_found_when_others_ship(path):
+    shown = set()  # names that hold records, or are made from them
+    for cell in code(nbformat.read(path, as_version=4)):
+        reads = '"../data/runs"' in cell.source or any(re.search(rf"\b{name}\b", cell.source) for name in shown)
+        if reads:
+            shown |= set(re.findall(r"^(\w+) = ", cell.source, re.MULTILINE))
+        assert reads == tagged(cell, "records"), cell.source
 
 
 def test_every_exercise_stands_in_a_notebook():

@@ -20,13 +20,13 @@ def predict(
     runs: StoreOption = None,
 ) -> None:
     """Predict the sentiment of a sentence of your own, or whether two are paraphrases and how similar they are."""
-    from lab.results.ask import best, best_run
+    from lab.results.ask import best
 
     run, texts = _run_and_texts([text.encode("utf-8", "replace").decode() for text in texts], runs)
     asked = best(run, weights=weights, root=runs)
     print(f"{asked.name}: {asked.about}")
-    if run is None and (mine := best_run(runs)) and mine.name != asked.name:
-        print(f"note: your own runs are of the bundled sample; `lab predict {mine.name} TEXT` asks the best of them")
+    if asked.instead_of:
+        print(f"note: your own best run is of the bundled sample; `lab predict {asked.instead_of} TEXT` asks it")
     _answer(asked, texts)
 
 

@@ -12,7 +12,7 @@ trains and writes them.
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,6 +49,7 @@ class Asked:
     rows: dict[str, int]  # the number of these rows
     model: MultitaskModel
     tokenizer: object
+    instead_of: str = ""  # one's own best run, where it is of the sample and so was passed over
 
     def remarks(self, texts: Sequence[str]) -> list[str]:
         """What the model does not see of a text, or of a pair: a sentence each."""
@@ -147,8 +148,10 @@ def best(run: str | Path | Run | None = None, *, weights: str = "best", root: st
     """
     check_weights(weights)
     chosen = best_run(root) if run is None else Run.open(run, root)
-    if chosen is None or (run is None and on_sample(chosen)):
+    if chosen is None:
         return shipped()
+    if run is None and on_sample(chosen):
+        return replace(shipped(), instead_of=chosen.name)
     model, tokenizer = chosen.model(weights)
     config = chosen.config
     data = config["data"]

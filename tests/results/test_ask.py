@@ -22,7 +22,7 @@ def test_a_run_on_the_sample_answers_only_when_it_is_named(tiny, tiny_data):
     assert best().name == run.name
     config = run.folder / "experiment.json"
     config.write_text(config.read_text().replace('"kind": "files"', '"kind": "sample"'))
-    assert best().name == "frozen, as it ships with the lab"
+    assert best().name == "frozen, as it ships with the lab" and best().instead_of == run.name
     assert best(run).name == best(run.name).name == best_run().name == run.name
 
 

@@ -14,6 +14,7 @@ from lab.figures.styles import GRAY
 
 DASHED = {"color": GRAY, "dash": "dash", "width": 1}  # the line of a reference value
 NAMES_A_ROW = 6  # of a legend
+LONG = 130  # characters of a line below a figure's title
 NARROW, LONGEST = 330, 40  # pixels of a row of a panel's own legend; characters of a name in it
 WIDE, LETTER = 830, 0.47  # pixels of all plots beside each other in a static picture; a letter's width, in font sizes
 LEGEND = {"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "itemclick": "toggleothers",
@@ -80,14 +81,24 @@ def assemble(panels: Sequence[Panel], title: str, provenance: str, columns: int)
         axes[f"xaxis{number}"] = axes.get(f"xaxis{number}", {}) | same.get("xaxis", {})
         shapes += _vline(panel, f"x{number}", f"y{number} domain")
     figure.add_traces(traces)
-    top = 40 if any("<br>" in panel.title for panel in panels) else 0  # room for titles of two lines
+    below = _lines(provenance)
+    top = (40 if any("<br>" in panel.title for panel in panels) else 0) + 16 * (len(below) - 1)  # room for more lines
     bottom = 22 * -(-len(named) // NAMES_A_ROW)
     figure.update_annotations(font_size=_title_size(panels, columns) if panels else 16)
     return figure.update_layout(
-        axes, shapes=shapes, title={"text": f"{escape(title)}<br><sup>{escape(provenance)}</sup>"},
+        axes, shapes=shapes, title={"text": "<br>".join([escape(title), *(f"<sup>{line}</sup>" for line in below)])},
         template="plotly_white", height=150 + top + bottom + 250 * rows,
         margin={"t": 90 + top, "l": 50, "r": 20, "b": 45 + bottom},
         legend=LEGEND, **(HOVER if any(panel.x for panel in panels) else {}))
+
+
+def _lines(text: str) -> list[str]:
+    """A text in lines of at most LONG characters, escaped, where it can be broken at a dot between its parts."""
+    lines: list[str] = []
+    for part in text.split(" · "):
+        longer = f"{lines[-1]} · {part}" if lines else part
+        lines[-1:] = [longer] if len(longer) <= LONG else [*lines[-1:], part]
+    return [escape(line) for line in lines]
 
 
 def _title_size(panels: Sequence[Panel], columns: int) -> float:

@@ -1,5 +1,7 @@
 """Panels: assembled to one figure, drawn each by itself, described in words and as a table."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -34,6 +36,14 @@ def test_a_figure_has_each_panel_on_axes_of_its_own_and_each_name_once_in_its_le
     assert figure.layout.title.text == "&lt;title&gt;<br><sup>&lt;i&gt;runs&lt;/i&gt;</sup>"
     empty = assemble([], "title", "no runs", columns=2)
     assert not empty.data and empty.layout.annotations[0].text == "nothing recorded yet"
+
+
+def test_what_a_figure_was_made_from_is_read_whole_in_lines_that_fit():
+    made_from = " · ".join(f"{name}: {'x' * 40}" for name in ("data", "encoder", "protocol", "seeds"))
+    title = assemble([], "title", made_from, columns=2).layout.title.text
+    first, *lines = re.findall("[^<>]{10,}", title)
+    assert " · ".join([first, *lines]) == made_from and lines
+    assert max(map(len, [first, *lines])) <= 130  # a notebook's figure is about 900 pixels wide
 
 
 def test_titles_of_panels_in_a_row_do_not_touch():

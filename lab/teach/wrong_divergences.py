@@ -58,8 +58,8 @@ SYMMETRIC_KL = {
         F.kl_div(a.log_softmax(-1), b.log_softmax(-1), reduction="batchmean") for a, b in ((p, q), (q, p))),
     "F.kl_div takes log-probabilities as its first argument: pass log_softmax(-1), not softmax(-1)":
         lambda p, q: sum(F.kl_div(a.softmax(-1), b.softmax(-1), reduction="batchmean") for a, b in ((p, q), (q, p))),
-    "this equals the squared difference of the probabilities; use their logarithms, as a KL does, and take log_softmax of "
-    "the logits, not of probabilities":
+    "this equals the squared difference of the probabilities; use their logarithms, as a KL does, and take log_softmax "
+    "of the logits, not of probabilities":
         lambda p, q: ((p.softmax(-1) - q.softmax(-1)) ** 2).sum(-1).mean(),
     "the sum runs over the rows and the mean over the classes; it is the other way round: sum(-1).mean()":
         lambda p, q: symmetric_kl(p, q) * len(p) / p.shape[-1],

@@ -25,8 +25,8 @@ ATTENTION = {
     "the scores are divided by D; equation 1 divides by its square root": _attention(scale=lambda D: D),
     "the softmax runs down the columns, over the queries; it must run along each row, over the keys: use dim=-1":
         _attention(dim=0),
-    "a masked token still gets attention: set its column of scores to -inf before the softmax. masked_fill returns a new "
-    "tensor, so assign what it returns":
+    "a masked token still gets attention: set its column of scores to -inf before the softmax. masked_fill returns a "
+    "new tensor, so assign what it returns":
         lambda q, k, v, mask: (q @ k.T / q.shape[-1] ** 0.5).softmax(-1) @ v,
     "a score of 0 does not mask a token, because exp(0) = 1: it must be -inf": _attention(hidden=0.0),
     "the mask is applied after the softmax, so a row no longer sums to 1: mask the scores, before the softmax":
@@ -40,8 +40,8 @@ ATTENTION = {
     "the mask is applied to rows, the queries; it must hide keys, the columns: use masked_fill(~mask, -inf) without "
     "unsqueeze(1)": lambda q, k, v, mask:
         (q @ k.T / q.shape[-1] ** 0.5).masked_fill(~mask.unsqueeze(1), -torch.inf).softmax(-1) @ v,
-    "the mask hides rows, the queries, although a token must not be looked at, which is a column: use masked_fill(~mask, "
-    "-inf) without unsqueeze(1)": lambda q, k, v, mask:
+    "the mask hides rows, the queries, but the keys that nobody may look at are columns: use masked_fill(~mask, -inf) "
+    "without unsqueeze(1)": lambda q, k, v, mask:
         (q @ k.T / q.shape[-1] ** 0.5).masked_fill(~mask.unsqueeze(1), -1e9).softmax(-1) @ v,
     "the scores are multiplied by sqrt(D); divide them": _attention(scale=lambda D: D**-0.5),
     "the scores are divided by sqrt(L), the number of tokens; equation 1 divides by sqrt(D), the size of a vector":

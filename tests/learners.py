@@ -1,6 +1,7 @@
 """Answers as learners write them, for the tests of the checker: right ones in many forms, and wrong ones."""
 
 import math
+from fractions import Fraction
 
 import numpy as np
 import torch
@@ -426,7 +427,9 @@ RIGHT = {
     "annealed": [annealed_list, annealed_numpy, annealed_softmax,
                  lambda sizes, epoch, epochs: tuple(labs.annealed(sizes, epoch, epochs))],
     "interval": [interval_numpy, interval_scipy, interval_stacked],
-    "mcnemar": [mcnemar_scipy, mcnemar_binom, mcnemar_loop],
+    "mcnemar": [mcnemar_scipy, mcnemar_binom, mcnemar_loop,
+                lambda b, c: min(Fraction(1), sum(Fraction(2 * math.comb(b + c, k), 2 ** (b + c))
+                                                  for k in range(min(b, c) + 1)))],
     "cross_input": [cross_input_lists, cross_input_in_place, cross_input_stacked, cross_input_numpy, cross_input_index],
     "last_pool": [last_pool_split, last_pool_loop, last_pool_numpy, last_pool_product,
                   lambda hidden, lengths: hidden.index_select(0, torch.cumsum(lengths, 0) - 1),
@@ -497,6 +500,16 @@ def pcgrad_without_test(G, orders):
     return W.mean(0)
 
 
+def pearson_centred_in_float32(x, y):
+    x, y = (x - x.mean()).double(), (y - y.mean()).double()
+    return None if not x.any() or not y.any() else float(x @ y / (x.norm() * y.norm()))
+
+
+def mcnemar_folded(b, c):
+    p = 2 * sum(math.comb(b + c, k) for k in range(min(b, c) + 1)) / 2 ** (b + c)
+    return 2 - p if p > 1 else p
+
+
 def by_heart(name):
     """A table of the cases that a message shows, and something for others."""
     known = {repr(given): EXERCISES[name].right(*given) for given in EXERCISES[name].cases.values()}
@@ -527,7 +540,7 @@ UNNAMED = {
         lambda x, y: labs.pearson(x, y) and str(labs.pearson(x, y)),
         lambda x, y: labs.pearson(x, y) and stats.linregress(x.double(), y.double()).slope,
         lambda x, y: float(torch.corrcoef(torch.stack([x.double(), y.double()]))[0, 1]), lambda x, y: "None",
-        lambda x, y: labs.pearson(x, y) or []],
+        lambda x, y: labs.pearson(x, y) or [], lambda x, y: labs.pearson(x, y) or "None", pearson_centred_in_float32],
     "overall_score": [lambda sst, qqp, sts: sts and labs.overall_score(sst, qqp, sts),
                       lambda sst, qqp, sts: labs.overall_score(sst, 0.731, sts),
                       lambda sst, qqp, sts: labs.overall_score(0.512, qqp, sts),
@@ -596,9 +609,10 @@ UNNAMED = {
                  lambda v: tuple(round(of, 1) for of in labs.interval(v)),
                  lambda v: tuple(np.nan_to_num(labs.interval(v))),
                  lambda v: labs.interval(v) if len(v) < 6 else labs.interval(v[:5])],
-    "mcnemar": [mcnemar_large, fixed("mcnemar", b=3), fixed("mcnemar", c=9),
+    "mcnemar": [mcnemar_large, mcnemar_folded, fixed("mcnemar", b=3), fixed("mcnemar", c=9),
                 lambda b, c: stats.ttest_1samp([1] * b + [-1] * c, 0).pvalue,
                 lambda b, c: 1.0, lambda b, c: round(labs.mcnemar(b, c), 2), lambda b, c: 0.5 ** abs(b - c),
+                lambda b, c: labs.mcnemar(b, c) if b != c else 0.5,
                 lambda b, c: labs.mcnemar(b, c) < 0.05, lambda b, c: labs.mcnemar(b, c) ** 2,
                 lambda b, c: stats.fisher_exact([[b, c], [c, b]]).pvalue,
                 lambda b, c: 2 * stats.binom.sf(max(b, c), b + c, .5)],

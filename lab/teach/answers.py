@@ -6,6 +6,8 @@ function (`Exercise.gradients`).
 
 import copy
 from collections.abc import Callable, Iterator, Sequence
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -88,6 +90,7 @@ def _tensor(part: Any) -> Tensor:
             raise TypeError("too many numbers")
         if any(isinstance(of, Tensor | np.ndarray | tuple | list) for of in part):
             return torch.stack([_tensor(of) for of in part])
+    part = float(part) if isinstance(part, Fraction | Decimal) else part
     made = torch.as_tensor(part)
     return _tensor(made if not made.is_floating_point() else torch.as_tensor(part, dtype=torch.float64))
 

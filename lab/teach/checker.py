@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from lab.errors import nearest
-from lab.teach.answers import Tried, argument_names, tried
-from lab.teach.diagnosis import diagnosis, is_the_labs, taken_names
+from lab.teach.answers import Tried, tried
+from lab.teach.diagnosis import changed_names, diagnosis, is_the_labs, taken_names
 from lab.teach.draws import Draw
 from lab.teach.exercises import EXERCISES
 from lab.teach.hints import about
@@ -75,11 +75,10 @@ def check(name: str, mine: Callable, seed: int | None = None) -> Checked:
 def _remarks(exercise: Any, mine: Callable, made: Sequence[Tried], state: str) -> list[str]:
     """What a learner should know about an answer that is right."""
     remarks = []
-    names = argument_names(exercise.right)
     if state != "correct":
         remarks.append("This is the lab's own answer. Write one yourself, so that it counts as solved.")
-    if changed := sorted({i for one in made for i in one.changed}):
-        which = " and ".join(f"`{names[i]}`" for i in changed)
+    if changed := changed_names(exercise, made):
+        which = " and ".join(f"`{name}`" for name in changed)
         remarks.append(f"It changes its argument{'s' * (len(changed) > 1)} {which} in place. The check "
                        "passes copies, so its results are right; elsewhere the caller may still need the original.")
     if any(one.plain for one in made):

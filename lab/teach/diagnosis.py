@@ -2,7 +2,9 @@
 
 import dis
 import inspect
+import linecache
 import math
+import traceback
 import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -13,18 +15,41 @@ from torch import Tensor
 from lab.teach.answers import ABSOLUTE, Tried, argument_names, copies, differs, numbers, short, tried
 from lab.teach.wrong_answers import WHERE_IT_FAILS, WRONG_ANSWERS
 
+FLOAT32 = ("its formula is right, but float32 is too small or too coarse for these numbers: convert the arguments with "
+           ".double() first")
+
 
 def diagnosis(name: str, exercise: Any, mine: Callable, cases: Mapping[str, tuple], made: Sequence[Tried]) -> str:
     """Why a function is not right, and what to do. made: what it made of each case; one of them has a fault."""
     rights = [exercise.right(*copies(given)) for given in cases.values()]
-    sentence = (_mistake(name, exercise, cases, made, rights) or _where(name, cases, made)
+    sentence = (_mistake(name, exercise, cases, made, rights) or _where(name, exercise, mine, cases, made)
                 or _pattern(exercise, mine, cases, made, rights))
     faulty = [(*case, one) for case, one in zip(cases.items(), made, strict=True) if one.fault]
     about, given, first = next((case for case in faulty if not case[-1].gradient), faulty[0])  # values come first
     if not sentence:
-        sentence = f"{first.fault}{_help(first.answer)}\n(the case “{about}”: {_arguments(exercise.right, given)})"
+        line = _line(mine, first.answer)
+        sentence = (f"{first.fault}{_help(first.answer)}{line}\n(the case “{about}”: "
+                    f"{_arguments(exercise.right, given)})")
+    if changed := changed_names(exercise, made):
+        sentence += f"\nIt also changes {_listed(changed)} in place: work on a copy."
     taken = taken_names(mine)
     return sentence + (f"\nIt reads {_listed(taken)} from the notebook: use its arguments alone." if taken else "")
+
+
+def changed_names(exercise: Any, made: Sequence[Tried]) -> list[str]:
+    """The arguments that a function has changed in any case."""
+    names = argument_names(exercise.right)
+    return [names[i] for i in sorted({i for one in made for i in one.changed})]
+
+
+def _line(mine: Callable, error: Any) -> str:
+    """The learner's line that raised an exception, for the message; empty if it cannot be found."""
+    if not isinstance(error, BaseException):
+        return ""
+    codes = {code for function in reached(mine) for code in _codes(function.__code__)}
+    lines = [linecache.getline(frame.f_code.co_filename, number, frame.f_globals).strip()
+             for frame, number in traceback.walk_tb(error.__traceback__) if frame.f_code in codes]
+    return f"\nIt happens in the line: {short(lines[-1])}" if lines and lines[-1] else ""
 
 
 # ---- a common mistake ------------------------------------------------------------------------------------------------
@@ -40,11 +65,12 @@ def _mistake(name: str, exercise: Any, cases: Mapping[str, tuple], made: Sequenc
                  if _is_like(wrong, matters, loose, guarded, cases, made, rights)), "")
 
 
-def _where(name: str, cases: Mapping[str, tuple], made: Sequence[Tried]) -> str:
+def _where(name: str, exercise: Any, mine: Callable, cases: Mapping[str, tuple], made: Sequence[Tried]) -> str:
     """The feedback that belongs to the only cases that are wrong; empty if there is none."""
     faulty = [about for about, one in zip(cases, made, strict=True) if one.fault and not one.gradient]
-    return next((feedback for words, feedback in WHERE_IT_FAILS.get(name, {}).items()
-                 if faulty and all(any(word in about for word in words) for about in faulty)), "")
+    found = next((feedback for words, feedback in WHERE_IT_FAILS.get(name, {}).items()
+                  if faulty and all(any(word in about for word in words) for about in faulty)), "")
+    return FLOAT32 if found and _right_in_float64(exercise, mine, cases) else found
 
 
 def _is_like(wrong: Callable, matters: Callable | None, loose: bool, guarded: bool, cases: Mapping[str, tuple],
@@ -53,11 +79,13 @@ def _is_like(wrong: Callable, matters: Callable | None, loose: bool, guarded: bo
 
     loose: numbers of which one is NaN or infinite, and should not be, may differ, since such cases hang on how a
     mistake is written. Some other case must then show the same mistake in its numbers. guarded: cases that the learner
-    has right do not count, since a mistake may be made with a good guard; two others must then show it.
+    has right do not count, since a mistake may be made with a good guard; two others, and more than contradict it,
+    must then show it.
     """
-    shown, messages = 0, []
+    shown, against, messages = 0, 0, []
     for given, one, right in zip(cases.values(), made, rights, strict=True):
         if guarded and not one.fault:
+            against += _fails(wrong, matters, given, right)
             continue
         try:
             theirs = wrong(*copies(given))
@@ -78,7 +106,15 @@ def _is_like(wrong: Callable, matters: Callable | None, loose: bool, guarded: bo
             return False
     if len(messages) == len(made):
         return all(messages)
-    return shown > guarded or (bool(messages) and not loose)
+    return shown > (max(1, against) if guarded else 0) or (bool(messages) and not loose)
+
+
+def _fails(wrong: Callable, matters: Callable | None, given: tuple, right: Any) -> bool:
+    """Whether a wrong answer gives another result than the right one, without an exception."""
+    try:
+        return not _equal(right, wrong(*copies(given)), right, given, matters)
+    except Exception:
+        return False
 
 
 def _broken(answer: Any, right: Any, given: tuple, matters: Callable | None) -> bool:
@@ -108,7 +144,8 @@ def _equal(answer: Any, theirs: Any, right: Any, given: tuple, matters: Callable
     """Whether two wrong answers are the same, in any form."""
     mine, wrong, wanted = numbers(answer, right), numbers(theirs, right), numbers(right, right)
     if mine is None or wrong is None or wanted is None:
-        return short(answer) == short(theirs) or (answer is not None and not differs(answer, theirs))
+        alike = short(answer) == short(theirs) and isinstance(answer, str) == isinstance(theirs, str)
+        return alike or (answer is not None and not differs(answer, theirs))
     if [part.shape for part in wrong] != [part.shape for part in wanted]:
         matters = None  # it takes an answer of the right shape
     if len(mine) != len(wrong):
@@ -149,8 +186,7 @@ def _pattern(exercise: Any, mine: Callable, cases: Mapping[str, tuple], made: Se
         return (f"it returns {short(pairs[0][0])} in every case: does it use its arguments, or do // or int() cut off "
                 "decimals?")
     if _right_in_float64(exercise, mine, cases):
-        return ("its formula is right, but float32 is too small or too coarse for these numbers: convert the arguments "
-                "with .double() first")
+        return FLOAT32
     return ""
 
 

@@ -58,8 +58,11 @@ SYMMETRIC_KL = {
         F.kl_div(a.log_softmax(-1), b.log_softmax(-1), reduction="batchmean") for a, b in ((p, q), (q, p))),
     "F.kl_div takes log-probabilities as its first argument: pass log_softmax(-1), not softmax(-1)":
         lambda p, q: sum(F.kl_div(a.softmax(-1), b.softmax(-1), reduction="batchmean") for a, b in ((p, q), (q, p))),
-    "this is the squared difference of the probabilities; use their logarithms, as a KL does":
+    "this equals the squared difference of the probabilities; use their logarithms, as a KL does, and take log_softmax "
+    "of the logits, not of probabilities":
         lambda p, q: ((p.softmax(-1) - q.softmax(-1)) ** 2).sum(-1).mean(),
+    "the sum runs over the rows and the mean over the classes; it is the other way round: sum(-1).mean()":
+        lambda p, q: symmetric_kl(p, q) * len(p) / p.shape[-1],
     "this is the divergence of Jensen and Shannon, from the mean of the two; SMART compares p and q directly":
         lambda p, q: sum((a.softmax(-1) * (a.log_softmax(-1) - ((p.softmax(-1) + q.softmax(-1)) / 2).log())).sum(-1)
                          for a in (p, q)).mean() / 2,
@@ -164,6 +167,10 @@ def _largest(step: Tensor) -> Tensor:
 SMART_STEP = {
     "the noise moves down the gradient; it must move up, to where the prediction changes most":
         lambda noise, gradient, eta, eps: smart_step(noise, -gradient, eta, eps),
+    "eta and eps are exchanged: eta is the size of the step, and eps is added to the norm":
+        lambda noise, gradient, eta, eps: smart_step(noise, gradient, eps, eta),
+    "torch.linalg.norm(s, inf) of a matrix is its largest sum over a row; take the largest number of each row":
+        lambda noise, gradient, eta, eps: (s := noise + eta * gradient) / (torch.linalg.norm(s, torch.inf) + eps),
     "this is the update for reading='ball'; here eps only prevents a division by 0, it is not a radius": smart.ball,
     "this is half of the reading 'ball', a step that is cut off at eps; here the step is divided by its norm":
         lambda noise, gradient, eta, eps: (noise + eta * gradient).clamp(-eps, eps),

@@ -25,7 +25,8 @@ ATTENTION = {
     "the scores are divided by D; equation 1 divides by its square root": _attention(scale=lambda D: D),
     "the softmax runs down the columns, over the queries; it must run along each row, over the keys: use dim=-1":
         _attention(dim=0),
-    "a masked token still gets attention: set its scores to -inf before the softmax":
+    "a masked token still gets attention: set its column of scores to -inf before the softmax. masked_fill returns a "
+    "new tensor, so assign what it returns":
         lambda q, k, v, mask: (q @ k.T / q.shape[-1] ** 0.5).softmax(-1) @ v,
     "a score of 0 does not mask a token, because exp(0) = 1: it must be -inf": _attention(hidden=0.0),
     "the mask is applied after the softmax, so a row no longer sums to 1: mask the scores, before the softmax":
@@ -39,6 +40,9 @@ ATTENTION = {
     "the mask is applied to rows, the queries; it must hide keys, the columns: use masked_fill(~mask, -inf) without "
     "unsqueeze(1)": lambda q, k, v, mask:
         (q @ k.T / q.shape[-1] ** 0.5).masked_fill(~mask.unsqueeze(1), -torch.inf).softmax(-1) @ v,
+    "the mask hides rows, the queries, but the keys that nobody may look at are columns: use masked_fill(~mask, -inf) "
+    "without unsqueeze(1)": lambda q, k, v, mask:
+        (q @ k.T / q.shape[-1] ** 0.5).masked_fill(~mask.unsqueeze(1), -1e9).softmax(-1) @ v,
     "the scores are multiplied by sqrt(D); divide them": _attention(scale=lambda D: D**-0.5),
     "the scores are divided by sqrt(L), the number of tokens; equation 1 divides by sqrt(D), the size of a vector":
         lambda q, k, v, mask: (q @ k.T / len(q) ** 0.5).masked_fill(~mask, -torch.inf).softmax(-1) @ v,
@@ -70,6 +74,10 @@ ATTENTION = {
     "the softmax runs over all scores together; each row must sum to 1: use dim=-1":
         lambda q, k, v, mask: (q @ k.T / q.shape[-1] ** 0.5).masked_fill(
             ~mask, -torch.inf).flatten().softmax(0).view(len(q), -1) @ v,
+    "the exponentials are not divided by their sum over each row, so the weights do not sum to 1: use softmax(-1)":
+        lambda q, k, v, mask: ((q @ k.T / q.shape[-1] ** 0.5).exp() * mask) @ v,
+    "each column is divided by the sum of a row: keep the dimension, sum(-1, keepdim=True), or use softmax(-1)":
+        lambda q, k, v, mask: (w := (q @ k.T / q.shape[-1] ** 0.5).exp() * mask) / w.sum(-1) @ v,
     "the weights are returned too: return the output alone, (L, D)": lambda q, k, v, mask: (
         attention(q, k, v, mask), (q @ k.T / q.shape[-1] ** 0.5).masked_fill(~mask, -torch.inf).softmax(-1)),
 }
@@ -112,6 +120,15 @@ def _corrected(p: Tensor, m: Tensor, v: Tensor, *given: Any) -> tuple[Tensor, Te
     return p, m / (1 - b1**t), v / (1 - b2**t)
 
 
+def _exchanged(p: Tensor, g: Tensor, m: Tensor, v: Tensor, t: int, lr: float, betas: tuple[float, float], eps: float,
+               weight_decay: float) -> tuple[Tensor, Tensor, Tensor]:
+    """A step whose averages have the weights b and 1 - b exchanged."""
+    b1, b2 = betas
+    m, v = (1 - b1) * m + b1 * g, (1 - b2) * v + b2 * g**2
+    p = p - lr * (1 - b2**t) ** 0.5 / (1 - b1**t) * m / (v.sqrt() + eps)
+    return p * (1 - lr * weight_decay), m, v
+
+
 _STEPS: dict[str, dict[str, Any]] = {
     "no bias correction: m and v start at 0 and are too small at first; the step needs sqrt(1 - b2^t) / (1 - b1^t)":
         {"corrects_m": False, "corrects_v": False},
@@ -150,6 +167,15 @@ ADAMW = {
         _adamw(correction=lambda c1, c2: c2 / c1),
     "1 - b2^t divides v, so its root multiplies the step: sqrt(1 - b2^t) / (1 - b1^t)":
         _adamw(correction=lambda c1, c2: c2**-0.5 / c1),
+    "the root is of 1 - b2^t alone: sqrt(1 - b2^t) / (1 - b1^t)": _adamw(correction=lambda c1, c2: (c2 / c1) ** 0.5),
+    "eps belongs to the divisor: put it and sqrt(v) into parentheses": lambda p, g, m, v, t, lr, betas, eps, wd: (
+        (_adamw(guard=0.0)(p, g, m, v, t, lr, betas, eps, 0)[0] + eps) * (1 - lr * wd),
+        *adamw(p, g, m, v, t, lr, betas, eps, wd)[1:]),
+    "the old average gets 1 - b and the gradient b; it is the other way round: m = b1 * m + (1 - b1) * g, v alike":
+        _exchanged,
+    "the step takes m and v from before it: update both first": lambda p, g, m, v, t, lr, betas, eps, wd: (
+        (p - lr * (1 - betas[1] ** t) ** 0.5 / (1 - betas[0] ** t) * m / (v.sqrt() + eps)) * (1 - lr * wd),
+        *adamw(p, g, m, v, t, lr, betas, eps, wd)[1:]),
     "b1 * t is a product; the correction takes a power, b1 ** t":
         _adamw(power=lambda b, t: b * t, correction=lambda c1, c2: c2**0.5 / c1 if c2 > 0 else math.nan),
     "the decay is multiplied by the corrected step size; it takes lr itself: p - lr * weight_decay * p":

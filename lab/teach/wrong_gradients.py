@@ -84,6 +84,8 @@ PCGRAD = {
         _pcgrad(lengths="original"),
     "the product is divided by the lengths of the current g_i and of g_j; a projection divides by |g_j|^2, G[j, j]":
         _pcgrad(lengths="current"),
+    "the first task of orders[i] is left out, although it need not be i: go through all of them, and skip i (j != i)":
+        lambda G, orders: pcgrad(G, [order[1:] for order in orders]),
     "it returns after the first gradient: dedent the return, so that all of them are projected":
         lambda G, orders: pcgrad(G, [orders[0], *[[] for _ in orders[1:]]]),
     "the rows of G are taken for the gradients, but they are dot products: G[i, j] is g_i . g_j": lambda G, orders:

@@ -60,6 +60,8 @@ PEARSON = {
         x, y) is None else pearson(x, y) * float(_centred(y).norm() / _centred(x).norm()),
     "this is the sum of products, which grows with the scale of the scores: divide it by |x| |y|": lambda x, y:
         None if pearson(x, y) is None else float(_centred(x) @ _centred(y)),
+    "x @ y / |x| * |y| multiplies by |y|: put the product of the lengths into parentheses": lambda x, y:
+        None if pearson(x, y) is None else pearson(x, y) * float(_centred(y).norm()) ** 2,
     "int() or // cuts off the decimals": lambda x, y: None if pearson(x, y) is None else int(pearson(x, y)),
     "only x is centred: subtract the mean of y from y as well": lambda x, y: None if pearson(x, y) is None else float(
         F.cosine_similarity(_centred(x), y.double(), dim=0)),
@@ -191,6 +193,9 @@ INTERVAL = {
         _interval(t=1.96, ddof=0, few=True),
     "1.96 is the quantile of the normal distribution: with few seeds use Student's t, and below 3 seeds NaN":
         _interval(t=1.96, few=True),
+    "this is a 97.5 % interval: stats.t.interval takes 0.95, and stats.t.ppf takes 0.975": _interval(quantile=0.9875),
+    "these are the mean and how far the interval reaches from it: add the mean to both ends": lambda values:
+        (interval(values)[0], *[end - interval(values)[0] for end in interval(values)[1:]]),
     "this is a 99 % interval: a 95 % interval takes ppf(0.975)": _interval(quantile=0.995),
     "ppf(0.99) leaves 1 % on each side; a 95 % interval leaves 2.5 %, so ppf(0.975)": _interval(quantile=0.99),
     "the root is of s / n; the standard error is s / sqrt(n)": _interval(power=1.0, rooted=True),
@@ -278,6 +283,7 @@ MCNEMAR = {
     "without any example on which the runs differ nothing speaks against chance: p is 1 for b = c = 0":
         lambda b, c: mcnemar(b, c) if b + c else math.nan,
     "p is 1 for b = c = 0, not 0: nothing speaks against chance": lambda b, c: mcnemar(b, c) if b + c else 0.0,
+    "p is 1 for b = c, not 0: nothing speaks for either run": lambda b, c: mcnemar(b, c) if b != c else 0.0,
     "n is b + c, not max(b, c): all examples on which the runs differ count":
         lambda b, c: min(1.0, 2 * sum(math.comb(max(b, c), k) for k in range(min(b, c) + 1)) / 2 ** max(b, c)),
     "2 ** (b + c) is the number of outcomes of b + c examples; this divides by one power of 2 too many":

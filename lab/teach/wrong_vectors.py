@@ -25,6 +25,10 @@ MEAN_POOL = {
         lambda hidden, mask: hidden.mean(1),
     "the sum is right, but it is divided by L; divide by the number of real tokens of each sentence":
         lambda hidden, mask: (hidden * mask.unsqueeze(-1)).mean(1),
+    "padding is in the sum, though not in the count: multiply hidden by the mask first":
+        lambda hidden, mask: hidden.sum(1) / mask.sum(1, keepdim=True),
+    "the count is of the numbers in all real tokens, too large by a factor of H: count the tokens, mask.sum(1)":
+        lambda hidden, mask: mean_pool(hidden, mask) / hidden.shape[-1],
     "this is the sum: divide by the number of real tokens": lambda hidden, mask: (hidden * mask.unsqueeze(-1)).sum(1),
     "[CLS] is missing; in the lab the mean is over all real tokens, including [CLS] and [SEP]":
         lambda hidden, mask: mean_pool(hidden[:, 1:], mask[:, 1:]),
@@ -75,6 +79,8 @@ COSINE_FEATURES = {
         _features(lambda u, v: (u * v).sum(-1)),
     "the dot product is divided by only one length: divide by |u| |v|":
         _features(lambda u, v: (u * v).sum(-1) / u.norm(dim=-1)),
+    "u . v / |u| * |v| multiplies by |v|: put the product of the lengths into parentheses":
+        _features(lambda u, v: (u * v).sum(-1) / u.norm(dim=-1) * v.norm(dim=-1)),
     "this is 5 sigmoid(20 cos), as in the head cosine_d; here the cosine itself is a feature":
         _features(lambda u, v: 5 * torch.sigmoid(20 * F.cosine_similarity(u, v, dim=-1))),
     "the cosine is the first feature; the order is [u; v; cos]":

@@ -6,7 +6,13 @@ import sys
 
 import pytest
 import torch
-from learners import mcnemar_large, pcgrad_without_test, pearson_unless
+from learners import (
+    mcnemar_folded,
+    mcnemar_large,
+    pcgrad_without_test,
+    pearson_centred_in_float32,
+    pearson_unless,
+)
 from scipy import stats
 
 import lab
@@ -54,6 +60,43 @@ def test_an_unknown_wrong_answer_gets_the_case_and_both_numbers():
 def test_an_exception_of_no_common_wrong_answer_is_reported_as_it_is():
     found = teach.check("last_pool", lambda hidden, lengths: [][9])
     assert "it raises IndexError: list index out of range" in found and "cumsum" not in found
+
+
+def test_the_line_that_raised_an_exception_is_shown_also_of_a_helper():
+    def helper(sizes):
+        return sizes ** 0.5  # a list has no powers
+
+    def outer(sizes, epoch, epochs):
+        return [helper(of) for of in sizes] + [sizes ** epoch]
+
+    assert "It happens in the line: return [helper(of)" in teach.check("annealed", outer)
+    nowhere = {}
+    exec("def f(*given): return 1 / 0", nowhere)  # its source is in no file
+    assert "it raises ZeroDivisionError: division by zero\n(the case" in teach.check("annealed", nowhere["f"])
+
+
+def test_a_wrong_answer_that_changes_its_arguments_is_told_so():
+    def projects_in_place(G, orders):
+        w = torch.ones_like(G[0])
+        for i, order in enumerate(orders):
+            for j in order:
+                if j != i and G[i, j] < 0:
+                    w[j] -= G[i, j] / G[j, j]
+                    G[i] -= G[i, j] / G[j, j] * G[j]
+        return w / len(G)
+
+    assert "It also changes `G` in place: work on a copy." in teach.check("pcgrad", projects_in_place)
+    assert "in place" not in teach.check("pcgrad", lambda G, orders: G[0])
+
+
+def test_no_mistake_is_named_that_the_learner_has_not_made():
+    found = teach.check("pearson", pearson_centred_in_float32, seed=1)
+    assert "float32 is too small or too coarse" in found and "eps" not in found
+    right = EXERCISES["pearson"].right
+    assert "y can be constant" not in teach.check("pearson", lambda x, y: right(x, y) or "None")
+    assert "is missing from the tail" not in teach.check("mcnemar", mcnemar_folded)
+    assert "p is 1 for b = c, not 0" in teach.check(
+        "mcnemar", lambda b, c: 0 if b == c else EXERCISES["mcnemar"].right(b, c))
 
 
 def test_an_unknown_name_is_an_error_that_names_the_nearest():

@@ -138,8 +138,8 @@ def chosen(every: bool = False) -> Chosen:
     groups = comparable(now.runs)
     if not groups:
         st.info(NO_RUNS if not now.folders else
-                "Nothing is measured yet. The first values of a run come after its first 25 iterations; this page then "
-                "shows them by itself.")
+                "Nothing is measured yet. A run begins with the scores before its first step; this page then shows "
+                "them by itself.")
         unfinished(now)
         st.stop()
     about = groups.get(st.session_state.get("from"), next(iter(groups.values())))

@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -107,6 +108,14 @@ def start(*command: str) -> Job:
         raise LabError(f"{place}: the job cannot be started ({error.strerror})") from None
     children()[name] = child
     return Job(file, list(command), child.pid, about["started"])
+
+
+def start_or_say(command: Sequence[str]) -> None:
+    """`start` for a button: what refuses it is kept in the session as "refused", for the page to say."""
+    try:
+        start(*command)
+    except LabError as error:
+        st.session_state["refused"] = str(error)
 
 
 def jobs(first: str) -> list[Job]:

@@ -15,13 +15,6 @@ from lab.whatif.futures import FIELDS, NOTE
 FIELD_NAMES = ["smart.weight" if field == "smart" else field for field in FIELDS]
 
 
-def start(command: list[str]) -> None:
-    try:
-        jobs.start(*command)
-    except LabError as error:
-        st.session_state["refused"] = str(error)
-
-
 def form(selection: Chosen) -> None:
     """The form, and what its forks say. Runs without weights cannot be forked."""
     now = visible()
@@ -53,7 +46,8 @@ def form(selection: Chosen) -> None:
         st.caption(plain(why))
     command = ["fork", str(folders[run].folder), "--step", str(step), "--iterations", str(iterations),
                *(part for setting in settings for part in ("--set", setting))]
-    st.button("Start both futures", disabled=bool(why), on_click=start, args=(command,), icon=":material/fork_right:")
+    st.button("Start both futures", disabled=bool(why), on_click=jobs.start_or_say, args=(command,),
+              icon=":material/fork_right:")
     if refused := st.session_state.pop("refused", None):
         st.error(plain(refused))
     jobs.show("fork")

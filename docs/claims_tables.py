@@ -11,7 +11,7 @@ from lab.results.plan import plan
 from lab.results.significance import FEWEST_SEEDS, interval
 from lab.results.tables import claims, overfitting, paper_table
 from lab.results.words import between
-from lab.runs.frames import scores_on
+from lab.runs.frames import last_rows, scores_on
 
 TICKS = (-0.06, -0.04, -0.02, 0.0, 0.02, 0.04, 0.06)
 BLUE, GREY = "#0072b2", "#888"
@@ -42,8 +42,7 @@ def contrasts(runs: pd.DataFrame) -> list[str]:
 def by_task(runs: pd.DataFrame) -> list[str]:
     """The same contrasts for each task: means over the seeds in common, with the interval of each by itself."""
     lines = ["| contrast | SST accuracy | QQP accuracy | STS Pearson |", "|---|---|---|---|"]
-    final = scores_on(runs, ["dev_full"])
-    final = final[final["step"] == final.groupby("run")["step"].transform("max")]
+    final = last_rows(scores_on(runs, ["dev_full"]))
     for contrast in plan()["contrasts"]:
         cells = []
         for task in TASKS:
@@ -116,17 +115,20 @@ def standing_still(runs: pd.DataFrame) -> list[str]:
 
 
 def equal_updates(runs: pd.DataFrame) -> list[str]:
-    """Each 3x recipe beside the one that it prolongs: overall on dev, after the same updates and last."""
+    """Each 3x recipe beside the one that it prolongs, over the seeds of both: overall on dev, after the same updates
+    and last."""
     found = scores_on(runs, ["dev"])
     found = found[found["task"] == "all"].astype({"name": str})
-    lines = ["| recipe | iterations | overall | three times as long | overall after as many | overall, last |",
-             "|---|---|---|---|---|---|"]
+    lines = ["| recipe | iterations | overall | three times as long | overall after as many | overall, last | seeds |",
+             "|---" * 7 + "|"]
     for name in ("gse", "cosine_2d1", "smart"):
-        short, long = (found[found["name"] == n].groupby("step")["value"].mean() for n in (name, f"{name}_3x"))
+        both = [found[found["name"] == n] for n in (name, f"{name}_3x")]
+        seeds = set(both[0]["seed"]) & set(both[1]["seed"])
+        short, long = (of[of["seed"].isin(seeds)].groupby("step")["value"].mean() for of in both)
         if len(short) and len(long):
             end = short.index.max()  # no epoch of the longer one ends there: between the two that are nearest
             lines.append(f"| {name} | {end:.0f} | {short[end]:.3f} | {name}_3x | "
-                         f"{np.interp(end, long.index, long.to_numpy()):.3f} | {long.iloc[-1]:.3f} |")
+                         f"{np.interp(end, long.index, long.to_numpy()):.3f} | {long.iloc[-1]:.3f} | {len(seeds)} |")
     return lines
 
 

@@ -17,7 +17,7 @@ selection = chosen()
 place = st.empty()
 
 if not (recorded := training.recorded(selection.runs)):
-    st.info("Nothing is measured yet. The first values of a run come after its first 25 iterations.")
+    st.info("Nothing is measured yet. A run begins with the scores before its first step.")
     st.stop()
 with st.container(horizontal=True, vertical_alignment="bottom"):
     named = {f"{split} {metric}": (metric, split) for metric, split in recorded}

@@ -16,13 +16,6 @@ HOW_LONG = {"paper": "hours on a GPU", "laptop": "minutes on a laptop",
             "sample": "a minute on the bundled sample", "smoke": "seconds; nothing is learned"}
 
 
-def start(command: list[str]) -> None:
-    try:
-        jobs.start(*command)
-    except LabError as error:
-        st.session_state["refused"] = str(error)
-
-
 st.title("Train")
 try:
     data = find_data(None)
@@ -56,7 +49,7 @@ else:
     st.caption(f"{seeds} run{'s' * (seeds > 1)} of {made.epochs} epochs, {total:,} iterations in all. The same on the "
                "command line:")
     st.code(shlex.join(["lab", *command]), language=None, wrap_lines=True)
-st.button("Train", type="primary", icon=":material/model_training:", disabled=bool(why), on_click=start,
+st.button("Train", type="primary", icon=":material/model_training:", disabled=bool(why), on_click=jobs.start_or_say,
           args=(command,), help="It goes on when this page is closed; finished runs are not trained twice")
 if refused := st.session_state.pop("refused", None):
     st.error(plain(refused))

@@ -21,7 +21,17 @@ from lab.figures.panels import DASHED, Panel, assemble, escape
 from lab.figures.styles import GRAY, STYLES, Style, coloured, styles_of
 from lab.results.comparison import differing
 from lab.results.words import METRICS, bounds, metric_words
-from lab.runs.frames import FLOORS, among, best_epoch, distinct_runs, floors, labelled, provenance, scores_on
+from lab.runs.frames import (
+    FLOORS,
+    among,
+    best_epoch,
+    distinct_runs,
+    floors,
+    labelled,
+    last_rows,
+    provenance,
+    scores_on,
+)
 from lab.runs.labels import NO_CHANGE, as_set
 
 SCORE_TITLES = {"sst": "SST sentiment: accuracy", "qqp": "QQP paraphrase: accuracy", "sts": "STS similarity: Pearson r",
@@ -200,8 +210,7 @@ def leaderboard_panels(runs: pd.DataFrame, colour: str = "", only: str = "") -> 
     only: the panel of this task alone, "all" for the overall score.
     """
     about = distinct_runs(runs)
-    rows = labelled(scores_on(runs, ["dev_full"]), about)
-    rows = rows[rows["step"] == rows.groupby("run")["step"].transform("max")]
+    rows = last_rows(labelled(scores_on(runs, ["dev_full"]), about))
     tasks = [task for task in SCORE_TITLES if task in set(rows["task"]) and only in ("", task)]
     means, (styles, key), what = over_seeds(rows, ["task", "label"], "step"), _styles(about, colour), _settings(about)
     overall = means["mean"].xs("all") if "all" in set(rows["task"]) else means["mean"].groupby("label").mean()

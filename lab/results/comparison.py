@@ -242,9 +242,10 @@ def compare_recipes(runs: "pd.DataFrame", a: str, b: str) -> "pd.DataFrame":
     import pandas as pd
 
     from lab.results.significance import compare
+    from lab.runs.frames import last_rows
 
     final = runs[(runs["split"] == "dev_full") & (runs["state"] == "done") & runs["label"].isin([a, b])]
-    final = final[final["step"] == final.groupby("run", observed=True)["step"].transform("max")]
+    final = last_rows(final)
     rows = []
     for task, metric in SCORES.items():
         part = final[(final["task"] == task) & (final["metric"] == metric)].sort_values("run")

@@ -16,7 +16,7 @@ from lab.data import CLASS_NAMES, TASK_NAMES, TASKS
 from lab.results import conflict, tables
 from lab.results.significance import FEWEST_SEEDS, interval
 from lab.results.words import with_interval
-from lab.runs.frames import among, best_epoch, distinct_runs, floors, labelled, scores_on
+from lab.runs.frames import among, best_epoch, distinct_runs, floors, labelled, last_rows, scores_on
 from lab.runs.labels import line_labels
 
 REFERENCE = "baseline"
@@ -94,7 +94,7 @@ def curves(runs: pd.DataFrame, metric: str = "score", split: str = "dev") -> str
     rows = labelled(rows, about)
     if metric == "score":
         rows = rows[rows["task"].astype(object) == "all"]
-    rows = rows[rows["step"] == rows.groupby("run", observed=True)["step"].transform("max")]
+    rows = last_rows(rows)
     rows = rows[~rows["label"].isin(rows.loc[rows["value"].isna(), "label"])]  # a seed without a score is a result
     if rows.empty or metric not in ("score", "loss"):
         return ""
@@ -118,7 +118,7 @@ def order(runs: pd.DataFrame) -> list[str]:
     """
     rows = labelled(scores_on(runs, ["dev"]), distinct_runs(runs))
     rows = rows[rows["task"].astype(object) == "all"]
-    rows = rows[rows["step"] == rows.groupby("run", observed=True)["step"].transform("max")]
+    rows = last_rows(rows)
     means = rows.groupby("label")["value"].agg(lambda values: values.mean(skipna=False))
     return list(means.sort_values(ascending=False, kind="stable", na_position="last").index)
 

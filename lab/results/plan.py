@@ -38,8 +38,7 @@ def plan() -> dict[str, Any]:
 def planned_runs(protocol: str | None = None) -> "list[Experiment]":
     """Every run of the plan: the first seed of all recipes, then the second of those that have two, and so on.
 
-    protocol: another than the plan's own. The first seed is the recipes' default. A recipe of the plan whose settings
-    are still to be found ("weighted") is left out until it is one of KNOWN. LabError: no such protocol.
+    protocol: another than the plan's own. The first seed is the recipes' default. LabError: no such protocol.
     """
     from lab.experiment import KNOWN, PROTOCOLS
 
@@ -48,7 +47,7 @@ def planned_runs(protocol: str | None = None) -> "list[Experiment]":
     if protocol not in PROTOCOLS:
         raise nearest(protocol, PROTOCOLS, "protocol")
     scaled = PROTOCOLS[protocol]
-    seeds = {name: count for name, count in written["seeds"].items() if name in KNOWN}
+    seeds = written["seeds"]
     rows = {name: replace(scaled(KNOWN[name]), encoder=written["encoder"]) for name in seeds}
     return [replace(rows[name], seed=rows[name].seed + number) for number in range(max(seeds.values()))
             for name, count in seeds.items() if number < count]

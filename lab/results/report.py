@@ -27,7 +27,7 @@ from lab.results.notes import test_notes
 from lab.results.page import CHOICES, SCRIPT, STYLE
 from lab.results.plan import CLAIMS, claim_cells
 from lab.results.significance import FEWEST_SEEDS, half_width
-from lab.runs.frames import KEYS, distinct_runs, labelled, scores_on
+from lab.runs.frames import KEYS, distinct_runs, labelled, last_rows, scores_on
 from lab.runs.labels import as_set, line_labels
 
 FIGURE_4 = "smart"  # the paper's Figure 4 shows SMART
@@ -198,8 +198,7 @@ def _overfit(runs: pd.DataFrame, name: str) -> str:
 def _compare(runs: pd.DataFrame) -> str:
     """A place in which the page's script compares two lines, with their settings and the scores of each seed."""
     about = distinct_runs(runs)
-    rows = labelled(scores_on(runs, ["dev_full"]), about)
-    rows = rows[rows["step"] == rows.groupby("run", observed=True)["step"].transform("max")].dropna(subset="value")
+    rows = last_rows(labelled(scores_on(runs, ["dev_full"]), about)).dropna(subset="value")
     lines = {}
     for label, part in rows.groupby("label"):
         settings = json.loads(part["settings"].iloc[0])

@@ -14,7 +14,17 @@ from lab.results.plan import CLAIMS, claim_cells, is_planned, plan, planned
 from lab.results.significance import compare, interval, power_line
 from lab.results.words import ROUNDING, decimals, with_interval
 from lab.runs import frames
-from lab.runs.frames import KEYS, best_epoch, distinct_runs, fill_missing, floors, labelled, provenance, scores_on
+from lab.runs.frames import (
+    KEYS,
+    best_epoch,
+    distinct_runs,
+    fill_missing,
+    floors,
+    labelled,
+    last_rows,
+    provenance,
+    scores_on,
+)
 from lab.runs.labels import line_labels
 
 SCORE_COLUMNS = [*TASKS, "overall"]
@@ -152,8 +162,8 @@ def claims(runs: pd.DataFrame) -> pd.DataFrame:
 
 def _last_overall(runs: pd.DataFrame) -> pd.DataFrame:
     """The overall score on all of dev after the last epoch: a row for each run."""
-    final = _final(runs, "dev")
-    return final[(final["score"] == "overall") & (final["step"] == final.groupby("run")["step"].transform("max"))]
+    final = last_rows(_final(runs, "dev"))
+    return final[final["score"] == "overall"]
 
 
 def blocks(runs: pd.DataFrame) -> Iterator[Block]:

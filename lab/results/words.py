@@ -10,7 +10,7 @@ METRICS = {
     "cosine_gap": "cosine minus that of shuffled labels", "cosine_shuffled": "cosine under shuffled labels",
     "cosine_within": "cosine of two batches of one task", "penalty": "SMART's penalty",
     "penalty_dropout": "SMART's penalty by dropout alone", "penalty_noise": "SMART's penalty by the noise",
-    "noise_norm": "largest entry of SMART's noise", "lr": "learning rate", "peak_memory_mb": "peak memory in MB",
+    "noise_norm": "largest entry of SMART's noise", "peak_memory_mb": "peak memory in MiB",
     "tokens_per_second": "tokens a second",
 }
 SPLITS = {"dev": "dev", "dev_full": "all of dev, last and best epoch", "train": "a sample of train",

@@ -60,6 +60,11 @@ def scores_on(runs: pd.DataFrame, splits: list[str]) -> pd.DataFrame:
     return part[part["metric"].astype(object) == part["task"].astype(object).map(SCORES)]
 
 
+def last_rows(rows: pd.DataFrame) -> pd.DataFrame:
+    """Of each run the rows of its last step, of those that are given."""
+    return rows[rows["step"] == rows.groupby("run", observed=True)["step"].transform("max")]
+
+
 def floors(runs: pd.DataFrame, split: str = "dev_full") -> pd.DataFrame:
     """What no training at all gives on the rows of a split: a row for each floor, with sst, qqp, sts and overall.
 

@@ -15,6 +15,18 @@ from lab.runs.writer import check_rows
 TIMED = ("tokens_per_second", "peak_memory_mb")  # metrics that no two trainings have in common
 
 
+def train_until(training: Training, step: int) -> None:
+    """Train until an iteration is done, and save it."""
+    reached = Stopped(f"it has reached iteration {step}", 0)
+    training.recorder.ask_to_stop(reached, step)
+    try:
+        for _ in training:
+            pass
+    except Stopped as stop:
+        if stop is not reached:
+            raise
+
+
 def replay(run: Run, resume: Callable[[Path], Training]) -> tuple[int, int, list[str]]:
     """Train from a run's last checkpoint but one to its last: (first iteration, last iteration, what differs).
 
@@ -38,14 +50,7 @@ def replay(run: Run, resume: Callable[[Path], Training]) -> tuple[int, int, list
         shutil.copytree(run.folder / "encoder", copy.folder / "encoder")
         for name in ("experiment.json", "metrics.jsonl"):
             shutil.copy(run.folder / name, copy.folder / name)
-        training, reached = resume(copy.folder), Stopped("replayed", 0)
-        training.recorder.ask_to_stop(reached, last)
-        try:
-            for _ in training:
-                pass
-        except Stopped as stop:
-            if stop is not reached:
-                raise
+        train_until(resume(copy.folder), last)
         again, again_state = checkpoints.load(copy.checkpoints, last)
         rows = [[row | {"seconds": None} for row in of.rows()
                  if row["metric"] not in TIMED and first < row["step"] <= last] for of in (run, copy)]

@@ -33,6 +33,7 @@ from lab.runs import checkpoints, schema
 from lab.runs.disk import commit
 from lab.runs.folder import FORKS, Run, runs_root
 from lab.runs.labels import as_set
+from lab.runs.replay import train_until
 from lab.runs.scoring import EVAL_SEED
 from lab.runs.signals import Stopped
 from lab.runs.training import Training
@@ -200,20 +201,8 @@ def _reach(parent: Run, e: Experiment, step: int, data: Data, folder: Path, prog
         raise LabError(f"run {parent.name} has no checkpoint at or before iteration {step}, and its encoder "
                        f"{e.encoder} has other weights now, so it cannot be begun again; take a later step")
     if not before or before[-1] < step:
-        _until(fit(e, data=data, run=copy.folder, resume=bool(before), progress=progress), step)
+        train_until(fit(e, data=data, run=copy.folder, resume=bool(before), progress=progress), step)
     return copy
-
-
-def _until(training: Training, step: int) -> None:
-    """Train until an iteration is done, and save it."""
-    reached = Stopped("the step of a fork", 0)
-    training.recorder.ask_to_stop(reached, step)
-    try:
-        for _ in training:
-            pass
-    except Stopped as stop:
-        if stop is not reached:
-            raise
 
 
 def _arm(base: Run, e: Experiment, parent: Run, step: int, folder: Path) -> Run:

@@ -95,7 +95,7 @@ def planned(table: pd.DataFrame, contrasts: Sequence[Mapping[str, str]], margin:
         null = {contrast[side]: int(of.isna().sum()) for side, of in (("a", a), ("b", b)) if of.isna().any()}
         rows.append({**contrast, **_paired((a - b).to_numpy(), margin, level), "null": null})
     found = pd.DataFrame(rows)
-    found[["p", "p_equal"]] = _adjusted(found[["p", "p_equal"]].to_numpy())
+    found[["p", "p_equal"]] = adjusted_together(found[["p", "p_equal"]].to_numpy())
     compared = max(1, int(found["p"].notna().sum()))
     found["verdict"] = [_verdict(row, margin, level, compared) for row in found.itertuples()]
     return found[COLUMNS]
@@ -116,7 +116,7 @@ def _paired(d: np.ndarray, margin: float, level: float) -> dict[str, float]:
             "p_equal": float(stats.t.sf((margin - abs(difference)) / error, df)), "sd": sd}
 
 
-def _adjusted(p: np.ndarray) -> np.ndarray:
+def adjusted_together(p: np.ndarray) -> np.ndarray:
     """Adjusted p-values (contrasts, 2) of p and p_equal, by Holm's method over all of them; nan stays nan.
 
     A contrast's two hypotheses, no difference and one of the margin or more, cannot both be true. So p is multiplied

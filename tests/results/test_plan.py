@@ -9,7 +9,7 @@ from scipy import stats
 
 import lab
 from lab.experiment import KNOWN, departs
-from lab.results.plan import _adjusted, is_planned, plan, planned, planned_runs
+from lab.results.plan import adjusted_together, is_planned, plan, planned, planned_runs
 from lab.runs.folder import shipped_root
 
 CONTRASTS = [{"a": "x", "b": "y", "claim": "one"}, {"a": "z", "b": "y", "claim": "two"}]
@@ -58,8 +58,8 @@ def test_a_contrast_is_scipys_paired_test_adjusted_by_holm():
 def test_the_two_tests_of_a_contrast_are_adjusted_as_one_family():
     p = np.array([[.001, .9], [.04, .002], [.03, .013], [np.nan, np.nan]])
     # in order .001, .002, .013, .03 (which settles the third contrast), .04, .9; at most one of a row's two is true
-    assert _adjusted(p)[:3] == pytest.approx(np.array([[.003, .9], [.09, .006], [.09, .039]]))
-    assert np.isnan(_adjusted(p)[3]).all() and _adjusted(p[:1])[0] == pytest.approx([.001, .9])
+    assert adjusted_together(p)[:3] == pytest.approx(np.array([[.003, .9], [.09, .006], [.09, .039]]))
+    assert np.isnan(adjusted_together(p)[3]).all() and adjusted_together(p[:1])[0] == pytest.approx([.001, .9])
 
 
 @pytest.mark.parametrize("right", [(431, 418, 410), (400, 420, 430), (381, 399, 437)])
@@ -113,7 +113,7 @@ def test_the_probability_of_a_false_verdict_of_either_kind_is_held():
     d = rng.normal(0, .001, (rounds, 10, seeds)) + np.repeat([0, .005], 5)[:, None]
     mean, error = abs(d.mean(axis=2)), stats.sem(d, axis=2)
     p = np.stack([2 * stats.t.sf(mean / error, seeds - 1), stats.t.sf((.005 - mean) / error, seeds - 1)], axis=2)
-    adjusted = np.array([_adjusted(one) for one in p])
+    adjusted = np.array([adjusted_together(one) for one in p])
     false = (adjusted[:, :5, 0] <= .05).any(axis=1) | (adjusted[:, 5:, 1] <= .05).any(axis=1)
     assert .03 < false.mean() < .05 + 3 * np.sqrt(.05 * .95 / rounds)
 

@@ -83,10 +83,11 @@ def fitted(runs: pd.DataFrame) -> list[str]:
 
 
 def heads(runs: pd.DataFrame) -> list[str]:
-    """STS over training for each similarity head: Pearson on train and dev, means over the seeds that have it."""
+    """STS over training for each similarity head: Pearson on train and dev, means over the seeds that have both."""
     found = scores_on(runs, ["train", "dev"])
     found = found[(found["task"] == "sts") & found["name"].isin(HEADS)].astype({"name": str, "split": str})
     seeds = found.groupby("name")["seed"].nunique()
+    found = found[found.groupby(["run", "epoch"], observed=True)["value"].transform(lambda r: r.notna().all())]
     table = found.groupby(["name", "split", "epoch"])["value"].agg(["mean", "count"])
     epochs = [epoch for epoch in EPOCHS if epoch in table.index.levels[2]]
 
@@ -115,11 +116,11 @@ def standing_still(runs: pd.DataFrame) -> list[str]:
 
 
 def equal_updates(runs: pd.DataFrame) -> list[str]:
-    """Each 3x recipe beside the one that it prolongs, over the seeds of both: overall on dev, after the same updates
-    and last."""
+    """Each 3x recipe beside the one that it prolongs, on the seeds of both: overall on dev, after the same updates and
+    last."""
     found = scores_on(runs, ["dev"])
     found = found[found["task"] == "all"].astype({"name": str})
-    lines = ["| recipe | iterations | overall | three times as long | overall after as many | overall, last | seeds |",
+    lines = ["| recipe | seeds | iterations | overall | three times as long | overall after as many | overall, last |",
              "|---" * 7 + "|"]
     for name in ("gse", "cosine_2d1", "smart"):
         both = [found[found["name"] == n] for n in (name, f"{name}_3x")]
@@ -127,8 +128,8 @@ def equal_updates(runs: pd.DataFrame) -> list[str]:
         short, long = (of[of["seed"].isin(seeds)].groupby("step")["value"].mean() for of in both)
         if len(short) and len(long):
             end = short.index.max()  # no epoch of the longer one ends there: between the two that are nearest
-            lines.append(f"| {name} | {end:.0f} | {short[end]:.3f} | {name}_3x | "
-                         f"{np.interp(end, long.index, long.to_numpy()):.3f} | {long.iloc[-1]:.3f} | {len(seeds)} |")
+            lines.append(f"| {name} | {len(seeds)} | {end:.0f} | {short[end]:.3f} | {name}_3x | "
+                         f"{np.interp(end, long.index, long.to_numpy()):.3f} | {long.iloc[-1]:.3f} |")
     return lines
 
 

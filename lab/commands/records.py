@@ -15,7 +15,10 @@ def report(
     out: Annotated[Path | None, typer.Option(help="The HTML file (default: report.html in the run store; of records "
                                              "that ship with the lab, shipped.html in your own store)")] = None,
 ) -> None:
-    """Print Tables 1 and 2 of all finished runs; write them and the figures as HTML, CSV and Markdown."""
+    """Print Tables 1 and 2 of all finished runs, verdicts and planned claims; write them and the figures as files.
+
+    The files are HTML, CSV and Markdown. Without a finished run of your own, the records that ship are shown.
+    """
     from lab.results import report as page
     from lab.results import tables
     from lab.runs.folder import expanded, runs_root, shipped_root, shown_store

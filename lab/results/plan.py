@@ -1,9 +1,10 @@
 """The planned contrasts: what was to be tested, written down before the runs, and what came of it.
 
 `data/plan.json` names pairs of recipes, each with the claim of the paper that it tests. Each pair is compared on the
-seeds that both have (Student's t of the paired differences). Over all contrasts the p-values are adjusted by Holm's
-method (1979). Whether a difference is too small to matter is tested as well, by two one-sided tests (Schuirmann 1987):
-that no difference was shown does not mean that there is none.
+seeds that both have (Student's t of the paired differences). Whether a difference is too small to matter is tested as
+well, by two one-sided tests (Schuirmann 1987): that no difference was shown does not mean that there is none. Both
+tests of all contrasts are one family, whose p-values are adjusted by Holm's method (1979), so that the probability of
+one false verdict or more, of either kind, is at most 1 - level.
 """
 
 import json
@@ -18,15 +19,16 @@ from scipy import stats
 from lab.data import checkout
 from lab.errors import LabError, nearest
 from lab.results.significance import FEWEST_SEEDS, half_width, seeds_needed
-from lab.results.words import between
+from lab.results.words import ROUNDING, between
 from lab.runs.labels import BESIDE
 
 if TYPE_CHECKING:
     from lab.experiment import Experiment
 
-CLAIMS = ("Claims, written down in data/plan.json before the runs (the first of gse is older): the difference of the "
+CLAIMS = ("Claims, written down in data/plan.json before the runs (the first of gse had begun): the difference of the "
           "overall scores (last epoch, dev) over the seeds that both recipes have, with its own 95 % interval; "
-          "verdicts that are adjusted for all of these contrasts (Holm)")
+          "verdicts that are adjusted for all of these contrasts (Holm). The number of seeds is an estimate of what "
+          "would show a difference of the size seen, or of .005, with a probability of .8")
 COLUMNS = ["a", "b", "claim", "seeds", "difference", "low", "high", "p", "p_equal", "verdict"]
 
 
@@ -74,14 +76,16 @@ def planned(table: pd.DataFrame, contrasts: Sequence[Mapping[str, str]], margin:
             level: float = .95) -> pd.DataFrame:
     """Each contrast, a minus b over the seeds that both have: a row with its interval and verdict.
 
-    table: a row for each run, with columns recipe, seed, value. low, high: the interval of this contrast alone. p:
-    adjusted for all contrasts that have one; p_equal: the same of the two one-sided tests that the difference is
-    smaller than `margin`. verdict: "differs", "differs by less than <margin>", both, or "cannot be told" and the seeds
-    it would take, with a probability of .8, to show a difference of the size seen, or of the margin if that is larger.
+    table: a row for each run, with columns recipe, seed, value. low, high: the interval of this contrast alone. p, and
+    p_equal, of the two one-sided tests that the difference is smaller than `margin`, are adjusted together, for all
+    contrasts that have them. verdict: "differs", "differs by less than <margin>", both, or "cannot be told" and the
+    seeds it would take, with a probability of .8, to show a difference of the size seen, or of the margin if that is
+    larger.
     A run without a score (null, since its predictions are constant) is a result: where one of the seeds has such a run,
     there is no difference, and the verdict says so. The other seeds alone would flatter the recipe.
     """
-    runs = {name: of.set_index("seed")["value"].astype(float) for name, of in table.groupby("recipe", observed=True)}
+    table = table.assign(value=table["value"].astype(float).replace([np.inf, -np.inf], np.nan))
+    runs = {name: of.set_index("seed")["value"] for name, of in table.groupby("recipe", observed=True)}
     rows = []
     for contrast in contrasts:
         a, b = (runs.get(contrast[side], pd.Series(dtype=float)) for side in "ab")
@@ -90,8 +94,7 @@ def planned(table: pd.DataFrame, contrasts: Sequence[Mapping[str, str]], margin:
         null = {contrast[side]: int(of.isna().sum()) for side, of in (("a", a), ("b", b)) if of.isna().any()}
         rows.append({**contrast, **_paired((a - b).to_numpy(), margin, level), "null": null})
     found = pd.DataFrame(rows)
-    for p in ("p", "p_equal"):
-        found[p] = _holm(found[p].to_numpy())
+    found[["p", "p_equal"]] = adjusted_together(found[["p", "p_equal"]].to_numpy())
     compared = max(1, int(found["p"].notna().sum()))
     found["verdict"] = [_verdict(row, margin, level, compared) for row in found.itertuples()]
     return found[COLUMNS]
@@ -102,7 +105,7 @@ def _paired(d: np.ndarray, margin: float, level: float) -> dict[str, float]:
     nothing = dict.fromkeys(("low", "high", "p", "p_equal", "sd"), np.nan)
     difference = float(d.mean()) if d.size else np.nan
     spread = np.ptp(d) if d.size else 0  # coarse scores may be equal by chance: p would be 0. nan: a null score
-    if d.size < FEWEST_SEEDS or not spread > 0:
+    if d.size < FEWEST_SEEDS or not spread > ROUNDING:
         return {"seeds": d.size, "difference": difference, **nothing}
     sd, df = float(d.std(ddof=1)), d.size - 1
     half, error = float(half_width(sd, d.size, level)), sd / np.sqrt(d.size)
@@ -112,13 +115,19 @@ def _paired(d: np.ndarray, margin: float, level: float) -> dict[str, float]:
             "p_equal": float(stats.t.sf((margin - abs(difference)) / error, df)), "sd": sd}
 
 
-def _holm(p: np.ndarray) -> np.ndarray:
-    """Holm's adjusted p-values; nan stays nan."""
-    adjusted, there = np.full(len(p), np.nan), np.flatnonzero(~np.isnan(p))
-    largest = 0.0
-    for rank, i in enumerate(there[np.argsort(p[there], kind="stable")]):
-        largest = max(largest, min(1.0, (len(there) - rank) * p[i]))
-        adjusted[i] = largest
+def adjusted_together(p: np.ndarray) -> np.ndarray:
+    """Adjusted p-values (contrasts, 2) of p and p_equal, by Holm's method over all of them; nan stays nan.
+
+    A contrast's two hypotheses, no difference and one of the margin or more, cannot both be true. So p is multiplied
+    not by how many hypotheses are left to reject, but by how many contrasts have one left (Shaffer 1986). To adjust
+    each column by itself would allow one false verdict or more with twice the probability.
+    """
+    adjusted, left, largest = np.full(p.shape, np.nan), (~np.isnan(p)).sum(axis=1), 0.0
+    for place in np.argsort(p, axis=None, kind="stable")[:left.sum()]:  # nan is last
+        contrast = place // p.shape[1]
+        largest = max(largest, min(1.0, int((left > 0).sum()) * p.flat[place]))
+        adjusted.flat[place] = largest
+        left[contrast] -= 1
     return adjusted
 
 

@@ -141,7 +141,11 @@ def verdicts(runs: pd.DataFrame, reference: str = "baseline") -> tuple[pd.DataFr
     found = compare(table, reference)
     if not found["low"].notna().any():
         return none, f"no verdict against {reference}: that takes 3 seeds of each recipe (lab ablate --seeds 3)"
-    return found, power_line(table, reference)
+    told, note = found[found["low"].notna()], power_line(table, reference)
+    if (told["seeds"] > told["used"]).any():
+        note += (f" These differences are over the {told['used'].max()} seeds that all compared recipes have, so they "
+                 "need not be those of the means above.")
+    return found, note
 
 
 def claims(runs: pd.DataFrame) -> pd.DataFrame:

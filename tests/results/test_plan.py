@@ -9,7 +9,7 @@ from scipy import stats
 
 import lab
 from lab.experiment import KNOWN, departs
-from lab.results.plan import is_planned, plan, planned, planned_runs
+from lab.results.plan import adjusted_together, is_planned, plan, planned, planned_runs
 from lab.runs.folder import shipped_root
 
 CONTRASTS = [{"a": "x", "b": "y", "claim": "one"}, {"a": "z", "b": "y", "claim": "two"}]
@@ -50,8 +50,28 @@ def test_a_contrast_is_scipys_paired_test_adjusted_by_holm():
     low, high = raw[0].confidence_interval(.95)
     assert found.loc[0, ["low", "high", "difference"]].tolist() == pytest.approx([low, high, (x - y).mean()])
     assert found["seeds"].tolist() == [6, 4]  # a seed that both have counts, whatever other rows have
-    small, large = sorted(test.pvalue for test in raw)
-    assert sorted(found["p"]) == pytest.approx([min(1, 2 * small), max(2 * small, large)])
+    # no difference is shown to be less than the margin, so both contrasts still have a hypothesis left to reject
+    assert list(found["p"]) == pytest.approx([min(1, 2 * test.pvalue) for test in raw])
+
+
+def test_the_two_tests_of_a_contrast_are_adjusted_as_one_family():
+    p = np.array([[.001, .9], [.04, .002], [.03, .013], [np.nan, np.nan]])
+    # in order .001, .002, .013, .03 (which settles the third contrast), .04, .9; at most one of a row's two is true
+    assert adjusted_together(p)[:3] == pytest.approx(np.array([[.003, .9], [.09, .006], [.09, .039]]))
+    assert np.isnan(adjusted_together(p)[3]).all() and adjusted_together(p[:1])[0] == pytest.approx([.001, .9])
+
+
+@pytest.mark.parametrize("right", [(431, 418, 410), (400, 420, 430), (381, 399, 437)])
+def test_a_difference_that_is_the_same_but_for_rounding_has_no_verdict(right):
+    y = (np.array(right) / 1101 + .69 + .565) / 3
+    x = (np.array(right) / 1101 + 2 / 1101 + .69 + .565) / 3  # two more right answers with each seed
+    assert np.ptp(x - y) < 1e-15
+    assert planned(table(x=x, y=y), CONTRASTS[:1])["verdict"][0] == "cannot be told: no spread over seeds"
+
+
+def test_an_infinite_score_is_none():
+    found = planned(table(x=[.5, float("inf"), .52], y=[.4, .41, .42]), CONTRASTS[:1])
+    assert found["verdict"][0] == "cannot be told: 1 run of x without a score"
 
 
 def test_a_run_without_a_score_is_a_result_and_not_left_out():
@@ -84,6 +104,17 @@ def test_verdicts_tell_a_difference_equality_and_ignorance_apart():
     assert planned(table(x=[.5] * 3, y=[.5] * 3), CONTRASTS[:1])["verdict"][0] == "cannot be told: no spread over seeds"
     missing = planned(table(y=base), CONTRASTS)
     assert set(missing["verdict"]) == {"cannot be told: 0 seeds in common"} and missing["difference"].isna().all()
+
+
+def test_the_probability_of_a_false_verdict_of_either_kind_is_held():
+    """Five contrasts without a difference, five at the margin. Each kind adjusted by itself: 9 %, not 5."""
+    rounds, rng, seeds = 2000, np.random.default_rng(1), 10
+    d = rng.normal(0, .001, (rounds, 10, seeds)) + np.repeat([0, .005], 5)[:, None]
+    mean, error = abs(d.mean(axis=2)), stats.sem(d, axis=2)
+    p = np.stack([2 * stats.t.sf(mean / error, seeds - 1), stats.t.sf((.005 - mean) / error, seeds - 1)], axis=2)
+    adjusted = np.array([adjusted_together(one) for one in p])
+    false = (adjusted[:, :5, 0] <= .05).any(axis=1) | (adjusted[:, 5:, 1] <= .05).any(axis=1)
+    assert .03 < false.mean() < .05 + 3 * np.sqrt(.05 * .95 / rounds)
 
 
 @pytest.mark.slow

@@ -189,6 +189,16 @@ def test_verdicts_need_three_seeds_of_each_recipe():
     assert "better" not in tables.as_text(runs.assign(protocol="smoke"))
 
 
+def test_verdicts_say_where_they_leave_out_a_seed_that_a_row_has():
+    seen = np.random.default_rng(0).normal(.5, .01, (3, 4))
+    def runs(counts):
+        return pd.concat([records(name, seed, overall=row[seed]) for name, row, count in
+                          zip(("baseline", "gse", "smart"), seen, counts, strict=True) for seed in range(count)])
+
+    assert "over the 3 seeds that all compared recipes have" in " ".join(tables.as_text(runs([4, 4, 3])).split())
+    assert "that all compared recipes have" not in tables.as_text(runs([4, 4, 4]))
+
+
 def test_overfitting_is_of_means_over_the_seeds_that_the_figures_show():
     runs = pd.concat([records(seed=1, best=0.7), records(seed=2, best=0.5), records(seed=2, best=0.5, run="again")])
     row = tables.overfitting(runs).iloc[0]

@@ -106,14 +106,14 @@ def tagged(cell: nbformat.NotebookNode, tag: str) -> bool:
 
 
 def put_back(path: Path, made: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """The notebook as it is, with the outputs of those of its cells that were run again, under their old numbers."""
+    """The notebook as it is, with the outputs of those of its cells that were run again, numbered as in a whole run."""
     notebook, outputs = nbformat.read(path, as_version=4), {cell.id: cell.outputs for cell in made.cells}
-    for cell in notebook.cells:
-        if cell.id in outputs:
-            cell.outputs = outputs[cell.id]
-            for output in cell.outputs:
-                if "execution_count" in output:
-                    output["execution_count"] = cell.execution_count
+    for number, cell in enumerate((cell for cell in notebook.cells if cell.cell_type == "code"), 1):
+        cell.outputs = outputs.get(cell.id, cell.outputs)
+        cell.execution_count = number
+        for output in cell.outputs:
+            if "execution_count" in output:
+                output["execution_count"] = number
     return notebook
 
 

@@ -38,7 +38,8 @@ def source_of(of: object) -> tuple[str, str]:
         path = Path(inspect.getsourcefile(of))
     except (TypeError, OSError):
         raise LabError(f"{of!r} has no source to show; show() takes a function, a class or a module") from None
-    where = f"{path.parent.name}/{path.name}"
+    above = Path(__file__).resolve().parents[2]  # the folder that has `lab`
+    where = (path.relative_to(above) if path.is_relative_to(above) else Path(path.parent.name, path.name)).as_posix()
     if first:
         where += f", lines {first}-{first + len(lines) - 1}"
     return inspect.cleandoc("\n" + "".join(lines)).rstrip(), where

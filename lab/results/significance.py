@@ -68,8 +68,8 @@ def compare(table: pd.DataFrame, reference: str, level: float = .95) -> pd.DataF
 
     table: a row for each run, with columns recipe, seed, value. Model: value = recipe + seed + residual. Seeds are
     blocks, so the differences are paired by seed: one seed draws the same rows for all recipes of one scale, and in
-    `data/runs` the blocks reduce the sd of the overall score from .0062 to .0053 (13 recipes, 3 seeds; F = 6.1, p =
-    .007). The residual variance is pooled, which assumes that it is equal for all recipes. A recipe with fewer than 3
+    `data/runs` the blocks reduce the sd of the overall score from .0068 to .0050 (15 recipes, 3 seeds; F = 13, p =
+    .0001). The residual variance is pooled, which assumes that it is equal for all recipes. A recipe with fewer than 3
     of the reference's seeds is not compared. The others are compared on the seeds that all of them have, so leave out a
     recipe with few seeds where it would reduce the seeds of the others.
 

@@ -25,7 +25,7 @@ from lab.runs.frames import (
     provenance,
     scores_on,
 )
-from lab.runs.labels import line_labels
+from lab.runs.labels import line_labels, settings_of
 
 SCORE_COLUMNS = [*TASKS, "overall"]
 TABLES = {"dev": ("dev_full", "table1"), "test": ("test", "table2")}  # split -> its name in records, the paper's table
@@ -128,24 +128,42 @@ def missing(table: pd.DataFrame) -> list[str]:
 def verdicts(runs: pd.DataFrame, reference: str = "baseline") -> tuple[pd.DataFrame, str]:
     """Whether the overall score (last epoch) of a recipe differs from the reference's over seeds, and a sentence on it.
 
-    runs: they share data, encoder and protocol. The frame is that of `significance.compare`. Where there is nothing to
-    compare, or too few seeds, it is empty, and the sentence says why or is empty too.
+    runs: they share data, encoder and protocol. The frame is that of `significance.compare`, and has the recipes that
+    train the heads alone, or other tasks, as not compared: their seeds spread otherwise, and `compare` takes all rows
+    to spread alike. (A head that nothing trains answers at random.) Where there is nothing to compare, or too few
+    seeds, it is empty, and the sentence says why or is empty too.
     """
     final, none = _last_overall(runs), pd.DataFrame()
-    table = pd.DataFrame({"recipe": line_labels(final), "seed": final["seed"], "value": final["value"]})
+    table = pd.DataFrame({"recipe": line_labels(final), "seed": final["seed"], "value": final["value"],
+                          "trains": final["settings"].map(_trains)})
     table = table.drop_duplicates(["recipe", "seed"])  # runs may differ in `departs` alone
     if "smoke" in set(final["protocol"]) or table["recipe"].nunique() < 2:
         return none, ""
     if reference not in set(table["recipe"]):
         return none, f"no verdict: no recipe here has the name {reference} without other settings, to compare with"
+    alike = table["trains"].isin(set(table.loc[table["recipe"] == reference, "trains"]))
+    apart, table = table[~alike], table[alike]
+    if table["recipe"].nunique() < 2:
+        return none, f"no verdict: no other recipe here trains the same parts and tasks as {reference}"
     found = compare(table, reference)
     if not found["low"].notna().any():
         return none, f"no verdict against {reference}: that takes 3 seeds of each recipe (lab ablate --seeds 3)"
+    if len(apart):
+        others = apart.groupby("recipe", as_index=False).agg(
+            mean=("value", lambda of: of.mean(skipna=False)), seeds=("value", "count"))
+        others = others.assign(used=0, verdict=f"not compared: it trains other parts or tasks than {reference}")
+        found = pd.concat([found, others]).sort_values(["mean", "recipe"], ascending=[False, True], ignore_index=True)
     told, note = found[found["low"].notna()], power_line(table, reference)
     if (told["seeds"] > told["used"]).any():
         note += (f" These differences are over the {told['used'].max()} seeds that all compared recipes have, so they "
                  "need not be those of the means above.")
     return found, note
+
+
+def _trains(settings: str) -> tuple:
+    """What a run trains, from its settings: its parts, all or the heads, and its tasks."""
+    made = settings_of(settings)
+    return made.get("trains"), tuple(made.get("tasks", ()))
 
 
 def claims(runs: pd.DataFrame) -> pd.DataFrame:

@@ -199,6 +199,25 @@ def test_verdicts_say_where_they_leave_out_a_seed_that_a_row_has():
     assert "that all compared recipes have" not in tables.as_text(runs([4, 4, 4]))
 
 
+def test_recipes_that_train_other_parts_or_tasks_widen_no_interval():
+    def of(name, *overall, **settings):
+        return [records(name, seed, overall=value, **settings) for seed, value in enumerate(overall)]
+
+    whole = {"trains": "all", "tasks": ["sst", "qqp", "sts"]}
+    alike = [*of("baseline", 0.50, 0.51, 0.53, **whole), *of("gse", 0.60, 0.62, 0.63, **whole)]
+    others = [*of("frozen", 0.2, 0.9, 0.4, **whole | {"trains": "heads"}),  # seeds that spread far wider
+              *of("sst_alone", 0.1, 0.9, 0.2, **whole | {"tasks": ["sst"]})]
+    (found, note), (alone, said) = tables.verdicts(pd.concat([*alike, *others])), tables.verdicts(pd.concat(alike))
+    found, alone = found.set_index("recipe"), alone.set_index("recipe")
+    assert found.loc["gse", ["low", "high", "p"]].tolist() == alone.loc["gse", ["low", "high", "p"]].tolist()
+    assert note == said
+    for name in ("frozen", "sst_alone"):
+        assert found.loc[name, "verdict"] == "not compared: it trains other parts or tasks than baseline"
+        assert found.loc[name, "seeds"] == 3 and np.isnan(found.loc[name, "low"])
+    none, why = tables.verdicts(pd.concat([*alike, *others]), "frozen")
+    assert none.empty and "no other recipe here trains the same parts and tasks as frozen" in why
+
+
 def test_overfitting_is_of_means_over_the_seeds_that_the_figures_show():
     runs = pd.concat([records(seed=1, best=0.7), records(seed=2, best=0.5), records(seed=2, best=0.5, run="again")])
     row = tables.overfitting(runs).iloc[0]

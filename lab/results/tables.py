@@ -150,8 +150,10 @@ def verdicts(runs: pd.DataFrame, reference: str = "baseline") -> tuple[pd.DataFr
         return none, f"no verdict against {reference}: that takes 3 seeds of each recipe (lab ablate --seeds 3)"
     if len(apart):
         others = apart.groupby("recipe", as_index=False).agg(
-            mean=("value", lambda of: of.mean(skipna=False)), seeds=("value", "count"))
-        others = others.assign(used=0, verdict=f"not compared: it trains other parts or tasks than {reference}")
+            mean=("value", lambda of: of.mean(skipna=False)), seeds=("value", "count"), trains=("trains", "first"))
+        same_tasks = others.pop("trains").str[1] == table["trains"].iloc[0][1]
+        others = others.assign(used=0, verdict=same_tasks.map({
+            True: "trains other parts: not compared", False: "trains other tasks: not compared"}))
         found = pd.concat([found, others]).sort_values(["mean", "recipe"], ascending=[False, True], ignore_index=True)
     told, note = found[found["low"].notna()], power_line(table, reference)
     if (told["seeds"] > told["used"]).any():

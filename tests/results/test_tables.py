@@ -211,8 +211,8 @@ def test_recipes_that_train_other_parts_or_tasks_widen_no_interval():
     found, alone = found.set_index("recipe"), alone.set_index("recipe")
     assert found.loc["gse", ["low", "high", "p"]].tolist() == alone.loc["gse", ["low", "high", "p"]].tolist()
     assert note == said
-    for name in ("frozen", "sst_alone"):
-        assert found.loc[name, "verdict"] == "not compared: it trains other parts or tasks than baseline"
+    for name, what in (("frozen", "parts"), ("sst_alone", "tasks")):
+        assert found.loc[name, "verdict"] == f"trains other {what}: not compared"
         assert found.loc[name, "seeds"] == 3 and np.isnan(found.loc[name, "low"])
     none, why = tables.verdicts(pd.concat([*alike, *others]), "frozen")
     assert none.empty and "no other recipe here trains the same parts and tasks as frozen" in why

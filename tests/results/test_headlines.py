@@ -24,7 +24,7 @@ def test_from_one_seed_nothing_is_told():
     more = headlines.leaderboard(runs(baseline=[.51, .53, .52], gse=[.82, .81, .83], smart=[.9]))
     assert more.startswith("Best on dev is smart, with an overall score of 0.900 (one seed).")
     two = headlines.leaderboard(runs(baseline=[.51, .53, .52], gse=[.82, .81, .83], smart=[.9, .9]))
-    assert "(2): points only. Of the 2 recipes with 3 seeds or more, gse is best with 0.820. It is better" in two
+    assert "(too few seeds (2)). Of the 2 recipes with 3 seeds or more, gse is best with 0.820. It is better" in two
     assert ("Of the 2 recipes with 3 seeds or more, gse is best with 0.820. It is better than baseline: by +0.300"
             in more)
 

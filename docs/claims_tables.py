@@ -1,6 +1,7 @@
 """The tables and the picture of docs/claims.md: the paper's claims on the records that ship with the lab."""
 
 import re
+from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
@@ -16,13 +17,17 @@ from lab.runs.frames import last_rows, scores_on
 TICKS = (-0.06, -0.04, -0.02, 0.0, 0.02, 0.04, 0.06)
 BLUE, GREY = "#0072b2", "#888"
 EPOCHS = (1, 2, 5, 10)
+CONTROLS = (("mean", "gradient_surgery"), ("fairgrad", "gradient_surgery"), ("smart_ball", "smart_no_noise"),
+            ("smart_no_dropout", "smart"), *((f"{task}_alone", "multitask") for task in TASKS))
 HEADS = ("cosine_embedding", "cosine_d", "cosine_2d1", "cosine_2d1_mean")
 
 
 def regions(runs: pd.DataFrame, compared: pd.DataFrame) -> dict[str, list[str]]:
     """The tables, by the names of their regions on the page. runs: finished, and none that departs from its recipe.
     compared: the tests on examples, of data/runs/compared.csv."""
-    return {"claims: contrasts": contrasts(runs), "claims: tasks": by_task(runs), "claims: overfitting": fitted(runs),
+    planned = [(of["a"], of["b"]) for of in plan()["contrasts"]]
+    return {"claims: contrasts": contrasts(runs), "claims: tasks": by_task(runs, planned),
+            "claims: controls": by_task(runs, CONTROLS), "claims: overfitting": fitted(runs),
             "claims: heads": heads(runs), "claims: standing": standing_still(runs),
             "claims: updates": equal_updates(runs), "claims: examples": by_example(compared)}
 
@@ -39,20 +44,20 @@ def contrasts(runs: pd.DataFrame) -> list[str]:
     return lines
 
 
-def by_task(runs: pd.DataFrame) -> list[str]:
-    """The same contrasts for each task: means over the seeds in common, with the interval of each by itself."""
-    lines = ["| contrast | SST accuracy | QQP accuracy | STS Pearson |", "|---|---|---|---|"]
+def by_task(runs: pd.DataFrame, pairs: Iterable[tuple[str, str]]) -> list[str]:
+    """Pairs of recipes by task and overall: means over the seeds in common, with the interval of each by itself."""
+    lines = ["| contrast | SST accuracy | QQP accuracy | STS Pearson | overall |", "|---|---|---|---|---|"]
     final = last_rows(scores_on(runs, ["dev_full"]))
-    for contrast in plan()["contrasts"]:
+    for pair in pairs:
         cells = []
-        for task in TASKS:
-            a, b = (final[(final["name"] == contrast[side]) & (final["task"] == task)].set_index("seed")["value"]
-                    for side in "ab")
+        for task in (*TASKS, "all"):
+            a, b = (final[(final["name"] == name) & (final["task"] == task)].set_index("seed")["value"]
+                    for name in pair)
             d = a.sub(b)[a.index.intersection(b.index)]
             cells.append(f"no r with {d.isna().sum()} of {len(d)} seeds" if d.isna().any() else
                          between(*interval(d)) if len(d) >= FEWEST_SEEDS else between(d.mean(), np.nan, np.nan))
         if any(cells):
-            lines.append(f"| {contrast['a']} - {contrast['b']} | {' | '.join(cells)} |")
+            lines.append(f"| {' - '.join(pair)} | {' | '.join(cells)} |")
     return lines
 
 

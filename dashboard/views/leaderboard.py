@@ -35,7 +35,7 @@ def numbers(dev: pd.DataFrame, names: list[str], verdicts: pd.DataFrame) -> pd.D
     shown = pd.DataFrame({"recipe": names})
     if len(verdicts):
         verdict = shown["recipe"].map(verdicts.set_index("recipe")["verdict"]).replace("", "reference")
-        shown["verdict"] = verdict.str.replace(r": (points only|not compared)$", "", regex=True)
+        shown["verdict"] = verdict.str.rsplit(": ", n=1).str[0]  # without "points only", "not compared"
         shown.insert(1, "vs", verdict.map(MARKS).fillna(NO_VERDICT))
     for score in SCORES:
         shown[score] = dev[score].to_list()

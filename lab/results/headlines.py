@@ -66,7 +66,7 @@ def _verdict(runs: pd.DataFrame, name: str, board: pd.DataFrame) -> str:
         return f"{note[:1].upper()}{note[1:]}."
     row = verdicts.set_index("recipe").loc[name]
     if row["low"] != row["low"]:
-        why = row["verdict"].split(": ")[0]
+        why = row["verdict"].rsplit(": ", 1)[0]
         return f"There is no verdict against {REFERENCE} ({why}). {_with_seeds(runs, board)}".strip()
     difference, low, high = with_interval(row["difference"], row["low"], row["high"], sign="+")
     return (f"{VERDICTS.get(row['verdict'], row['verdict'])}: by {difference}, 95 % interval {low} to {high}, over "

@@ -41,51 +41,50 @@ def half_width(sd: ArrayLike, seeds: ArrayLike, level: float = .95) -> np.ndarra
     return np.where(seeds >= FEWEST_SEEDS, half, np.nan)
 
 
-def dunnett_p(t: float, comparisons: int, df: float) -> float:
-    """The adjusted two-sided p of |t| among k comparisons with one reference (Dunnett 1955, correlation .5).
+def dunnett_p(t: float, comparisons: int, df: float, correlation: float = .5) -> float:
+    """The adjusted two-sided p of |t| among k comparisons with one reference (Dunnett 1955).
 
+    correlation: of the errors of any two comparisons, at least 0 and below 1; .5 where all recipes have the same seeds.
     Integrated by the trapezoid rule, to 1e-10 and deterministic; `scipy.stats.multivariate_t` draws random numbers.
     """
     z = np.linspace(-8.5, 8.5, 81)  # the reference's own error, in standard errors
     s = np.exp(np.linspace(*np.log(stats.chi2.ppf([1e-14, 1 - 1e-14], df) / df) / 2, 121))[:, None]
     of_z, of_s = np.exp(-z**2 / 2), np.exp(df * (np.log(s) - s**2 / 2 + .5))  # of_s: s = sqrt(chi2 / df), in log s
-    # 1 - p = E_s E_z [Phi(z + sqrt(2) s |t|) - Phi(z - sqrt(2) s |t|)]^k
-    reach = np.sqrt(2) * s * abs(t)
-    inside = (special.ndtr(z + reach) - special.ndtr(z - reach)) ** comparisons
+    # 1 - p = E_s E_z [Phi((sqrt(rho) z + s |t|) / sqrt(1 - rho)) - Phi((sqrt(rho) z - s |t|) / sqrt(1 - rho))]^k
+    shift, reach = np.sqrt(correlation / (1 - correlation)) * z, s * abs(t) / np.sqrt(1 - correlation)
+    inside = (special.ndtr(shift + reach) - special.ndtr(shift - reach)) ** comparisons
     return float(np.clip(1 - (of_s.T @ inside @ of_z).item() / of_s.sum() / of_z.sum(), 0, 1))
 
 
 @lru_cache(maxsize=256)
-def dunnett_critical(comparisons: int, df: float, level: float = .95) -> float:
+def dunnett_critical(comparisons: int, df: float, level: float = .95, correlation: float = .5) -> float:
     """The |t| whose adjusted p (`dunnett_p`) is 1 - level; for one comparison it is Student's t."""
     tail = _tail(level)
     bonferroni = stats.t.isf(tail / 2 / comparisons, df)  # Dunnett's value is never above it
-    return optimize.brentq(lambda t: dunnett_p(t, comparisons, df) - tail, 0, 1.01 * bonferroni)
+    return optimize.brentq(lambda t: dunnett_p(t, comparisons, df, correlation) - tail, 0, 1.01 * bonferroni)
 
 
 def compare(table: pd.DataFrame, reference: str, level: float = .95) -> pd.DataFrame:
     """Every recipe against the reference, with simultaneous intervals (Dunnett 1955) in a recipe x seed model.
 
-    table: a row for each run, with columns recipe, seed, value. Model: value = recipe + seed + residual. Seeds are
-    blocks, so the differences are paired by seed: one seed draws the same rows for all recipes of one scale, and in
-    `data/runs` the blocks reduce the sd of the overall score from .0068 to .0050 (15 recipes, 3 seeds; F = 13, p =
-    .0001). The residual variance is pooled, which assumes that it is equal for all recipes. A recipe with fewer than 3
-    of the reference's seeds is not compared. The others are compared on the seeds that all of them have, so leave out a
-    recipe with few seeds where it would reduce the seeds of the others.
+    table: a row for each run, with columns recipe, seed, value. Model: value = recipe + seed + residual, by least
+    squares. Seeds are blocks, which need not be complete: where all recipes have the same seeds, a difference is the
+    mean of the paired ones, and where one lacks a seed, the others still count it. One seed draws the same rows for all
+    recipes of one scale, and in `data/runs` the blocks reduce the sd of the overall score from .0068 to .0050 (15
+    recipes, 3 seeds; F = 13, p = .0001). The residual variance is pooled, which assumes that it is equal for all
+    recipes. A recipe with fewer than 3 of the reference's seeds is not compared, and its scores are not in the model.
 
-    Returns a row for each recipe, highest mean first: mean and seeds, of all its scores; used, the seeds that the
-    difference to the reference is computed from; difference; low, high, p, adjusted for all comparisons; verdict:
-    "better", "worse", "no difference shown", or the reason why there is none ("" for the reference). A recipe with a
-    null score has no mean and is not compared. LabError: a column or the reference is missing, or a recipe has a seed
-    twice.
+    Returns a row for each recipe, highest mean first: mean and seeds, of all its scores; used, the seeds that it shares
+    with the reference; difference, of the model; low, high, p, adjusted for all comparisons; verdict: "better",
+    "worse", "no difference shown", or the reason why there is none ("" for the reference). A recipe with a null score
+    has no mean and is not compared. LabError: a column or the reference is missing, or a recipe has a seed twice.
     """
-    tail, (wide, nulls, compared, model, sd) = _tail(level), _two_way(table, reference)
-    gaps = wide - wide.loc[reference]
-    gaps.loc[compared, gaps.columns.difference(model.columns)] = np.nan
+    tail, (wide, nulls, model) = _tail(level), _two_way(table, reference)
+    gaps, seeds = wide - wide.loc[reference], wide.count(axis=1)
     gaps.loc[nulls + nulls[reference] > 0] = np.nan
-    seeds = wide.count(axis=1)
     shown = pd.DataFrame({"mean": wide.mean(axis=1).where(nulls == 0), "seeds": seeds, "used": gaps.count(axis=1),
                           "difference": gaps.mean(axis=1)})
+    shown.loc[model.compared, "difference"] = model.differences
     tests = []
     for recipe, used, difference in shown[["used", "difference"]].itertuples():
         low = high = p = np.nan
@@ -93,15 +92,16 @@ def compare(table: pd.DataFrame, reference: str, level: float = .95) -> pd.DataF
             verdict = f"{null} lacks a score in {nulls[null]} of {nulls[null] + seeds[null]} seeds: not compared"
         elif recipe == reference:
             verdict = ""
-        elif recipe not in compared or np.isnan(sd):
+        elif recipe not in model.compared:
             verdict = f"too few seeds ({used}): points only"
-        elif sd == 0:  # coarse scores are equal by chance: p would be 0, a false alarm
+        elif model.sd == 0:  # coarse scores are equal by chance: p would be 0, a false alarm
             verdict = "no spread over seeds: points only"
         else:
-            # interval = difference -+ d(level; k, k (S - 1)) error,  error = sd sqrt(2 / S),  k = R - 1
-            k, error = len(compared), sd * np.sqrt(2 / used)
-            half = dunnett_critical(k, k * (used - 1), level) * error
-            p = dunnett_p(difference / error, k, k * (used - 1))
+            # interval = difference -+ d(level; k, df) sd sqrt(v),  k = R - 1, and v = 2 / S where no score is missing
+            family = len(model.compared), model.df
+            error = model.sd * np.sqrt(model.factors[model.compared.index(recipe)])
+            half = dunnett_critical(*family, level, model.correlation) * error
+            p = dunnett_p(difference / error, *family, model.correlation)
             low, high, verdict = difference - half, difference + half, _verdict(difference, p, tail)
         tests.append((low, high, p, verdict))
     shown = shown.join(pd.DataFrame(tests, index=shown.index, columns=["low", "high", "p", "verdict"])).reset_index()
@@ -134,13 +134,14 @@ def seeds_needed(residual_sd: float, difference: float = .005, power: float = .8
 
 def power_line(table: pd.DataFrame, reference: str, difference: float = .005, power: float = .8) -> str:
     """A sentence: how many seeds `compare` would need to show a difference. Table and errors as there."""
-    *_, compared, model, sd = _two_way(table, reference)
-    if not sd > 0:
-        why = "there is no spread over seeds" if sd == 0 else f"that takes {FEWEST_SEEDS} seeds that all recipes share"
+    *_, model = _two_way(table, reference)
+    if not model.sd > 0:
+        why = "there is no spread over seeds" if model.sd == 0 else f"that takes {FEWEST_SEEDS} seeds of two recipes"
         return f"How many seeds a difference of {difference:g} needs cannot be computed yet: {why}."
-    needed = seeds_needed(sd, difference, power, comparisons=len(compared))
+    needed, few, many = seeds_needed(model.sd, difference, power, comparisons=len(model.compared)), *model.seeds
     return (f"To show a difference of {difference:g} from {reference} with probability {power:g}, as one of "
-            f"{len(compared)} comparisons, takes {needed} seeds (here {model.shape[1]}; residual sd {sd:.2g}).")
+            f"{len(model.compared)} comparisons, takes {needed} seeds (here {few}{f' to {many}' * (few < many)}; "
+            f"residual sd {model.sd:.2g}).")
 
 
 class McNemar(NamedTuple):
@@ -238,8 +239,20 @@ def _differences(times: np.ndarray, columns: np.ndarray, metric: str) -> np.ndar
     return first - second
 
 
-def _two_way(table: pd.DataFrame, reference: str) -> tuple[pd.DataFrame, pd.Series, list[str], pd.DataFrame, float]:
-    """Scores (recipes, seeds), nulls of each recipe, recipes to compare, scores in the model, residual sd or nan."""
+class _Model(NamedTuple):
+    """value = recipe + seed + residual, of the reference and the R - 1 recipes that are compared with it."""
+
+    compared: list[str]
+    differences: np.ndarray  # (R - 1,) from the reference
+    factors: np.ndarray  # (R - 1,) the variance of each is this times sd^2
+    correlation: float  # the smallest of any two differences
+    sd: float  # of the residual, with `df` degrees of freedom
+    df: int
+    seeds: tuple[int, int]  # the fewest and the most that a compared recipe shares with the reference
+
+
+def _two_way(table: pd.DataFrame, reference: str) -> tuple[pd.DataFrame, pd.Series, _Model]:
+    """Scores (recipes, seeds), nulls of each recipe, and the model."""
     if missing := [c for c in ("recipe", "seed", "value") if c not in table.columns]:
         raise LabError(f"the table has no column {', '.join(missing)} (needed: recipe, seed, value)")
     if reference not in (names := sorted({str(r) for r in table["recipe"]})):
@@ -251,14 +264,20 @@ def _two_way(table: pd.DataFrame, reference: str) -> tuple[pd.DataFrame, pd.Seri
     nulls = values.isna().groupby(table["recipe"]).sum()
     shared = (wide.notna() & wide.loc[reference].notna()).sum(axis=1).where(nulls + nulls[reference] == 0, 0)
     compared = [r for r in wide.index if r != reference and shared[r] >= FEWEST_SEEDS]
-    model = wide.loc[[reference, *compared]].dropna(axis=1)
-    if not compared or model.shape[1] < FEWEST_SEEDS:
-        return wide, nulls, compared, model, np.nan
-    # residual = y_rs - mean_r - mean_s + mean,  sd^2 = sum residual^2 / ((R - 1)(S - 1))
-    y = model.to_numpy()
-    residual = y - y.mean(axis=1, keepdims=True) - y.mean(axis=0) + y.mean()
-    sd = float(np.sqrt((residual**2).sum() / len(compared) / (y.shape[1] - 1)))
-    return wide, nulls, compared, model, sd if sd > 1e-12 * np.abs(y).max() else 0.  # a rounding error
+    if not compared:
+        return wide, nulls, _Model([], np.zeros(0), np.zeros(0), np.nan, np.nan, 0, (0, 0))
+    y = wide.loc[[reference, *compared]].dropna(axis=1, how="all").to_numpy()
+    (recipe, seed), k = np.nonzero(np.isfinite(y)), len(compared)
+    design = np.column_stack([recipe[:, None] == np.arange(1, k + 1), seed[:, None] == np.arange(y.shape[1])])
+    design, y = design.astype(float), y[recipe, seed]
+    # b = (X^T X)^-1 X^T y,  var(b) = sd^2 (X^T X)^-1,  sd^2 = sum residual^2 / (n - R + 1 - S)
+    inverse, df = np.linalg.inv(design.T @ design), len(y) - design.shape[1]
+    b = inverse @ design.T @ y
+    sd, of = float(np.sqrt(((y - design @ b) ** 2).sum() / df)), inverse[:k, :k]
+    between = of / np.sqrt(np.outer(of.diagonal(), of.diagonal()))
+    smallest = max(0., between[~np.eye(k, dtype=bool)].min()) if k > 1 else .5
+    return wide, nulls, _Model(compared, b[:k], of.diagonal(), smallest, sd if sd > 1e-12 * np.abs(y).max() else 0.,
+                               df, (int(shared[compared].min()), int(shared[compared].max())))
 
 
 def _paired(a: ArrayLike, b: ArrayLike, correctness: bool = False) -> tuple[np.ndarray, np.ndarray]:

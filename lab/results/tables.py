@@ -156,9 +156,9 @@ def verdicts(runs: pd.DataFrame, reference: str = "baseline") -> tuple[pd.DataFr
             True: "trains other parts: not compared", False: "trains other tasks: not compared"}))
         found = pd.concat([found, others]).sort_values(["mean", "recipe"], ascending=[False, True], ignore_index=True)
     told, note = found[found["low"].notna()], power_line(table, reference)
-    if (told["seeds"] > told["used"]).any():
-        note += (f" These differences are over the {told['used'].max()} seeds that all compared recipes have, so they "
-                 "need not be those of the means above.")
+    if (told["used"] < table.loc[table["recipe"] == reference, "seed"].nunique()).any():
+        note += (" Not all have the same seeds, and a difference takes the effect of each seed into account, so it "
+                 "need not be that of the means above.")
     return found, note
 
 

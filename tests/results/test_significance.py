@@ -79,6 +79,10 @@ def test_p_is_scipys_for_independent_groups_and_students_for_one_comparison():
     groups = rng.normal([0, 0, 1, 2], 1, (6, 4)).T
     theirs = stats.dunnett(*groups[1:], control=groups[0], rng=np.random.default_rng(0))
     assert [dunnett_p(t, 3, 20) for t in theirs.statistic] == pytest.approx(theirs.pvalue, abs=1e-3)
+    control = rng.normal(0, 1, 18)  # three times as many: the correlation is 6 / (6 + 18)
+    theirs = stats.dunnett(*groups[1:], control=control, rng=np.random.default_rng(0))
+    assert [dunnett_p(t, 3, 32, .25) for t in theirs.statistic] == pytest.approx(theirs.pvalue, abs=1e-3)
+    assert dunnett_p(2, 3, 1e6, 0) == pytest.approx(1 - (1 - 2 * stats.norm.sf(2)) ** 3, abs=1e-5)
     for t, df in ((.3, 2), (2.1, 7), (30, 2), (5, 1000)):
         assert dunnett_p(t, 1, df) == pytest.approx(2 * stats.t.sf(t, df), abs=1e-10)
     assert (dunnett_p(0, 5, 8), dunnett_p(1e300, 5, 8)) == pytest.approx((1, 0), abs=1e-10)
@@ -117,26 +121,60 @@ def test_below_three_seeds_there_are_points_only():
     assert [shown[c].dtype.kind for c in ("low", "high", "p")] == ["f"] * 3
 
 
-def test_gaps_only_shared_seeds_are_compared_and_a_short_recipe_costs_the_others_nothing():
+def test_a_missing_score_is_treated_as_yates_did():
+    """Yates 1933: fill the gap so that its residual is 0, take the plain means, and one degree of freedom less."""
+    table, (R, S) = study([0, .01, .02, .03], 6, np.random.default_rng(7)), (4, 6)
+    y = table["value"].to_numpy().reshape(R, S).copy()
+    row, column, total = y[1].sum() - y[1, 0], y[:, 0].sum() - y[1, 0], y.sum() - y[1, 0]
+    y[1, 0] = (R * row + S * column - total) / ((R - 1) * (S - 1))
+    residual = y - y.mean(1, keepdims=True) - y.mean(0) + y.mean()
+    sd, df = np.sqrt((residual**2).sum() / ((R - 1) * (S - 1) - 1)), (R - 1) * (S - 1) - 1
+    shown = compare(table.drop(index=S), "r00").set_index("recipe").loc[["r01", "r02", "r03"]]
+    assert shown["difference"].to_numpy() == pytest.approx(y.mean(1)[1:] - y.mean(1)[0])
+    assert shown["used"].tolist() == [5, 6, 6]
+    # the two complete recipes have 2 / S, the one with a gap 2 / S and what the gap's own estimate adds
+    half, factor = (shown["high"] - shown["difference"]).to_numpy(), 2 / S + R / (S * (S - 1) * (R - 1))
+    assert half[1:] / half[0] == pytest.approx(np.sqrt(2 / S / factor)) and half[1] > dunnett_critical(3, df) * sd * .57
+
+
+def test_a_recipe_with_fewer_seeds_costs_the_others_none():
+    """Before, all were compared on the seeds that all of them had."""
     table = study([0, .01, .02, .03], 6, np.random.default_rng(7))
-    have = {"r00": range(6), "r01": range(6), "r02": range(1, 6), "r03": (0, 1)}
+    have = {"r00": range(6), "r01": range(6), "r02": range(3), "r03": (0, 1)}
     gaps = table[[s in have[r] for r, s in zip(table["recipe"], table["seed"], strict=True)]]
-    shown = compare(gaps, "r00").set_index("recipe")
+    shown, paired = compare(gaps, "r00").set_index("recipe"), table.pivot(index="seed", columns="recipe")["value"]
     assert shown.loc["r03", "verdict"] == "too few seeds (2): points only"
-    full = compare(table[table["seed"].isin(range(1, 6)) & (table["recipe"] != "r03")], "r00").set_index("recipe")
-    columns = ["difference", "low", "high", "p", "verdict"]
-    pd.testing.assert_frame_equal(shown.loc[["r01", "r02"], columns], full.loc[["r01", "r02"], columns])
+    assert shown.loc["r01", "difference"] == pytest.approx((paired["r01"] - paired["r00"]).mean())
+    assert shown.loc["r03", "difference"] == pytest.approx((paired["r03"] - paired["r00"])[:2].mean())
     assert shown[["seeds", "used"]].loc[["r00", "r01", "r02", "r03"]].to_numpy().tolist() == [
-        [6, 6], [6, 5], [5, 5], [2, 2]]
-    assert shown.loc["r01", "mean"] == pytest.approx(table[table["recipe"] == "r01"]["value"].mean())
+        [6, 6], [6, 6], [3, 3], [2, 2]]
+    widths = shown["high"] - shown["low"]
+    assert widths["r01"] < .8 * widths["r02"]
+    assert "here 3 to 6; residual sd" in power_line(gaps, "r00")
+    only = table[(table["recipe"] != "r00") | (table["seed"] < 4)]  # two more seeds, which the reference lacks
+    assert (compare(only, "r00").set_index("recipe")["used"] == 4).all()
 
 
-def test_recipes_that_share_too_few_seeds_with_each_other_get_points():
+@pytest.mark.slow
+def test_the_intervals_cover_all_truths_at_once_where_seeds_are_missing():
+    rng, effects = np.random.default_rng(31), [0., 0., .01, -.01, .003]
+    have = np.array([[1] * 8, [1] * 8, [1] * 3 + [0] * 5, [0] * 5 + [1] * 3, [1] * 5 + [0] * 3], bool).ravel()
+    found = [compare(study(effects, 8, rng)[have], "r00").set_index("recipe").drop("r00").sort_index()
+             for _ in range(400)]
+    hits = sum(((s["low"] <= effects[1:]) & (effects[1:] <= s["high"])).all() for s in found)
+    assert stats.binomtest(hits, 400, .95, alternative="less").pvalue > .001  # at least: see `dunnett_p`'s correlation
+
+
+def test_recipes_that_share_no_seed_with_each_other_are_each_paired_with_the_reference():
     table = study([0, .01, .02], 6, np.random.default_rng(8))
     have = {"r00": range(6), "r01": range(3), "r02": range(3, 6)}
     apart = table[[s in have[r] for r, s in zip(table["recipe"], table["seed"], strict=True)]]
-    assert set(compare(apart, "r00")["verdict"]) == {"", "too few seeds (0): points only"}
-    assert "cannot be computed" in power_line(apart, "r00")
+    shown, paired = compare(apart, "r00").set_index("recipe"), table.pivot(index="seed", columns="recipe")["value"]
+    gaps = [(paired["r01"] - paired["r00"])[:3], (paired["r02"] - paired["r00"])[3:]]
+    assert shown.loc[["r01", "r02"], "difference"].tolist() == pytest.approx([gap.mean() for gap in gaps])
+    sd = np.sqrt(sum(gap.var(ddof=1) for gap in gaps) / 2)  # two degrees of freedom each
+    half = dunnett_critical(2, 4, correlation=0) * sd / np.sqrt(3)
+    assert (shown["high"] - shown["difference"]).dropna().tolist() == pytest.approx([half, half])
 
 
 @pytest.mark.parametrize("null", [np.nan, np.inf, None])

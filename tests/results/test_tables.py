@@ -189,14 +189,16 @@ def test_verdicts_need_three_seeds_of_each_recipe():
     assert "better" not in tables.as_text(runs.assign(protocol="smoke"))
 
 
-def test_verdicts_say_where_they_leave_out_a_seed_that_a_row_has():
+def test_verdicts_say_where_recipes_have_other_seeds_and_use_them_all():
     seen = np.random.default_rng(0).normal(.5, .01, (3, 4))
     def runs(counts):
         return pd.concat([records(name, seed, overall=row[seed]) for name, row, count in
                           zip(("baseline", "gse", "smart"), seen, counts, strict=True) for seed in range(count)])
 
-    assert "over the 3 seeds that all compared recipes have" in " ".join(tables.as_text(runs([4, 4, 3])).split())
-    assert "that all compared recipes have" not in tables.as_text(runs([4, 4, 4]))
+    text = " ".join(tables.as_text(runs([4, 4, 3])).split())
+    assert "Not all have the same seeds" in text and "here 3 to 4;" in text
+    assert f"gse 4 {seen[1].mean() - seen[0].mean():.3f}" in text
+    assert "Not all have the same seeds" not in tables.as_text(runs([4, 4, 4]))
 
 
 def test_recipes_that_train_other_parts_or_tasks_widen_no_interval():

@@ -60,7 +60,9 @@ def dunnett_p(t: float, comparisons: int, df: float, correlation: float = .5) ->
 def dunnett_critical(comparisons: int, df: float, level: float = .95, correlation: float = .5) -> float:
     """The |t| whose adjusted p (`dunnett_p`) is 1 - level; for one comparison it is Student's t."""
     tail = _tail(level)
-    bonferroni = stats.t.isf(tail / 2 / comparisons, df)  # Dunnett's value is never above it
+    bonferroni = float(stats.t.isf(tail / 2 / comparisons, df))  # Dunnett's value is never above it
+    if comparisons == 1:
+        return bonferroni
     return optimize.brentq(lambda t: dunnett_p(t, comparisons, df, correlation) - tail, 0, 1.01 * bonferroni)
 
 

@@ -523,6 +523,7 @@ UNNAMED = {
         attention_scaled(lambda q: (len(q) + 1) ** 0.5), attention_scaled(lambda q: q.shape[1] ** 0.5, -10.0),
         attention_scaled(lambda q: q.shape[1] ** 0.5, torch.inf),
         lambda q, k, v, mask: labs.attention(q, k, v, torch.arange(len(q)) < len(q) - (not mask[-1])),
+        lambda q, k, v, mask: torch.softmax(q @ k.T / q.shape[1] ** 0.5 + (mask.float() + 1e-6).log(), 1) @ v,
         lambda q, k, v, mask: labs.attention(k, q, v, mask), detached("attention", 0), detached("attention", 2),
         without_gradient("attention"), lambda q, k, v, mask: labs.attention(q, k, v, mask).tolist()[0]],
     "adamw": [fixed("adamw", betas=(0.9, 0.999)), fixed("adamw", lr=0.1), fixed("adamw", eps=1e-2), fixed("adamw", t=1),

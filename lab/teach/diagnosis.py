@@ -144,6 +144,8 @@ def _equal(answer: Any, theirs: Any, right: Any, given: tuple, matters: Callable
     """Whether two wrong answers are the same, in any form."""
     mine, wrong, wanted = numbers(answer, right), numbers(theirs, right), numbers(right, right)
     if mine is None or wrong is None or wanted is None:
+        if wrong is not None and wanted is not None and not differs(theirs, right, given, matters):
+            return False  # a right result, of which another form is shown alike
         alike = short(answer) == short(theirs) and isinstance(answer, str) == isinstance(theirs, str)
         return alike or (answer is not None and not differs(answer, theirs))
     if [part.shape for part in wrong] != [part.shape for part in wanted]:

@@ -112,7 +112,7 @@ def differs(answer: Any, right: Any, given: Sequence[Any] = (), matters: Callabl
     got, wanted = short(answer), short(right)
     if got == wanted:
         got, wanted = short(answer, 10), short(right, 10)
-    if got == wanted:
+    if got == wanted or isinstance(answer, str):
         got, wanted = (f"{text}, of type {_types(of)}" for text, of in ((got, answer), (wanted, right)))
     otherwise = f"it returns {got}; expected {wanted}"
     got, wanted = (numbers(of, right) for of in (answer, right)) if right is not None else (None, None)

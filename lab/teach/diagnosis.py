@@ -223,6 +223,8 @@ def _help(error: Any) -> str:
     """What to do about an exception that beginners often meet."""
     if isinstance(error, NameError):
         return ". Import or define it in a cell above"
+    if isinstance(error, IndexError) and "index 1 is out of bounds for dimension 0 with size 1" in short(error):
+        return ". Whole numbers as an index are places: convert a mask with .bool()"
     text = short(error) if isinstance(error, RuntimeError | TypeError | AttributeError) else ""
     if "return_types" in text or "to tuple" in text:
         return ". With a dimension, max() and min() return a tuple (values, indices): use amax() and amin()"

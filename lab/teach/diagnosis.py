@@ -22,8 +22,8 @@ FLOAT32 = ("its formula is right, but float32 is too small or too coarse for the
 def diagnosis(name: str, exercise: Any, mine: Callable, cases: Mapping[str, tuple], made: Sequence[Tried]) -> str:
     """Why a function is not right, and what to do. made: what it made of each case; one of them has a fault."""
     rights = [exercise.right(*copies(given)) for given in cases.values()]
-    sentence = (_mistake(name, exercise, cases, made, rights) or _where(name, exercise, mine, cases, made)
-                or _pattern(exercise, mine, cases, made, rights))
+    sentence = (_mistake(name, exercise, cases, made, rights) or _rounded(made, rights)
+                or _where(name, exercise, mine, cases, made) or _pattern(exercise, mine, cases, made, rights))
     faulty = [(*case, one) for case, one in zip(cases.items(), made, strict=True) if one.fault]
     about, given, first = next((case for case in faulty if not case[-1].gradient), faulty[0])  # values come first
     if not sentence:
@@ -190,6 +190,26 @@ def _pattern(exercise: Any, mine: Callable, cases: Mapping[str, tuple], made: Se
     if _right_in_float64(exercise, mine, cases):
         return FLOAT32
     return ""
+
+
+def _rounded(made: Sequence[Tried], rights: Sequence[Any]) -> str:
+    """Whether all answers are the right ones, rounded to so many decimals, or without them."""
+    pairs = []
+    for one, right in zip(made, rights, strict=True):
+        got, wanted = (numbers(of, 0.0 if right is None else right) for of in (one.answer, right))
+        if one.gradient or got is None or wanted is None:
+            if one.fault:
+                return ""
+            continue
+        pairs += [(mine.detach().double(), of.detach().double()) for mine, of in zip(got, wanted, strict=True)]
+    if any(mine.shape != of.shape for mine, of in pairs):
+        return ""
+    if any(mine.any() for mine, _ in pairs) and any(
+            all(torch.equal(mine, cut(of)) for mine, of in pairs) for cut in (torch.floor, torch.trunc, torch.round)):
+        return "it is the right result without its decimals: do // or int() or round() cut them off?"
+    return next((f"it is the right result, but rounded to {n} decimal{'s' * (n > 1)}: return it as it is"
+                 for n in range(1, 6) if all(torch.allclose(mine, of.round(decimals=n), rtol=1e-6, atol=1e-9,
+                                                            equal_nan=True) for mine, of in pairs)), "")
 
 
 def _close(of: Tensor, right: Tensor) -> bool:

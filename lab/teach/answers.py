@@ -132,6 +132,19 @@ def differs(answer: Any, right: Any, given: Sequence[Any] = (), matters: Callabl
     return ""
 
 
+def right_parts(names: Sequence[str], made: Sequence[Tried], rights: Sequence[Any]) -> str:
+    """Which of several results are right in every case, as the beginning of a message; empty if none is."""
+    pairs = [(numbers(one.answer, right), numbers(right, right)) for one, right in zip(made, rights, strict=True)]
+    if not names or any(got is None for got, _ in pairs):
+        return ""
+    wrong = [any(differs(got[i], wanted[i]) for got, wanted in pairs) for i in range(len(names))]
+    if all(wrong) or not any(wrong):
+        return ""
+    parts = [[f"`{name}`" for name, of in zip(names, wrong, strict=True) if of == kind] for kind in (False, True)]
+    are, are_not = (f"{' and '.join(of)} {'is' if len(of) == 1 else 'are'}" for of in parts)
+    return f"{are} right in every case, {are_not} not: "
+
+
 def _types(of: Any) -> str:
     """The type of an object, and those of its parts if it is a tuple."""
     parts = f" of {' and '.join(_types(part) for part in of[:3])}" if isinstance(of, tuple) and len(of) < 4 else ""

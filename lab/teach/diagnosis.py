@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lab.teach.answers import ABSOLUTE, Tried, argument_names, copies, differs, numbers, short, tried
+from lab.teach.answers import ABSOLUTE, Tried, argument_names, copies, differs, numbers, right_parts, short, tried
 from lab.teach.wrong_answers import WHERE_IT_FAILS, WRONG_ANSWERS
 
 FLOAT32 = ("its formula is right, but float32 is too small or too coarse for these numbers: convert the arguments with "
@@ -28,7 +28,8 @@ def diagnosis(name: str, exercise: Any, mine: Callable, cases: Mapping[str, tupl
     about, given, first = next((case for case in faulty if not case[-1].gradient), faulty[0])  # values come first
     if not sentence:
         line = _line(mine, first.answer)
-        sentence = (f"{first.fault}{_help(first.answer)}{line}\n(the case “{about}”: "
+        which = right_parts(exercise.parts, made, rights)
+        sentence = (f"{which}{first.fault}{_help(first.answer)}{line}\n(the case “{about}”: "
                     f"{_arguments(exercise.right, given)})")
     if changed := changed_names(exercise, made):
         sentence += f"\nIt also changes {_listed(changed)} in place: work on a copy."

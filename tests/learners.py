@@ -518,7 +518,7 @@ def by_heart(name):
 
 UNNAMED = {
     "attention": [
-        attention_detached, attention_nan_rows, attention_scaled(lambda q: 2),
+        attention_detached, attention_nan_rows,
         attention_scaled(lambda q: q.shape[1] / 2),
         attention_scaled(lambda q: (len(q) + 1) ** 0.5), attention_scaled(lambda q: q.shape[1] ** 0.5, -10.0),
         attention_scaled(lambda q: q.shape[1] ** 0.5, torch.inf),
@@ -552,8 +552,6 @@ UNNAMED = {
                       lambda sst, qqp, sts: [] if sts is None else labs.overall_score(sst, qqp, sts)],
     "pcgrad": [pcgrad_without_test,
                lambda G, orders: labs.pcgrad(G, orders[::-1]), lambda G, orders: labs.pcgrad(G, orders).tolist()[:-1],
-               lambda G, orders: labs.pcgrad(G, [order[::-1] for order in orders]),
-               lambda G, orders: labs.pcgrad(G, [order[:-1] for order in orders]),
                lambda G, orders: labs.pcgrad(G, orders) @ G,
                lambda G, orders: labs.pcgrad(G / G.diagonal().sqrt()[:, None] / G.diagonal().sqrt(), orders),
                lambda G, orders: labs.pcgrad(G, orders) / labs.pcgrad(G, orders).sum(),

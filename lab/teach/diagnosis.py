@@ -63,7 +63,8 @@ def _mistake(name: str, exercise: Any, cases: Mapping[str, tuple], made: Sequenc
     ways = dict.fromkeys(((None, False, False), (exercise.matters, False, False), (exercise.matters, True, False),
                           (exercise.matters, True, True)))
     return next((feedback for matters, loose, guarded in ways for feedback, wrong in WRONG_ANSWERS[name].items()
-                 if _is_like(wrong, matters, loose, guarded, cases, made, rights)), "")
+                 if not (guarded and "in every case" in feedback)  # which is not so where some are right
+                 and _is_like(wrong, matters, loose, guarded, cases, made, rights)), "")
 
 
 def _where(name: str, exercise: Any, mine: Callable, cases: Mapping[str, tuple], made: Sequence[Tried]) -> str:

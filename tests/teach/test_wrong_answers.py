@@ -1,5 +1,6 @@
 """lab/teach/wrong_answers.py: each common wrong answer fails its check and gets its own feedback."""
 
+import math
 from statistics import fmean
 
 import pytest
@@ -70,5 +71,8 @@ def test_a_mistake_without_a_name_is_told_by_its_pattern(name, mine, feedback):
 def test_no_pattern_is_named_that_only_some_results_have():
     zeros = teach.check("annealed", lambda sizes, epoch, epochs: [0.0] * len(sizes))
     assert "decimals" not in zeros
+    tail_of_b = teach.check("mcnemar", lambda b, c: min(1.0, 2 * sum(
+        math.comb(b, k) for k in range(min(b, c) + 1)) / 2**b))  # it is right for 3 to 0
+    assert "in every case" not in tail_of_b
     assert "rounded" not in teach.check("symmetric_kl", lambda p, q: RIGHT["symmetric_kl"](p.detach(), q))
     assert "rounded" not in teach.check("pearson", lambda x, y: RIGHT["pearson"](x, y) or 0.5)

@@ -21,6 +21,7 @@ WRONG_ANSWERS: dict[str, dict[str, Callable]] = {
 WHERE_IT_FAILS: dict[str, dict[tuple[str, ...], str]] = {
     "attention": {("scores far below 0",): "a masked token must have the score -inf: any number, such as -50, is too "
                                            "large where the other scores are lower still",
+                  ("among",): "the mask says which tokens are real, not only how many: padding may stand among them",
                   ("padd", "scores far below 0"): "every case without a masked token is right: before the softmax, set "
                                                   "the scores of the masked tokens, columns, to -inf, and no others"},
     "adamw": {("weight decay", "with decay", "without a gradient"):

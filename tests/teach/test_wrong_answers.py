@@ -46,6 +46,7 @@ def of_absolute_values(p, g, m, v, t, lr, betas, eps, weight_decay):
 PATTERNS = [  # what has no name of its own, but is told by the cases that fail or by what all results have in common
     ("attention", filled(-1.0), "every case without a masked token is right"),
     ("attention", filled(torch.inf), "every case without a masked token is right"),
+    ("attention", lambda q, k, v, mask: RIGHT["attention"](q, k, v, torch.arange(len(q)) < mask.sum()), "stand among"),
     ("adamw", lambda *given: decays(*given, lambda p, rate, t: p - rate * p.sign()), "the step is right, the decay is"),
     ("adamw", lambda *given: decays(*given, lambda p, rate, t: p - rate * p * (t > 1)), "the step is right, the decay"),
     ("adamw", of_absolute_values, "`m` is right in every case, `p` and `v` are not: it returns"),

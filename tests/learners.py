@@ -518,11 +518,12 @@ def by_heart(name):
 
 UNNAMED = {
     "attention": [
-        attention_detached, attention_nan_rows, attention_scaled(lambda q: 2),
+        attention_detached, attention_nan_rows,
         attention_scaled(lambda q: q.shape[1] / 2),
         attention_scaled(lambda q: (len(q) + 1) ** 0.5), attention_scaled(lambda q: q.shape[1] ** 0.5, -10.0),
         attention_scaled(lambda q: q.shape[1] ** 0.5, torch.inf),
         lambda q, k, v, mask: labs.attention(q, k, v, torch.arange(len(q)) < len(q) - (not mask[-1])),
+        lambda q, k, v, mask: torch.softmax(q @ k.T / q.shape[1] ** 0.5 + (mask.float() + 1e-6).log(), 1) @ v,
         lambda q, k, v, mask: labs.attention(k, q, v, mask), detached("attention", 0), detached("attention", 2),
         without_gradient("attention"), lambda q, k, v, mask: labs.attention(q, k, v, mask).tolist()[0]],
     "adamw": [fixed("adamw", betas=(0.9, 0.999)), fixed("adamw", lr=0.1), fixed("adamw", eps=1e-2), fixed("adamw", t=1),
@@ -551,8 +552,6 @@ UNNAMED = {
                       lambda sst, qqp, sts: [] if sts is None else labs.overall_score(sst, qqp, sts)],
     "pcgrad": [pcgrad_without_test,
                lambda G, orders: labs.pcgrad(G, orders[::-1]), lambda G, orders: labs.pcgrad(G, orders).tolist()[:-1],
-               lambda G, orders: labs.pcgrad(G, [order[::-1] for order in orders]),
-               lambda G, orders: labs.pcgrad(G, [order[:-1] for order in orders]),
                lambda G, orders: labs.pcgrad(G, orders) @ G,
                lambda G, orders: labs.pcgrad(G / G.diagonal().sqrt()[:, None] / G.diagonal().sqrt(), orders),
                lambda G, orders: labs.pcgrad(G, orders) / labs.pcgrad(G, orders).sum(),

@@ -112,7 +112,7 @@ def differs(answer: Any, right: Any, given: Sequence[Any] = (), matters: Callabl
     got, wanted = short(answer), short(right)
     if got == wanted:
         got, wanted = short(answer, 10), short(right, 10)
-    if got == wanted:
+    if got == wanted or isinstance(answer, str):
         got, wanted = (f"{text}, of type {_types(of)}" for text, of in ((got, answer), (wanted, right)))
     otherwise = f"it returns {got}; expected {wanted}"
     got, wanted = (numbers(of, right) for of in (answer, right)) if right is not None else (None, None)
@@ -130,6 +130,19 @@ def differs(answer: Any, right: Any, given: Sequence[Any] = (), matters: Callabl
         if not torch.allclose(part, of, rtol=0 if exact else RELATIVE, atol=0 if exact else ABSOLUTE, equal_nan=True):
             return otherwise
     return ""
+
+
+def right_parts(names: Sequence[str], made: Sequence[Tried], rights: Sequence[Any]) -> str:
+    """Which of several results are right in every case, as the beginning of a message; empty if none is."""
+    pairs = [(numbers(one.answer, right), numbers(right, right)) for one, right in zip(made, rights, strict=True)]
+    if not names or any(got is None for got, _ in pairs):
+        return ""
+    wrong = [any(differs(got[i], wanted[i]) for got, wanted in pairs) for i in range(len(names))]
+    if all(wrong) or not any(wrong):
+        return ""
+    parts = [[f"`{name}`" for name, of in zip(names, wrong, strict=True) if of == kind] for kind in (False, True)]
+    are, are_not = (f"{' and '.join(of)} {'is' if len(of) == 1 else 'are'}" for of in parts)
+    return f"{are} right in every case, {are_not} not: "
 
 
 def _types(of: Any) -> str:

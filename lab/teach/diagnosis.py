@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lab.teach.answers import ABSOLUTE, Tried, argument_names, copies, differs, numbers, short, tried
+from lab.teach.answers import ABSOLUTE, Tried, argument_names, copies, differs, numbers, right_parts, short, tried
 from lab.teach.wrong_answers import WHERE_IT_FAILS, WRONG_ANSWERS
 
 FLOAT32 = ("its formula is right, but float32 is too small or too coarse for these numbers: convert the arguments with "
@@ -22,13 +22,14 @@ FLOAT32 = ("its formula is right, but float32 is too small or too coarse for the
 def diagnosis(name: str, exercise: Any, mine: Callable, cases: Mapping[str, tuple], made: Sequence[Tried]) -> str:
     """Why a function is not right, and what to do. made: what it made of each case; one of them has a fault."""
     rights = [exercise.right(*copies(given)) for given in cases.values()]
-    sentence = (_mistake(name, exercise, cases, made, rights) or _where(name, exercise, mine, cases, made)
-                or _pattern(exercise, mine, cases, made, rights))
+    sentence = (_mistake(name, exercise, cases, made, rights) or _rounded(made, rights)
+                or _where(name, exercise, mine, cases, made) or _pattern(exercise, mine, cases, made, rights))
     faulty = [(*case, one) for case, one in zip(cases.items(), made, strict=True) if one.fault]
     about, given, first = next((case for case in faulty if not case[-1].gradient), faulty[0])  # values come first
     if not sentence:
         line = _line(mine, first.answer)
-        sentence = (f"{first.fault}{_help(first.answer)}{line}\n(the case “{about}”: "
+        which = right_parts(exercise.parts, made, rights)
+        sentence = (f"{which}{first.fault}{_help(first.answer)}{line}\n(the case “{about}”: "
                     f"{_arguments(exercise.right, given)})")
     if changed := changed_names(exercise, made):
         sentence += f"\nIt also changes {_listed(changed)} in place: work on a copy."
@@ -62,7 +63,8 @@ def _mistake(name: str, exercise: Any, cases: Mapping[str, tuple], made: Sequenc
     ways = dict.fromkeys(((None, False, False), (exercise.matters, False, False), (exercise.matters, True, False),
                           (exercise.matters, True, True)))
     return next((feedback for matters, loose, guarded in ways for feedback, wrong in WRONG_ANSWERS[name].items()
-                 if _is_like(wrong, matters, loose, guarded, cases, made, rights)), "")
+                 if not (guarded and "in every case" in feedback)  # which is not so where some are right
+                 and _is_like(wrong, matters, loose, guarded, cases, made, rights)), "")
 
 
 def _where(name: str, exercise: Any, mine: Callable, cases: Mapping[str, tuple], made: Sequence[Tried]) -> str:
@@ -144,6 +146,8 @@ def _equal(answer: Any, theirs: Any, right: Any, given: tuple, matters: Callable
     """Whether two wrong answers are the same, in any form."""
     mine, wrong, wanted = numbers(answer, right), numbers(theirs, right), numbers(right, right)
     if mine is None or wrong is None or wanted is None:
+        if wrong is not None and wanted is not None and not differs(theirs, right, given, matters):
+            return False  # a right result, of which another form is shown alike
         alike = short(answer) == short(theirs) and isinstance(answer, str) == isinstance(theirs, str)
         return alike or (answer is not None and not differs(answer, theirs))
     if [part.shape for part in wrong] != [part.shape for part in wanted]:
@@ -190,6 +194,26 @@ def _pattern(exercise: Any, mine: Callable, cases: Mapping[str, tuple], made: Se
     return ""
 
 
+def _rounded(made: Sequence[Tried], rights: Sequence[Any]) -> str:
+    """Whether all answers are the right ones, rounded to so many decimals, or without them."""
+    pairs = []
+    for one, right in zip(made, rights, strict=True):
+        got, wanted = (numbers(of, 0.0 if right is None else right) for of in (one.answer, right))
+        if one.gradient or got is None or wanted is None:
+            if one.fault:
+                return ""
+            continue
+        pairs += [(mine.detach().double(), of.detach().double()) for mine, of in zip(got, wanted, strict=True)]
+    if any(mine.shape != of.shape for mine, of in pairs):
+        return ""
+    if any(mine.any() for mine, _ in pairs) and any(
+            all(torch.equal(mine, cut(of)) for mine, of in pairs) for cut in (torch.floor, torch.trunc, torch.round)):
+        return "it is the right result without its decimals: do // or int() or round() cut them off?"
+    return next((f"it is the right result, but rounded to {n} decimal{'s' * (n > 1)}: return it as it is"
+                 for n in range(1, 6) if all(torch.allclose(mine, of.round(decimals=n), rtol=1e-6, atol=1e-9,
+                                                            equal_nan=True) for mine, of in pairs)), "")
+
+
 def _close(of: Tensor, right: Tensor) -> bool:
     return torch.allclose(of, right, rtol=1e-4, atol=ABSOLUTE)
 
@@ -221,6 +245,8 @@ def _help(error: Any) -> str:
     """What to do about an exception that beginners often meet."""
     if isinstance(error, NameError):
         return ". Import or define it in a cell above"
+    if isinstance(error, IndexError) and "index 1 is out of bounds for dimension 0 with size 1" in short(error):
+        return ". Whole numbers as an index are places: convert a mask with .bool()"
     text = short(error) if isinstance(error, RuntimeError | TypeError | AttributeError) else ""
     if "return_types" in text or "to tuple" in text:
         return ". With a dimension, max() and min() return a tuple (values, indices): use amax() and amin()"

@@ -83,13 +83,14 @@ def attention(draw: Draw) -> Cases:
 
     real = torch.arange(L) < draw.whole(1, L - 2)
     scattered = torch.tensor([True, *draw.random.permutation([True, False]), True])
-    low = (draw.normal(3, 2).abs() / 4).clamp(max=0.35) + 1.5  # the scores are from -83 to -54: -50 masks nothing
+    low = (draw.normal(3, 2).abs() / 4).clamp(max=0.35) + 1.5
+    keys = low * torch.tensor([[-2], [-2], [-1]])  # scores from -83 to -54, the masked to -27: -50 masks nothing
     return {
         f"{L} tokens of size {D}": (*qkv(L, D), torch.ones(L, dtype=torch.bool)),
         f"{L} tokens of size {E}, padded": (*qkv(L, E), real),
         f"{M} tokens of size {M}, the last is padding": (*qkv(M, M), torch.arange(M) < M - 1),
         "padding among the real tokens": (*qkv(4, D), scattered),
-        "scores far below 0": (8.6 * low, -2 * low, draw.normal(3, 2), torch.tensor([True, True, False])),
+        "scores far below 0": (8.6 * low, keys, draw.normal(3, 2), torch.tensor([True, True, False])),
         "one token": (*qkv(1, E), torch.tensor([True])),
     }
 
@@ -104,9 +105,9 @@ def adamw(draw: Draw) -> Cases:
     n, t = draw.whole(3, 5), draw.whole(4, 9)
     start = draw.normal(n), draw.normal(n), torch.zeros(n), torch.zeros(n)
     return {
-        f"the first step of {n} weights": (*start, 1, *constants(), 0.0),
+        f"the first step of {n} weights, with decay": (*start, 1, *constants(), draw.number(0.1, 0.9)),
         f"step {t} with decay": (*state(n), t, *constants(), draw.number(0.1, 0.9)),
-        "step 2 of a matrix": (*state(2, 3), 2, *constants(), draw.number(0.1, 0.9)),
+        "step 2 of a matrix": (*state(2, 3), 2, *constants(), 0.0),
         "weights without a gradient": (draw.normal(2), *[torch.zeros(2)] * 3, t, *constants(), draw.number(0.1, 0.9)),
     }
 
@@ -271,7 +272,7 @@ def mcnemar(draw: Draw) -> Cases:
         f"{b} to {c}": (b, c),
         f"{c} to {b}": (c, b),
         f"{b} to {b}": (b, b),
-        f"{b + 10} to {b + 14}": (b + 10, b + 14),
+        f"{b + 10} to {b + 14}, larger counts": (b + 10, b + 14),
         "0 to 5": (0, 5),
     }
 

@@ -28,6 +28,7 @@ class Exercise(NamedTuple):
     gradients: tuple[str, ...] = ()  # the arguments to which training needs the gradient
     matters: Callable | None = None  # (answer, *arguments) -> the part or form of the answer that is compared
     also: Callable | None = None  # the same values with another gradient, which is right too
+    parts: tuple[str, ...] = ()  # the names of the results, where there are several
 
 
 def _random(*shape: int, seed: int = 0) -> Tensor:
@@ -69,7 +70,7 @@ ADAMW = Exercise(adamw, {
     "the first step, without decay": (*_ADAM, torch.zeros(2), torch.zeros(2), 1, 0.1, _BETAS, 1e-2, 0.0),
     "the third step": (*_ADAM, torch.tensor([0.2, 0.3]), torch.tensor([0.1, 0.4]), 3, 0.1, _BETAS, 1e-2, 0.0),
     "weight decay": (*_ADAM, torch.tensor([0.2, 0.3]), torch.tensor([0.1, 0.4]), 3, 0.1, _BETAS, 1e-2, 0.5),
-}, draws.adamw)
+}, draws.adamw, parts=("p", "m", "v"))
 
 # ---- 03: scores ------------------------------------------------------------------------------------------------------
 
@@ -269,7 +270,7 @@ INTERVAL = Exercise(interval, {
     "three seeds": ([0.52, 0.55, 0.53],),
     "five seeds": ([0.520, 0.550, 0.530, 0.541, 0.528],),
     "two seeds": ([0.52, 0.55],),
-}, draws.interval)
+}, draws.interval, parts=("mean", "low", "high"))
 
 
 def mcnemar(b: int, c: int) -> float:
@@ -305,7 +306,7 @@ CROSS_INPUT = Exercise(cross_input, {
     "two sentences of 2 tokens": ([101, 7, 8, 102], [101, 9, 5, 102]),
     "the first is padded": ([101, 7, 102, 0, 0], [101, 9, 5, 6, 102]),
     "the second is padded": ([101, 7, 8, 6, 102], [101, 9, 102, 0, 0]),
-}, draws.cross_input)
+}, draws.cross_input, parts=("ids", "segments"))
 
 # ---- 10: a pooling ---------------------------------------------------------------------------------------------------
 

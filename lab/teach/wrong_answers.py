@@ -20,7 +20,12 @@ WRONG_ANSWERS: dict[str, dict[str, Callable]] = {
 # Where an answer is right but in cases whose descriptions contain one of these words, they tell the mistake.
 WHERE_IT_FAILS: dict[str, dict[tuple[str, ...], str]] = {
     "attention": {("scores far below 0",): "a masked token must have the score -inf: any number, such as -50, is too "
-                                           "large where the other scores are lower still"},
+                                           "large where the other scores are lower still",
+                  ("among",): "the mask says which tokens are real, not only how many: padding may stand among them",
+                  ("padd", "scores far below 0"): "every case without a masked token is right: before the softmax, set "
+                                                  "the scores of the masked tokens, columns, to -inf, and no others"},
+    "adamw": {("weight decay", "with decay", "without a gradient"):
+              "the step is right, the decay is not: from the moved p subtract lr * weight_decay * p, in every step"},
     "pearson": {
         ("constant",): "a constant series has no r: return None, for x and for y. Ask whether its values are all "
                        "equal, min() == max(), since a mean or a spread of them is not always exact",
@@ -36,7 +41,8 @@ WHERE_IT_FAILS: dict[str, dict[tuple[str, ...], str]] = {
     "bernoulli_kl": {("large logits",): "the divergence of large logits is cut off, or not finite: leave out eps and "
                                         "clamp, and use F.logsigmoid(z) and F.logsigmoid(-z), or log_softmax"},
     "interval": {("three",): "three seeds are enough: low and high are NaN below 3, n < 3"},
-    "mcnemar": {("60 to 40",): "the exact test holds for all counts: take no approximation where they are large",
+    "mcnemar": {("60 to 40", "larger counts"):
+                "the exact test holds for all counts: take no approximation where they are large",
                 tuple(f"{n} to {n}" for n in range(4, 10)): "if b = c, nothing speaks for either run: p is 1",
                 ("no example",): "without any example on which the runs differ, p is 1"},
 }

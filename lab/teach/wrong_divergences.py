@@ -69,6 +69,13 @@ SYMMETRIC_KL = {
     "one direction counts twice; the other, KL(q || p), is missing": lambda p, q: 2 * _one_way(p, q),
     "one direction counts twice; the other, KL(p || q), is missing": lambda p, q: 2 * _one_way(q, p),
     "the two directions are returned: add them": lambda p, q: (_one_way(p, q), _one_way(q, p)),
+    "this is the mean squared difference of the probabilities; use their logarithms, as a KL does":
+        lambda p, q: F.mse_loss(p.softmax(-1), q.softmax(-1)),
+    "log_target=True takes log-probabilities as the target: pass log_softmax(-1), or leave it out":
+        lambda p, q: sum(F.kl_div(a.log_softmax(-1), b.softmax(-1), reduction="batchmean", log_target=True)
+                         for a, b in ((p, q), (q, p))),
+    "sigmoid makes of each logit a distribution of its own; C classes have one, a softmax":
+        lambda p, q: ((p.sigmoid() - q.sigmoid()) * (p - q)).sum(-1).mean(),
     "sigmoid makes of each logit a probability of its own; the probabilities of C classes are a softmax":
         lambda p, q: ((p.sigmoid() - q.sigmoid()) * (F.logsigmoid(p) - F.logsigmoid(q))).sum(-1).mean(),
     "the softmax is applied twice: log_softmax takes the logits themselves":
@@ -102,6 +109,8 @@ BERNOULLI_KL = {
         lambda z, w: symmetric_kl(z.unsqueeze(0), w.unsqueeze(0)),
     "only the positive class is counted; add the other class, with the probabilities 1 - p and 1 - q":
         _one_class,
+    "only the negative class is counted; add the positive one, with the probabilities p and q":
+        lambda z, w: _one_class(-z, -w),
     "this is only one direction: SMART adds KL(p || q) and KL(q || p)":
         lambda z, w: (z.sigmoid() * (F.logsigmoid(z) - F.logsigmoid(w))
                       + (-z).sigmoid() * (F.logsigmoid(-z) - F.logsigmoid(-w))).mean(),
@@ -128,6 +137,10 @@ BERNOULLI_KL = {
         lambda z, w: bernoulli_kl(2 * z, 2 * w),
     "the two classes have the logits 0 and z, not 1 and z, which shifts the logit by 1":
         lambda z, w: bernoulli_kl(z - 1, w - 1),
+    "the two classes have the logits 0 and z; 1 - z belongs to probabilities":
+        lambda z, w: bernoulli_kl(2 * z - 1, 2 * w - 1),
+    "1 - p and p are probabilities already; a softmax of them is wrong. The logits of the two classes are 0 and z":
+        lambda z, w: bernoulli_kl(2 * z.sigmoid() - 1, 2 * w.sigmoid() - 1),
     "the sigmoid is applied twice: z and w are logits, and a function of logits must not be fed probabilities":
         lambda z, w: bernoulli_kl(z.sigmoid(), w.sigmoid()),
     "this is the squared difference of the probabilities; use their logarithms, as a KL does":
@@ -151,6 +164,12 @@ _NORMS: dict[str, Callable] = {
         lambda step: step.abs().max(),
     "this is the Euclidean norm; SMART uses the infinity norm, the largest absolute value":
         lambda step: step.norm(dim=-1, keepdim=True),
+    "this is the Euclidean norm over all tokens together; take the largest absolute value of each token (row)":
+        lambda step: step.norm(),
+    "abs comes too late: take the absolute values first, and then the largest of them":
+        lambda step: step.amax(-1, keepdim=True).abs(),
+    "these are the places of the largest values: max(-1) returns (values, indices); take the values, or use amax(-1)":
+        lambda step: step.abs().argmax(-1, keepdim=True),
     "abs is missing: the infinity norm is the largest absolute value, so abs() comes before amax":
         lambda step: step.amax(-1, keepdim=True),
     "the norm runs over the tokens; it must run over the numbers of each token, dim=-1":
@@ -202,6 +221,12 @@ SMART_STEP = {
         _step(_largest, eta=False, guard=False),
     "the noise is scaled to the length eps; in this reading eps is only added to the norm, against a division by 0":
         _step(_largest, guard=False, times=True),
+    "the normalized step is added to the noise again; noise + eta * gradient has it already":
+        lambda noise, gradient, eta, eps: noise + smart_step(noise, gradient, eta, eps),
+    "only the sign of the gradient is used: the step is noise + eta * gradient":
+        lambda noise, gradient, eta, eps: smart_step(noise, gradient.sign(), eta, eps),
+    "the norm is multiplied by eps: add eps to it": lambda noise, gradient, eta, eps:
+        (noise + eta * gradient) / (_largest(noise + eta * gradient) * eps),
     "eta also multiplies the noise: step = noise + eta * gradient":
         lambda noise, gradient, eta, eps: smart_step(eta * noise, gradient, eta, eps),
     "the argument eps does not enlarge the norm: add it, norm + eps, in place of a constant or a lower limit":

@@ -44,6 +44,10 @@ ATTENTION = {
     "without unsqueeze(1)": lambda q, k, v, mask:
         (q @ k.T / q.shape[-1] ** 0.5).masked_fill(~mask.unsqueeze(1), -1e9).softmax(-1) @ v,
     "the scores are multiplied by sqrt(D); divide them": _attention(scale=lambda D: D**-0.5),
+    "2 is sqrt(D) only in the cases that are shown, where D is 4: take it from the arguments, q.shape[-1] ** 0.5":
+        _attention(scale=lambda D: 2),
+    "8 is sqrt(D) only for BERT's heads, where D is 64: take it from the arguments, q.shape[-1] ** 0.5":
+        _attention(scale=lambda D: 8),
     "the scores are divided by sqrt(L), the number of tokens; equation 1 divides by sqrt(D), the size of a vector":
         lambda q, k, v, mask: (q @ k.T / len(q) ** 0.5).masked_fill(~mask, -torch.inf).softmax(-1) @ v,
     "these are the attention weights (L, L): multiply them by v":
@@ -120,13 +124,16 @@ def _corrected(p: Tensor, m: Tensor, v: Tensor, *given: Any) -> tuple[Tensor, Te
     return p, m / (1 - b1**t), v / (1 - b2**t)
 
 
-def _exchanged(p: Tensor, g: Tensor, m: Tensor, v: Tensor, t: int, lr: float, betas: tuple[float, float], eps: float,
-               weight_decay: float) -> tuple[Tensor, Tensor, Tensor]:
-    """A step whose averages have the weights b and 1 - b exchanged."""
-    b1, b2 = betas
-    m, v = (1 - b1) * m + b1 * g, (1 - b2) * v + b2 * g**2
-    p = p - lr * (1 - b2**t) ** 0.5 / (1 - b1**t) * m / (v.sqrt() + eps)
-    return p * (1 - lr * weight_decay), m, v
+def _averaged(with_these: Callable) -> Callable:
+    """A step whose averages keep other shares of the old ones, but whose correction is right."""
+    def step(p: Tensor, g: Tensor, m: Tensor, v: Tensor, t: int, lr: float, betas: tuple[float, float], eps: float,
+             weight_decay: float) -> tuple[Tensor, Tensor, Tensor]:
+        (b1, b2), (keeps_m, keeps_v) = betas, with_these(*betas)
+        m, v = keeps_m * m + (1 - keeps_m) * g, keeps_v * v + (1 - keeps_v) * g**2
+        p = p - lr * (1 - b2**t) ** 0.5 / (1 - b1**t) * m / (v.sqrt() + eps)
+        return p * (1 - lr * weight_decay), m, v
+
+    return step
 
 
 _STEPS: dict[str, dict[str, Any]] = {
@@ -167,12 +174,22 @@ ADAMW = {
         _adamw(correction=lambda c1, c2: c2 / c1),
     "1 - b2^t divides v, so its root multiplies the step: sqrt(1 - b2^t) / (1 - b1^t)":
         _adamw(correction=lambda c1, c2: c2**-0.5 / c1),
+    "the two betas are swapped in the correction alone: it is sqrt(1 - b2^t) / (1 - b1^t)":
+        _adamw(correction=lambda c1, c2: c1**0.5 / c2),
+    "(1 - b1) ** t is another number than 1 - b1 ** t, which the correction needs; of b2 alike":
+        _adamw(power=lambda b, t: 1 - (1 - b) ** t),
+    "v is averaged with b1; the second of the betas is of v": _averaged(lambda b1, b2: (b1, b1)),
+    "m is averaged with b2; the first of the betas is of m": _averaged(lambda b1, b2: (b2, b2)),
+    "in m, the old average gets 1 - b1 and the gradient b1; it is the other way round":
+        _averaged(lambda b1, b2: (1 - b1, b2)),
+    "in v, the old average gets 1 - b2 and the square b2; it is the other way round":
+        _averaged(lambda b1, b2: (b1, 1 - b2)),
     "the root is of 1 - b2^t alone: sqrt(1 - b2^t) / (1 - b1^t)": _adamw(correction=lambda c1, c2: (c2 / c1) ** 0.5),
     "eps belongs to the divisor: put it and sqrt(v) into parentheses": lambda p, g, m, v, t, lr, betas, eps, wd: (
         (_adamw(guard=0.0)(p, g, m, v, t, lr, betas, eps, 0)[0] + eps) * (1 - lr * wd),
         *adamw(p, g, m, v, t, lr, betas, eps, wd)[1:]),
     "the old average gets 1 - b and the gradient b; it is the other way round: m = b1 * m + (1 - b1) * g, v alike":
-        _exchanged,
+        _averaged(lambda b1, b2: (1 - b1, 1 - b2)),
     "the step takes m and v from before it: update both first": lambda p, g, m, v, t, lr, betas, eps, wd: (
         (p - lr * (1 - betas[1] ** t) ** 0.5 / (1 - betas[0] ** t) * m / (v.sqrt() + eps)) * (1 - lr * wd),
         *adamw(p, g, m, v, t, lr, betas, eps, wd)[1:]),

@@ -1,6 +1,7 @@
 """Common wrong answers to the exercises of notebook 04: PCGrad and GSE."""
 
 from collections.abc import Callable, Sequence
+from itertools import combinations
 
 import torch
 from torch import Tensor
@@ -13,19 +14,24 @@ from lab.teach.exercises import (
 # ---- 04: PCGrad ------------------------------------------------------------------------------------------------------
 
 
+_PARTS = ("product", "divisor", "direction")  # where g_j occurs in a projection
+
+
 def _pcgrad(itself: bool = False, running: bool = False, always: bool = False, norm: bool = False,
             total: bool = False, original: bool = False, own: bool = False, adds: bool = False, agree: bool = False,
             ordered: bool = True, once: bool = False, turned: bool = False, axis: int = 0,
             bare: bool = False, tested: bool = False, ends: bool = False, place: bool = False, alike: bool = False,
-            lengths: str = "") -> Callable:
+            crossed: bool = False, unlike: Sequence[str] = (), lengths: str = "") -> Callable:
     def weights(G: Tensor, orders: Sequence[Sequence[int]]) -> Tensor:
         W = torch.eye(len(G), dtype=G.dtype)
         for i, order in enumerate(orders):
             for at, j in enumerate((orders[0] if alike else order) if ordered else range(len(G))):
                 if ends and j == i:
                     break
-                other = W[j].clone() if running else torch.eye(len(G), dtype=G.dtype)[j]
-                dot, square = (G[i, j] if original else W[i] @ G @ other), G[i, i] if own else other @ G @ other
+                new, old = W[j].clone(), torch.eye(len(G), dtype=G.dtype)[j]
+                factor, divisor, other = (new if running or part in unlike else old for part in _PARTS)
+                dot = G[i, j] if original else W[j] @ G[i] if crossed else W[i] @ G @ factor
+                square = G[i, i] if own else divisor @ G @ divisor
                 sign = G[i, j] if tested else dot
                 if lengths:
                     square = (G[i, i] if lengths == "original" else W[i] @ G @ W[i]).sqrt() * G[j, j].sqrt()
@@ -56,6 +62,10 @@ PCGRAD = {
         _pcgrad(itself=True),
     "g_i is projected on gradients g_j that are already projected; algorithm 1 uses the original g_j":
         _pcgrad(running=True),
+    **{f"in the {' and the '.join(parts)} of a projection, g_j is already projected; algorithm 1 uses the original g_j":
+       _pcgrad(unlike=parts) for n in (1, 2) for parts in combinations(_PARTS, n)},
+    "the product is of the current g_j with the original g_i; it is the other way round, W[i] @ G[j]":
+        _pcgrad(crossed=True),
     "g_i is projected on every g_j; project only if they conflict, g_i . g_j < 0": _pcgrad(always=True),
     "the dot product is divided by |g_j|; a projection divides by |g_j|^2, which is G[j, j]": _pcgrad(norm=True),
     "this is the sum of the projected gradients, as in Yu et al. (2020); here it is the mean, as in the CS224N report, "
@@ -86,6 +96,17 @@ PCGRAD = {
         _pcgrad(lengths="current"),
     "the first task of orders[i] is left out, although it need not be i: go through all of them, and skip i (j != i)":
         lambda G, orders: pcgrad(G, [order[1:] for order in orders]),
+    "the last task of orders[i] is left out, although it need not be i: go through all of them, and skip i (j != i)":
+        lambda G, orders: pcgrad(G, [order[:-1] for order in orders]),
+    "the order is reversed: go through orders[i] from its beginning":
+        lambda G, orders: pcgrad(G, [order[::-1] for order in orders]),
+    "g_i meets only the tasks after it; it must meet those before it too": lambda G, orders:
+        pcgrad(G, [[j for j in order if j > i] for i, order in enumerate(orders)]),
+    "g_i meets only the tasks before it; it must meet those after it too": lambda G, orders:
+        pcgrad(G, [[j for j in order if j < i] for i, order in enumerate(orders)]),
+    "these are the weights of gradients divided by their lengths; the update is made of the gradients themselves":
+        lambda G, orders: pcgrad(G / G.diagonal().clamp_min(1e-9).sqrt() / G.diagonal().clamp_min(1e-9).sqrt()[:, None],
+                                 orders),
     "it returns after the first gradient: dedent the return, so that all of them are projected":
         lambda G, orders: pcgrad(G, [orders[0], *[[] for _ in orders[1:]]]),
     "the rows of G are taken for the gradients, but they are dot products: G[i, j] is g_i . g_j": lambda G, orders:
@@ -98,14 +119,14 @@ PCGRAD = {
 
 
 def _gse(first: str = "surgery", second: str | None = "sum", again: bool = True, lr: Callable = lambda lr: lr,
-         sign: int = 1, rates: Sequence[bool] = (True, True), back: bool = False) -> Callable:
+         signs: Sequence[int] = (1, 1), rates: Sequence[bool] = (True, True), back: bool = False) -> Callable:
     """GSE with other updates. again: whether the second update's gradients are taken at the moved weights; back:
     whether the second step starts from the old weights all the same; rates: whether each step takes lr."""
     def moved(p: Tensor, gradients: Callable, surgery: Callable, rate: float) -> Tensor:
         updates = {"surgery": surgery, "sum": lambda g: g.sum(0), "mean": lambda g: g.mean(0), "all": lambda g: g.sum(),
                    "weights": lambda g: g.sum(1), "first": lambda g: g[0], "last": lambda g: g[-1]}
         g, new = gradients(p), p
-        for update, rated in zip([first] + [second] * (second is not None), rates, strict=False):
+        for update, rated, sign in zip([first] + [second] * (second is not None), rates, signs, strict=False):
             by = sign * (lr(rate) if rated else 1) * updates[update](gradients(new) if again else g)
             new = (p if back and update == second else new) - by
         return new
@@ -136,7 +157,9 @@ GSE = {
     "each task takes a step of its own, as in the baseline; GSE's steps are two: surgery, then the sum": _each_alone,
     "the second step's sum is over tasks and weights together; it must run over the tasks alone, sum(0)":
         _gse(second="all"),
-    "it climbs: a step that lowers the losses subtracts lr times the update": _gse(sign=-1),
+    "it climbs: a step that lowers the losses subtracts lr times the update": _gse(signs=(-1, -1)),
+    "the first step climbs: subtract lr times its update": _gse(signs=(-1, 1)),
+    "the second step climbs: subtract lr times its update": _gse(signs=(1, -1)),
     "the learning rate is missing: multiply each update by lr": _gse(lr=lambda lr: 1.0),
     "each step is half as long as it should be: both take the whole lr": _gse(lr=lambda lr: lr / 2),
     "this is how far the weights move: return the new weights, p minus that":

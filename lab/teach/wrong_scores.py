@@ -37,6 +37,12 @@ PEARSON = {
         else float((_centred(x) * _centred(y)).mean() / (x.double().std() * y.double().std())),
     "this is the cosine of x and y: subtract their means first":
         lambda x, y: None if not _centred(x).any() else float(F.cosine_similarity(x.double(), y.double(), dim=0)),
+    "these are ranks, from argsort, as in Spearman's correlation; Pearson's is of the numbers themselves":
+        lambda x, y: None if not _centred(x).any() else pearson(*(of.argsort().argsort() for of in (x, y))),
+    "a negative r counts too: do not cut it off at 0":
+        lambda x, y: None if pearson(x, y) is None else max(pearson(x, y), 0.0),
+    "(r + 1) / 2 is for the overall score; this is r itself":
+        lambda x, y: None if pearson(x, y) is None else (pearson(x, y) + 1) / 2,
     "this is Spearman's rank correlation; the course scores with Pearson's, on the numbers themselves":
         lambda x, y: None if not _centred(x).any() else pearson(_ranks(x), _ranks(y)),
     "a constant prediction has no Pearson r: return None. A 0 would look like a measured value":
@@ -95,6 +101,16 @@ OVERALL = {
         lambda sst, qqp, sts: math.nan if sts is None else overall_score(sst, qqp, sts),
     "if r is undefined, return None: there is no mean of three numbers":
         lambda sst, qqp, sts: (sst + qqp) / 3 if sts is None else overall_score(sst, qqp, sts),
+    "if r is undefined, so is the overall score: return None, since a 0 would look like a measured score":
+        lambda sst, qqp, sts: 0.0 if sts is None else overall_score(sst, qqp, sts),
+    "r + 1 ranges from 0 to 2: divide it by 2":
+        lambda sst, qqp, sts: None if sts is None else (sst + qqp + sts + 1) / 3,
+    "r / 2 ranges from -.5 to .5: write (r + 1) / 2":
+        lambda sst, qqp, sts: None if sts is None else (sst + qqp + sts / 2) / 3,
+    "the accuracies range from 0 to 1 already: only r is mapped":
+        lambda sst, qqp, sts: None if sts is None else ((sst + 1) / 2 + (qqp + 1) / 2 + (sts + 1) / 2) / 3,
+    "the three scores count alike; this is the mean of r's and of the mean accuracy":
+        lambda sst, qqp, sts: None if sts is None else ((sst + qqp) / 2 + (sts + 1) / 2) / 2,
     "// cuts off the decimals: divide with /":
         lambda sst, qqp, sts: None if sts is None else (sst + qqp + (sts + 1) / 2) // 3,
     "sts can be None, with which nothing can be computed: return None if sts is None":
@@ -150,6 +166,10 @@ ANNEALED = {
         lambda s, e, E: _proportional(s, 1 / (1 - 0.8 * (e - 1) / (E - 1) if E > 1 else 1.0)),
     "divide by the sum of the powers N ** alpha, not by that of the sizes": lambda s, e, E: (
         torch.tensor(s, dtype=torch.float64) ** (1 - 0.8 * (e - 1) / (E - 1) if E > 1 else 1.0) / sum(s)),
+    "the small sets get the large probabilities: alpha is positive, N ** alpha": lambda s, e, E: _proportional(
+        s, 0.8 * (e - 1) / (E - 1) - 1 if E > 1 else -1.0),
+    "this is alpha: return the probabilities, N ** alpha divided by its sum":
+        lambda s, e, E: 1 - 0.8 * (e - 1) / (E - 1) if E > 1 else 1.0,
     "every task has the same probability: use their sizes, N ** alpha": lambda s, e, E: _proportional(s, 0),
     "this is a softmax over the sizes, which gives the largest set everything: normalize N ** alpha":
         lambda s, e, E: (torch.tensor(s, dtype=torch.float64)
@@ -215,6 +235,8 @@ INTERVAL = {
     "low and high are swapped; if you took ppf(0.025), it is negative: use ppf(0.975)":
         lambda values: (interval(values)[0], *interval(values)[:0:-1]),
     "this is half as wide: the interval reaches by the whole t s / sqrt(n) to both sides": _interval(width=0.5),
+    "this is twice as wide: the interval reaches by t s / sqrt(n) to each side": _interval(width=2),
+    "4.30 is t for 3 seeds alone; it depends on their number: stats.t.ppf(0.975, n - 1)": _interval(t=4.302653),
     "the standard deviation is divided by n; divide it by sqrt(n)": _interval(power=1.0),
     "the standard deviation is divided by sqrt(n - 1); divide it by sqrt(n)": _interval(less=1),
     "there is no t: the interval is the mean and the standard error, which covers far less than 95 %": _interval(t=1.0),
@@ -284,6 +306,12 @@ MCNEMAR = {
         lambda b, c: mcnemar(b, c) if b + c else math.nan,
     "p is 1 for b = c = 0, not 0: nothing speaks against chance": lambda b, c: mcnemar(b, c) if b + c else 0.0,
     "p is 1 for b = c, not 0: nothing speaks for either run": lambda b, c: mcnemar(b, c) if b != c else 0.0,
+    "this is the tail below b, doubled, and above 1 if b is large: sum up to min(b, c), and limit p to 1":
+        _mcnemar(most=math.inf, k=lambda b, c: range(b + 1)),
+    "this is the statistic (b - c)^2 / (b + c); the exact test has none, p is a sum of binomial probabilities":
+        lambda b, c: (b - c) ** 2 / (b + c),
+    "2 / 2 ** (b + c) is right only where one of the counts is 0: sum over k from 0 to min(b, c)":
+        lambda b, c: min(1.0, 2 / 2 ** (b + c)),
     "n is b + c, not max(b, c): all examples on which the runs differ count":
         lambda b, c: min(1.0, 2 * sum(math.comb(max(b, c), k) for k in range(min(b, c) + 1)) / 2 ** max(b, c)),
     "2 ** (b + c) is the number of outcomes of b + c examples; this divides by one power of 2 too many":

@@ -20,6 +20,11 @@ def _of_real(some: slice) -> Callable:
                                              for of, real in zip(hidden, mask, strict=True)])
 
 
+def _counted(more: int) -> Callable:
+    """The sum over real tokens, divided by another number than theirs."""
+    return lambda hidden, mask: (hidden * mask.unsqueeze(-1)).sum(1) / (mask.sum(1, keepdim=True) + more)
+
+
 MEAN_POOL = {
     "the mean includes padding: the vector of a sentence then depends on the longest sentence in its batch":
         lambda hidden, mask: hidden.mean(1),
@@ -37,6 +42,12 @@ MEAN_POOL = {
         lambda hidden, mask: (hidden * mask.unsqueeze(-1)).sum(1) / mask.sum(1).max(),
     "this is one mean over the whole batch; take a mean for each sentence, over its tokens, dim=1":
         lambda hidden, mask: hidden[mask.bool()].mean(0).expand(len(hidden), -1),
+    "this is the maximum, with 0 in place of padding, not the mean": lambda hidden, mask:
+        (hidden * mask.unsqueeze(-1)).amax(1),
+    "a sum with -inf or NaN is not finite: let padding be 0 in the sum, and divide it by the number of real tokens":
+        lambda hidden, mask: hidden.masked_fill(~mask.bool().unsqueeze(-1), -torch.inf).mean(1),
+    "the vectors are divided by their lengths, which is not asked for: return the mean itself":
+        lambda hidden, mask: F.normalize(mean_pool(hidden, mask), dim=-1),
     "this is the maximum, not the mean": lambda hidden, mask:
         hidden.masked_fill(~mask.bool().unsqueeze(-1), -torch.inf).amax(1),
     "the sum is divided by the number of tokens in the whole batch; divide by that of each sentence":
@@ -65,8 +76,8 @@ MEAN_POOL = {
     "[CLS] and [SEP] are missing; in the lab the mean is over all real tokens, with both": _of_real(slice(1, -1)),
     "the first real token, [CLS], is missing; in the lab the mean is over all of them": _of_real(slice(1, None)),
     "the last real token, [SEP], is missing; in the lab the mean is over all of them": _of_real(slice(-1)),
-    "the number of tokens is one too large": lambda hidden, mask:
-        (hidden * mask.unsqueeze(-1)).sum(1) / (mask.sum(1, keepdim=True) + 1),
+    **{f"the number of tokens is {off}; in the lab [CLS] and [SEP] count": _counted(more)
+       for more, off in ((1, "one too large"), (-1, "one too small"), (-2, "two too small"))},
 }
 
 
@@ -79,6 +90,15 @@ COSINE_FEATURES = {
         _features(lambda u, v: (u * v).sum(-1)),
     "the dot product is divided by only one length: divide by |u| |v|":
         _features(lambda u, v: (u * v).sum(-1) / u.norm(dim=-1)),
+    "the dot product is divided by only one length, |v|: divide by |u| |v|":
+        _features(lambda u, v: (u * v).sum(-1) / v.norm(dim=-1)),
+    "this is five times the cosine; the feature is the cosine itself":
+        _features(lambda u, v: 5 * F.cosine_similarity(u, v, dim=-1)),
+    "the last feature is one number, the cosine; this is |u - v|, H numbers":
+        lambda u, v: torch.cat([u, v, (u - v).abs()], -1),
+    "the last feature is one number, the cosine; this is u * v, H numbers": lambda u, v: torch.cat([u, v, u * v], -1),
+    "the cosines are (1, B), and cat needs (B, 1): unsqueeze(-1)":
+        lambda u, v: torch.cat([u, v, F.cosine_similarity(u, v, dim=-1).unsqueeze(0)], -1),
     "u . v / |u| * |v| multiplies by |v|: put the product of the lengths into parentheses":
         _features(lambda u, v: (u * v).sum(-1) / u.norm(dim=-1) * v.norm(dim=-1)),
     "this is 5 sigmoid(20 cos), as in the head cosine_d; here the cosine itself is a feature":
@@ -144,6 +164,11 @@ def _cross_input(pad: bool = False, second_cls: bool = False, separator: bool = 
     return wrong
 
 
+def _without_one(ids: list[int]) -> list[int]:
+    """Ids without the first of their [PAD]."""
+    return ids if 0 not in ids else ids[:ids.index(0)] + ids[ids.index(0) + 1:]
+
+
 CROSS_INPUT = {
     "there is a second [CLS] in the middle: remove the [CLS] of b": _cross_input(second_cls=True),
     "[PAD] is not removed: in the middle it gets attention like a word": _cross_input(pad=True),
@@ -163,6 +188,10 @@ CROSS_INPUT = {
     "the segments are those of the sentences with padding and both [CLS]: count after removing them":
         lambda a, b: (cross_input(a, b)[0], [0] * len(a) + [1] * len(b)),
     "the segments are missing: return (ids, segments)": lambda a, b: cross_input(a, b)[0],
+    "[PAD] is moved to the end; the result has none": lambda a, b: tuple(
+        of + [0] * (a.count(0) + b.count(0)) for of in cross_input(a, b)),
+    "one [PAD] is removed, as by remove(0), but there may be more": lambda a, b: (
+        _without_one(a) + _without_one(b)[1:], [0] * len(_without_one(a)) + [1] * (len(_without_one(b)) - 1)),
     "[PAD] is removed from the first sentence only": lambda a, b: (
         cross_input(a, [1])[0] + b[1:], [0] * len(cross_input(a, [1])[0]) + [1] * (len(b) - 1)),
     "[PAD] is removed from the second sentence only": lambda a, b: (
@@ -207,6 +236,8 @@ LAST_POOL = {
     "this is the sum of each sentence; take its last token":
         lambda hidden, lengths: torch.stack([part.sum(0) for part in hidden.split(lengths.tolist())]),
     "this is only the last sentence: return one row for each": lambda hidden, lengths: hidden[-1:],
+    "it returns after the first sentence: dedent the return, so that all of them are read":
+        lambda hidden, lengths: hidden[lengths[:1] - 1],
     "this is only the last sentence, without its row: return (S, H)": lambda hidden, lengths: hidden[-1],
     "the sentences are in reverse order: keep the order of the batch":
         lambda hidden, lengths: hidden[lengths.cumsum(0) - 1].flip(0),

@@ -11,7 +11,7 @@ from lab.errors import LabError
 Line = tuple[int, list[str] | str]  # its number, and its fields; or, in a text, why it has none
 OTHER_LAYOUTS = ("`lab data import DIR` brings in files with commas or semicolons and those of Kaggle, GLUE and "
                  "SetFit; give any other file this header")
-SEP = re.compile(r'"?sep=(.)"?\r?(?=\n)')  # a first line that tells Excel the separator
+SEP = re.compile(r'"?sep=(.)"?')  # a first line that tells Excel the separator
 # A sign that is seen: no space, no control or format character, such as the zero-width space.
 VISIBLE = re.compile(r"[^\s\x00-\x1f\x7f-\x9f\xad\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff]")
 FOREIGN = (  # how files begin that are no text in UTF-8: what they are, and what to do
@@ -82,7 +82,8 @@ def normal(text: str) -> str:
     """
     text = text.lstrip("\ufeff")
     text = text if "\n" in text else text.replace("\r", "\n")
-    return SEP.sub("", text, count=1) if SEP.match(text) else text
+    first, end, rest = text.partition("\n")
+    return end + rest if SEP.fullmatch(first.rstrip("\r")) else text
 
 
 def visible(text: str) -> str:

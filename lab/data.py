@@ -195,6 +195,9 @@ def _resembling(folder: Path, missing: list[str]) -> str:
     if barred := [name for name in missing if name in there]:
         raise LabError(f"{folder}: {', '.join(barred)} cannot be reached; either the permission to enter the folder is "
                        "missing, or these are links to files that are gone")
+    for inner in there:
+        if not _missing(folder / inner):
+            return f"; all of them are in {folder / inner}"
     stems = [name.removesuffix(".csv") for name in missing]
     alike = [name for stem in stems for name in there if re.match(rf"{stem}\b", name, re.IGNORECASE)]
     return f"; {'is it' if len(alike) == 1 else 'are they'} {', '.join(alike)}?" if alike else ""

@@ -553,6 +553,11 @@ def test_what_resembles_a_missing_file_is_named(six):
         load_data(six)
 
 
+def test_a_folder_within_that_has_the_files_is_named(six):
+    with pytest.raises(LabError, match=rf"; all of them are in {re.escape(str(six))}; a data folder holds"):
+        load_data(six.parent)
+
+
 def test_a_closed_folder_and_files_that_cannot_be_reached(six, monkeypatch):
     (six / "sts-dev.csv").rename(six / "gone")
     (six / "sts-dev.csv").symlink_to(six / "nowhere")

@@ -195,6 +195,9 @@ def _resembling(folder: Path, missing: list[str]) -> str:
     if barred := [name for name in missing if name in there]:
         raise LabError(f"{folder}: {', '.join(barred)} cannot be reached; either the permission to enter the folder is "
                        "missing, or these are links to files that are gone")
+    for inner in there:
+        if not _missing(folder / inner):
+            return f"; all of them are in {folder / inner}"
     stems = [name.removesuffix(".csv") for name in missing]
     alike = [name for stem in stems for name in there if re.match(rf"{stem}\b", name, re.IGNORECASE)]
     return f"; {'is it' if len(alike) == 1 else 'are they'} {', '.join(alike)}?" if alike else ""
@@ -208,9 +211,9 @@ def load_data(path: str | Path | None = None) -> Data:
     folder = find_data(path)
     files = {(task, split): folder / file_name(task, split) for task in TASKS for split in SPLITS}
     for task in TASKS:
-        if not os.path.exists(files[task, "test"]):
+        if not os.path.lexists(files[task, "test"]):
             files[task, "test"] = folder / student_name(task)
-    splits = {key: read_split(file, *key) for key, file in files.items() if key in NEEDED or os.path.exists(file)}
+    splits = {key: read_split(file, *key) for key, file in files.items() if key in NEEDED or os.path.lexists(file)}
     if splits["sts", "train"].small_scale:
         warnings.warn(f"{file_name('sts', 'train')}: {SMALL_SCALE}", stacklevel=2)
     return Data(folder, "sample" if _is_sample(splits) else "files", splits)
@@ -250,7 +253,7 @@ def read_split(path: Path, task: str, name: str) -> Split:
                 raise ValueError(fields)
             if len(fields) != len(header):
                 raise ValueError(f"{len(fields)} fields, but the header has {len(header)}")
-            row = [fields[i].strip() for i in where]
+            row = [tsv.visible(fields[i]) for i in where]
             spelling = row.pop() if labelled else None
             if spelling not in labels:
                 labels[spelling] = _label(spelling, form)

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from lab import data
 from lab.data import TASKS, file_name, find_data, load_data, read_split
-from lab.datasets import check_report
+from lab.datasets import check_report, tsv
 from lab.datasets.check import remarks
 from lab.errors import LabError
 
@@ -111,6 +111,10 @@ def test_fingerprint_follows_train_and_dev_contents_alone(six, tmp_path):
 
 
 def test_test_files_are_read_if_present(six):
+    (six / "ids-sst-test.csv").symlink_to(six / "gone")
+    with pytest.raises(LabError, match=r"ids-sst-test\.csv: cannot be read \(No such file or directory\)"):
+        load_data(six)
+    (six / "ids-sst-test.csv").unlink()
     put(six, "sst", a_file("sst", rows=3), split="test")
     got = load_data(six)
     assert ("sst", "test") in got.splits and ("qqp", "test") not in got.splits
@@ -263,7 +267,13 @@ def test_columns_are_found_by_name(tmp_path):
     lambda b: b.replace(b"\n", b"\r\n").removesuffix(b"\r\n"),
     lambda b: b + b"\n\r\n",
     lambda b: b.replace(b"\n", b"\n\n", 3),
-], ids=["bom", "crlf", "no-last-newline", "crlf-no-last-newline", "blank-at-end", "blank-within"])
+    lambda b: b.replace(b"\n", b"\r"),
+    lambda b: b"\xef\xbb\xbf\xef\xbb\xbf" + b.removeprefix(b"\t").replace(b"\n7\t", b"\n"),
+    lambda b: b" \n" + b + b"\t\t\t\t\n \t\n" * 9,
+    lambda b: b"sep=\t\r\n" + b,
+    lambda b: b'"sep=\t"\n' + b,
+], ids=["bom", "crlf", "no-last-newline", "crlf-no-last-newline", "blank-at-end", "blank-within", "only-cr",
+        "two-boms-and-no-index", "empty-rows-of-a-spreadsheet", "sep", "quoted-sep"])
 def test_harmless_differences(tmp_path, change):
     plain = read(tmp_path, "qqp", a_file("qqp"))
     changed = read(tmp_path, "qqp", change(plain.path.read_bytes()))
@@ -359,6 +369,8 @@ def test_left_over_quotes(tmp_path, text, expected):
 @pytest.mark.parametrize("task, changes, reason", [
     ("sst", {"sentence": ""}, "no sentence"),
     ("sts", {"sentence1": "   "}, "no sentence1"),
+    ("sst", {"sentence": "\u200b \ufeff\xad"}, "no sentence"),
+    ("sst", {"sentence": "\x07\x1b\u202e"}, "no sentence"),
     ("qqp", {"sentence2": ""}, "no sentence2"),
     ("qqp", {"id": ""}, "no id"),
     ("qqp", {"is_duplicate": ""}, "no label"),
@@ -490,16 +502,21 @@ def quoted(separator, *columns):
     (at(7, b"1\ta\tb\0\tc\t1.0"), 7, "a NUL byte", "UTF-8 text is expected"),
     (lambda b: b.decode().encode("utf-16-le"), 1, "a NUL byte", "iconv -f utf-16 -t utf-8"),
     (lambda b: b.decode().encode("utf-16"), 1, "UTF-16;", "iconv -f utf-16 -t utf-8"),
+    (lambda b: b.decode().encode("utf-32"), 1, "UTF-32;", "iconv -f utf-32 -t utf-8"),
+    (lambda b: b"PAR1\x15\x04" + b, 1, "a Parquet file;", "bring it in with `lab data import DIR`"),
+    (lambda b: b"<table><tr>" + b, 1, "a web page in place", "download the file"),
+    (lambda b: b'""\t""\n', 1, "no column 'id'", "separated by tabs"),
     (lambda b: b"PK\x03\x04" + b, 1, "a zip archive or an .xlsx workbook", "save its sheet as CSV in UTF-8"),
     (gzip.compress, 1, "compressed by gzip", "unpack it"),
     (lambda b: b"version https://git-lfs.github.com/spec/v1\n", 1, "a Git LFS pointer", "git lfs pull"),
     (lambda b: b"\xef\xbb\xbf\n<!DOCTYPE html>\n", 1, "a web page in place", "download the file"),
     (at(9, "1\ta\tcafé\tc\t1.0".encode("latin1")), 9, "byte 0xe9 is not UTF-8", "iconv -f latin1 -t utf-8"),
     (lambda b: b"\xef\xbb\xbf" + at(2, b"1\ta\t\xff\tc\t1.0")(b), 2, "byte 0xff is not UTF-8", "Latin-1"),
-    (lambda b: b.replace(b"\n", b"\r"), 1, "a carriage return", "lines end with LF or CRLF"),
+    (lambda b: b.replace(b"\n", b"\r", 3), 1, "a carriage return", "lines end with LF or CRLF"),
 ], ids=["renamed", "two-missing", "twice", "commas", "semicolons", "spaces", "kaggle", "quoted-semicolons", "glue",
         "quote-in-header", "empty", "only-bom", "header-only", "header-crlf", "nul", "utf-16-without-bom",
-        "utf-16", "zip", "gzip", "lfs", "html", "latin-1", "latin-1-bom", "only-cr"])
+        "utf-16", "utf-32", "parquet", "html-table", "only-empty-fields", "zip", "gzip", "lfs", "html", "latin-1",
+        "latin-1-bom", "some-cr"])
 def test_a_damaged_file_is_refused(six, damage, line, wrong, right):
     path = six / "sts-train.csv"
     path.write_bytes(damage(path.read_bytes()))
@@ -534,6 +551,11 @@ def test_what_resembles_a_missing_file_is_named(six):
     (six / "sts-dev.csv").rename(six / "STS-DEV.CSV")
     with pytest.raises(LabError, match=r"; are they ids-sst-train \(1\)\.csv, quora-dev\.csv\.txt, STS-DEV\.CSV\?"):
         load_data(six)
+
+
+def test_a_folder_within_that_has_the_files_is_named(six):
+    with pytest.raises(LabError, match=rf"; all of them are in {re.escape(str(six))}; a data folder holds"):
+        load_data(six.parent)
 
 
 def test_a_closed_folder_and_files_that_cannot_be_reached(six, monkeypatch):
@@ -571,7 +593,7 @@ def test_an_unreadable_file(six, monkeypatch):
 TEXT = st.one_of(
     st.text(st.characters(exclude_characters="\0\n\r", exclude_categories=["Cs"]), min_size=1, max_size=30),
     st.text('"" \tab\u2028\x85', min_size=1, max_size=12),
-).filter(str.strip)
+).filter(tsv.visible)
 
 
 @settings(max_examples=150, deadline=None)

@@ -22,6 +22,8 @@ def predict(
     """Predict the sentiment of a sentence of your own, or whether two are paraphrases and how similar they are."""
     from lab.results.ask import best
 
+    if not all(map(str.strip, texts)):
+        raise LabError("a sentence is empty; write one between the quotes")
     run, texts = _run_and_texts([text.encode("utf-8", "replace").decode() for text in texts], runs)
     asked = best(run, weights=weights, root=runs)
     print(f"{asked.name}: {asked.about}")

@@ -28,7 +28,7 @@ def data_download(to: ToOption = None) -> None:
 
 def data_import(
     folder: Annotated[str, typer.Argument(metavar="DIR", help="The course's own folder, Kaggle's Quora file, GLUE's "
-                                          "folders QQP and STS-B, or SetFit's SST-5")],
+                                          "folders QQP and STS-B or the hub's, or SetFit's SST-5")],
     to: ToOption = None,
 ) -> None:
     """Bring data files of other layouts into the course's, and say what each was recognised as."""

@@ -4,8 +4,10 @@ import os
 import re
 from collections import Counter
 
-from lab.data import SMALL_SCALE, TASKS, Data, Split, file_name, student_name
+from lab.data import FORMATS, NAMED, SMALL_SCALE, TASKS, Data, Split, file_name, student_name
 
+UNREAD = (".csv", ".tsv", ".jsonl", ".gz", ".zip")  # ends of names that a user may take for names of data files
+EMPTY = {"nan", "none", "null", "n/a", "#n/a", "<na>"}  # what programs write in place of an empty text
 FEW = 3  # rows with damaged letters, as the real STS has one, that are not worth a line
 SHARED = 0.05  # of a file's texts that may be in another one without a line; the real STS shares 2 %
 DAMAGED = re.compile("\ufffd|Ã[\x80-\xbf]|Â[\xa0-\xbf]|â€")  # U+FFFD; UTF-8 that was read as Latin-1 or Windows-1252
@@ -20,6 +22,11 @@ def check_report(data: Data) -> str:
     for task in TASKS:
         if os.path.exists(data.folder / file_name(task, "test")) and os.path.exists(data.folder / student_name(task)):
             lines.append(f"{file_name(task, 'test')} is read; {student_name(task)}, which is there too, is not")
+    read = {split.path.name for split in data.splits.values()} | {student_name(task) for task in TASKS}
+    unread = sorted(name for name in os.listdir(data.folder) if name.lower().endswith(UNREAD) and name not in read)
+    if unread:
+        more = f" and {len(unread) - NAMED:,} more" * (len(unread) > NAMED)
+        lines.append(f"also in the folder, and not read: {', '.join(unread[:NAMED])}{more}")
     for split in data.splits.values():
         lines += [f"{split.path.name}: {line}" for line in remarks(split) + shared_with(split, data)]
     if data.kind == "sample":
@@ -41,6 +48,14 @@ def remarks(split: Split) -> list[str]:
         lines.append(SMALL_SCALE)
     if split.labelled and len(labels) == 1:
         lines.append(f"every label is {min(labels):g}, so there is nothing to learn from it or to score with it")
+    elif split.labelled and FORMATS[split.task].whole:
+        if absent := [f"{n}" for n in range(FORMATS[split.task].highest + 1) if n not in labels]:
+            lines.append(f"no row has the label {' or '.join(absent)}; a label of {split.task.upper()} is "
+                         f"{FORMATS[split.task].legal}")
+    words = [text for example in split.examples for text in example.texts if text.lower() in EMPTY]
+    if len(words) > FEW:
+        lines.append(f"{len(words):,} texts are {words[0]!r} or the like, which programs write in place of an empty "
+                     "one; take the original file")
     damaged = [text for example in split.examples for text in example.texts if DAMAGED.search(text)]
     if len(damaged) > FEW:
         at = DAMAGED.search(damaged[0]).start()

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lab.data import FORMATS, MAX_UNUSABLE, NAMED, Format, checkout
+from lab.datasets.tsv import visible
 from lab.errors import LabError
 
 
@@ -71,15 +72,30 @@ def read_jsonl(path: Path) -> Iterator[tuple[str, dict[str, object]]]:
             if line.strip():
                 try:
                     found = json.loads(line.rstrip())
-                except (json.JSONDecodeError, RecursionError) as error:
+                except (ValueError, RecursionError) as error:
                     reason = "nested too deeply"
                     if isinstance(error, ValueError):
+                        reason = "a number of thousands of digits"
+                    if isinstance(error, json.JSONDecodeError):
                         reason = f"{error.msg}, column {error.colno}"
                     raise ValueError(f"line {number} is not JSON ({reason}); one object in each line is expected"
                                      ) from None
                 if not isinstance(found, dict):
                     raise ValueError(f"line {number} is not a JSON object")
                 yield f"line {number}", found
+
+
+def read_parquet(path: Path) -> Iterator[tuple[str, dict[str, object]]]:
+    """Yield (place, object) for each row of a Parquet file. ValueError: it is none, or damaged."""
+    from pyarrow import parquet
+
+    try:
+        rows = parquet.read_table(path).to_pylist()
+    except (ValueError, OSError) as error:
+        reason = str(error).partition("\n")[0]
+        raise ValueError(f"cannot be read as Parquet ({reason}); fetch the file again") from None
+    for number, found in enumerate(rows, start=1):
+        yield f"row {number}", found
 
 
 def write_rows(path: Path, task: str, rows: Iterable[Row], labelled: bool = True) -> tuple[int, list[str]]:
@@ -126,12 +142,14 @@ def _fields(row: Row, form: Format, labelled: bool) -> list[str]:
     if row.fault:
         raise ValueError(row.fault)
     given = ["" if value is None else str(value) for value in (row.id, *row.texts)]
-    fields = [re.sub(r"[\t\r\n\0]+", " ", text).strip() for text in given]
+    fields = [visible(re.sub(r"[\t\r\n\0]+", " ", text)) for text in given]
     for name, text in zip(("id", *form.texts), fields, strict=True):
         if not text:
             raise ValueError(f"no {name}")
         if len(text) > csv.field_size_limit():
             raise ValueError(f"{name} has {len(text):,} characters; a sentence is expected")
+        if re.search("[\ud800-\udfff]", text):
+            raise ValueError(f"{name} has a lone surrogate, which is half of a character")
     return [*fields, _label(row.label, form)] if labelled else fields
 
 

@@ -1,4 +1,5 @@
-"""Bring a folder into the course's layout: the course's own, Kaggle's Quora file, GLUE's folders, SetFit's SST-5.
+"""Bring a folder into the course's layout: the course's own, Kaggle's Quora file, GLUE's folders, SetFit's SST-5, and
+QQP and STS-B as their public hub has them.
 
 A file is recognised by its columns, and its split by its name. Nothing is guessed from the rows, but for SetFit's
 SST-5, whose columns are also those of other sets: the names of its five classes must be there.
@@ -15,7 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from lab.data import FORMATS, NEEDED, TASKS, file_name, read_split, student_name
+from lab.data import FORMATS, NAMED, NEEDED, TASKS, file_name, read_split, student_name
 from lab.datasets.check import remarks
 from lab.datasets.files import (
     Row,
@@ -25,16 +26,16 @@ from lab.datasets.files import (
     move_in,
     named,
     read_jsonl,
+    read_parquet,
     refuse_existing,
     target_folder,
     write_rows,
 )
-from lab.datasets.tsv import foreign, plain_names
+from lab.datasets.tsv import SEP, foreign, normal, plain_names
 from lab.errors import LabError
 
 SEPARATORS = {"\t": "tabs", ",": "commas", ";": "semicolons"}
-SEP = re.compile(r'"?sep=(.)"?')  # a first line that tells Excel the separator
-SUFFIXES = (".csv", ".tsv", ".jsonl", ".zip", ".xlsx", ".gz", ".csv.txt", ".tsv.txt", ".jsonl.txt")
+SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet", ".zip", ".xlsx", ".gz", ".csv.txt", ".tsv.txt", ".jsonl.txt")
 FIVE = {"very negative", "negative", "neutral", "positive", "very positive"}  # SetFit's label_text
 MAX_LINES = 10  # of one row in a file with quotes; Quora has questions of two and three lines
 DEV_SHARE = 10  # of Quora's own file, one question pair in ten, by a hash of its id
@@ -55,6 +56,8 @@ COURSE = tuple(Layout("the course's", task, "id", form.texts, form.label, True) 
 OTHERS = (Layout("Quora's", "qqp", "id", ("question1", "question2"), "is_duplicate"),
           Layout("GLUE's", "sts", "index", ("sentence1", "sentence2"), "score"))
 SETFIT = Layout("SetFit's", "sst", "", ("text",), "label")
+HUB = (Layout("the hub's", "qqp", "", ("question1", "question2"), "label"),
+       Layout("the hub's", "sts", "", ("sentence1", "sentence2"), "label"))  # MRPC has the same columns
 
 
 class Found(NamedTuple):
@@ -62,7 +65,7 @@ class Found(NamedTuple):
 
     path: Path
     layout: Layout
-    separator: str  # "" for .jsonl
+    separator: str  # "" for .jsonl and .parquet
     split: str
     name: str
     labelled: bool = True
@@ -81,8 +84,13 @@ def import_folder(folder: str | Path, to: str | Path | None = None, say: Callabl
         raise LabError(f"{source}: you may not read this folder; get the permission, or name another")
     found, unknown = [], [f"{path.name}: a folder that you may not read" for path in sorted(source.glob("*"))
                           if os.path.isdir(path) and not os.access(path, os.R_OK | os.X_OK)]
+    others = []
     for path in sorted(path for pattern in ("*", "*/*") for path in source.glob(pattern)):
-        if path.name.lower().endswith(SUFFIXES) and not os.path.isdir(path) and not path.name.startswith("."):
+        if os.path.isdir(path) or path.name.startswith("."):
+            continue
+        if not path.name.lower().endswith(SUFFIXES):
+            others.append(str(path.relative_to(source)))
+        else:
             try:
                 found.append(recognise(path))
             except ValueError as reason:
@@ -90,7 +98,8 @@ def import_folder(folder: str | Path, to: str | Path | None = None, say: Callabl
             except OSError as error:
                 unknown.append(f"{path.relative_to(source)}: cannot be read ({error.strerror})")
     if not found:
-        none = "neither it nor a folder in it holds a .csv, .tsv or .jsonl, and it looks no deeper"
+        none = "neither it nor a folder in it holds a .csv, .tsv, .jsonl or .parquet, and it looks no deeper"
+        none += f"; found instead: {', '.join(others[:NAMED])}" if others else ""
         raise LabError(f"{source}: no file is recognised; {'; '.join(unknown) or none}")
     halved = [file for file in found if file.layout.name == "Quora's" and file.split == "train"
               and not any(other.name == file_name("qqp", "dev") for other in found)]
@@ -128,14 +137,24 @@ def recognise(path: Path) -> Found:
     of = {"dev" if word.startswith("val") else word
           for word in re.findall(r"(?<![a-z])(train|dev|validation|valid|val|test)(?![a-z])", path.stem.lower())}
     for layout in (*COURSE, *OTHERS):
-        if separator and {layout.id, *layout.texts, layout.label} <= set(columns):
+        needed = {layout.id, *layout.texts, layout.label}
+        if separator and needed <= set(columns) and (twice := [name for name in needed if columns.count(name) > 1]):
+            raise ValueError(f"column {min(twice)!r} twice; leave one of them in the file")
+        if separator and needed <= set(columns):
             split = _split(of or {"train"} if layout.name == "Quora's" else of)
             return Found(path, layout, separator, split, file_name(layout.task, split))
     if not separator and {"text", "label", "label_text"} <= set(columns):
-        classes = {str(row.get("label_text")) for _, row in read_jsonl(path)}
+        classes = {str(row.get("label_text")) for _, row in _objects_of(path)}
         if classes <= FIVE and classes - {"negative", "neutral", "positive"}:
             split = _split(of)
             return Found(path, SETFIT, "", split, file_name("sst", split))
+    for layout in HUB if not separator else ():
+        if {*layout.texts, layout.label} <= set(columns) and (
+                layout.task == "qqp" or re.search("sts-?b", f"{path.parent.name} {path.stem}".lower())):
+            if of == {"test"}:
+                raise ValueError("a test file whose labels GLUE hides, so that the lab could not score it")
+            split = _split(of)
+            return Found(path, layout, "", split, file_name(layout.task, split))
     for task, layout in zip(TASKS, COURSE, strict=True):
         name, own = f"{path.stem}.csv", (student_name(task), file_name(task, "test"))
         if separator and {"id", *layout.texts} <= set(columns) and name in own:
@@ -157,21 +176,33 @@ def _split(words: set[str]) -> str:
 
 
 def _header(path: Path) -> tuple[str, list[str]]:
-    """The separator, "" for .jsonl, and the columns. ValueError: the file is not UTF-8 text."""
+    """The separator, "" for .jsonl and .parquet, and the columns. ValueError: it has none, or is not UTF-8 text."""
     with open(path, "rb") as file:
-        if what := foreign(file.read(200)):
+        if (what := foreign(file.read(200))) and path.suffix.lower() != ".parquet":
             raise ValueError(what)
+    separator = ""
     try:
-        if path.suffix.lower() == ".jsonl":
-            return "", list(next(read_jsonl(path), ("", {}))[1])
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            line = file.readline().rstrip("\r\n")
-            if told := SEP.fullmatch(line):
-                line = file.readline().rstrip("\r\n")
+        if path.suffix.lower() in (".jsonl", ".parquet"):
+            columns = list(next(_objects_of(path), ("", {}))[1])
+        else:
+            with open(path, encoding="utf-8", newline="") as file:
+                lines = (line.strip("\ufeff\r\n") for line in file)
+                line = next(filter(str.strip, lines), "")
+                if told := SEP.fullmatch(line):
+                    line = next(filter(str.strip, lines), "")
+            if "\0" in line:
+                raise ValueError("a NUL byte; UTF-8 text is expected (if it is UTF-16: iconv -f utf-16 -t utf-8)")
+            separator = told[1] if told and told[1] in SEPARATORS else max(SEPARATORS, key=line.count)
+            columns = plain_names(next(csv.reader([line], delimiter=separator), []))
     except UnicodeDecodeError:
         raise ValueError("not UTF-8 text; convert it, as with iconv -f latin1 -t utf-8") from None
-    separator = told[1] if told and told[1] in SEPARATORS else max(SEPARATORS, key=line.count)
-    return separator, plain_names(next(csv.reader([line], delimiter=separator), []))
+    if not columns:
+        raise ValueError("an empty file; columns and rows are expected")
+    return separator, columns
+
+
+def _objects_of(path: Path) -> Iterator[tuple[str, dict[str, object]]]:
+    return (read_parquet if path.suffix.lower() == ".parquet" else read_jsonl)(path)
 
 
 def _convert(file: Found, folder: Path, halved: bool) -> list[str]:
@@ -193,6 +224,9 @@ def _convert(file: Found, folder: Path, halved: bool) -> list[str]:
                  file_name("qqp", "dev"): [row for row in rows if _in_dev(row)]}
     lines = []
     for name, part in parts.items():
+        if halved and rows and not part:
+            raise LabError(f"{file.path}: its {len(rows):,} rows are too few to be parted into train and dev, one in "
+                           "ten; put a file for dev beside it")
         count, problems = write_rows(folder / name, layout.task, part, file.labelled)
         check_share(file.path, count, problems)
         lines.append(f"{about}: {name}, {count:,} rows{named(problems)}")
@@ -206,7 +240,7 @@ def _in_dev(row: Row) -> bool:
 
 
 def _objects(file: Found) -> Iterator[Row]:
-    for number, (place, found) in enumerate(read_jsonl(file.path)):
+    for number, (place, found) in enumerate(_objects_of(file.path)):
         yield Row(place, f"{file.split}-{number}", tuple(found.get(name) for name in file.layout.texts),
                   found.get(file.layout.label))
 
@@ -214,18 +248,16 @@ def _objects(file: Found) -> Iterator[Row]:
 def _lines(file: Found) -> Iterator[Row]:
     """The rows of a file with separators. Of those with tabs only the course's has quotes; others may span lines."""
     try:
-        text = file.path.read_bytes().decode("utf-8-sig")
+        text = normal(file.path.read_bytes().decode("utf-8"))  # so that lines keep their numbers
     except UnicodeDecodeError:
         raise LabError(f"{file.path}: not UTF-8 text; convert it, as with iconv -f latin1 -t utf-8") from None
-    first, end, rest = text.partition("\n")
-    text = end + rest if SEP.fullmatch(first.rstrip("\r")) else text  # blank, so that lines keep their numbers
     if file.separator == "\t":
         table = ((number, line.rstrip("\r").split("\t")) for number, line in enumerate(text.split("\n"), start=1))
     else:
         table = _quoted(file, list(io.StringIO(text, newline="")))
     header: list[str] | None = None
     for number, fields in table:
-        if isinstance(fields, list) and not any(fields):
+        if isinstance(fields, list) and not any(map(str.strip, fields)):
             continue
         if header is None:
             header = plain_names(fields)
@@ -257,7 +289,7 @@ def _quoted(file: Found, lines: list[str]) -> Iterator[tuple[int, list[str] | st
                 _whole(file, header, lines, further) for further in range(number + 1, number + taken))):
             fields, taken = "a quote that opens in this line is not closed as it should be", 1
         yield number + 1, fields
-        header = header or (plain_names(fields) if any(fields) else [])
+        header = header or (plain_names(fields) if any(map(str.strip, fields)) else [])
         number += taken
 
 

@@ -11,12 +11,17 @@ from lab.errors import LabError
 Line = tuple[int, list[str] | str]  # its number, and its fields; or, in a text, why it has none
 OTHER_LAYOUTS = ("`lab data import DIR` brings in files with commas or semicolons and those of Kaggle, GLUE and "
                  "SetFit; give any other file this header")
+SEP = re.compile(r'"?sep=(.)"?')  # a first line that tells Excel the separator
+# A sign that is seen: no space, no control or format character, such as the zero-width space.
+VISIBLE = re.compile(r"[^\s\x00-\x1f\x7f-\x9f\xad\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff]")
 FOREIGN = (  # how files begin that are no text in UTF-8: what they are, and what to do
     (rb"PK\x03\x04", "a zip archive or an .xlsx workbook; unpack it, or save its sheet as CSV in UTF-8"),
     (rb"\x1f\x8b", "compressed by gzip; unpack it with gunzip"),
+    (rb"\xff\xfe\0\0|\0\0\xfe\xff", "UTF-32; UTF-8 is expected: iconv -f utf-32 -t utf-8"),
     (rb"\xff\xfe|\xfe\xff", "UTF-16; UTF-8 is expected: iconv -f utf-16 -t utf-8"),
+    (rb"PAR1", "a Parquet file; give it a name such as train.parquet, and bring it in with `lab data import DIR`"),
     (rb"version https://git-lfs", "a Git LFS pointer in place of the file; fetch the file itself with git lfs pull"),
-    (rb"(?i)(\xef\xbb\xbf)?\s*<(!doctype|html|\?xml|head|script)",
+    (rb"(?i)(\xef\xbb\xbf)?\s*<(!doctype|html|\?xml|head|meta|script|table)",
      "a web page in place of the file; open its address in a browser, sign in if it asks, and download the file"),
 )
 
@@ -40,7 +45,7 @@ def table(path: Path, content: bytes, columns: tuple[str, ...]) -> tuple[list[st
     text = _decode(path, content)
     _check_separator(path, text, columns)
     rows = _rows(text)
-    line, header = next(rows)
+    line, header = next(rows, (1, []))
     if isinstance(header, str):
         raise LabError(f"{path}:{line}: {header}")
     return plain_names(header), rows
@@ -55,7 +60,6 @@ def _decode(path: Path, content: bytes) -> str:
     """The text of a file. LabError, with the line: it is not text in UTF-8, or empty."""
     if what := foreign(content):
         raise LabError(f"{path}:1: {what}")
-    content = content.removeprefix(b"\xef\xbb\xbf")  # a BOM
     nul = content.find(b"\0")
     if nul >= 0:
         line = content.count(b"\n", 0, nul) + 1
@@ -66,14 +70,31 @@ def _decode(path: Path, content: bytes) -> str:
         line = content.count(b"\n", 0, error.start) + 1
         raise LabError(f"{path}:{line}: byte 0x{content[error.start]:02x} is not UTF-8, which is expected; "
                        "if the file is Latin-1, convert it: iconv -f latin1 -t utf-8") from None
+    text = normal(text)
     if not text.strip():
         raise LabError(f"{path}:1: an empty file; a header and rows are expected")
     return text
 
 
+def normal(text: str) -> str:
+    """The text of a file without byte order marks at its start, with LF where lone CRs end its lines, and with a blank
+    first line where that one tells Excel the separator. No line gets another number.
+    """
+    text = text.lstrip("\ufeff")
+    text = text if "\n" in text else text.replace("\r", "\n")
+    first, end, rest = text.partition("\n")
+    return end + rest if SEP.fullmatch(first.rstrip("\r")) else text
+
+
+def visible(text: str) -> str:
+    """A field without the spaces around it; empty if nothing in it is seen."""
+    text = text.strip()
+    return text if VISIBLE.search(text) else ""
+
+
 def _check_separator(path: Path, text: str, columns: tuple[str, ...]) -> None:
     """LabError: the header is separated by commas or semicolons, or has a single column."""
-    header = text.lstrip("\r\n").split("\n", 1)[0]
+    header = text.strip().split("\n", 1)[0]
     if "\t" in header:
         return
     fault = "the header has a single column"
@@ -87,7 +108,7 @@ def _check_separator(path: Path, text: str, columns: tuple[str, ...]) -> None:
 
 
 def _rows(text: str) -> Iterator[Line]:
-    """Yield each line that is not blank. It is a row of its own, so a quote that is not closed spoils no other row."""
+    """Yield each line that has more than tabs and spaces: a row of its own, so that a broken quote spoils no other."""
     # Lines end with \n or \r\n, as for grep -n. str.splitlines would also split at U+2028, \x85 and \x0b.
     for number, line in enumerate(text.split("\n"), start=1):
         try:
@@ -99,7 +120,7 @@ def _rows(text: str) -> Iterator[Line]:
                 fields = f"a field of more than {csv.field_size_limit():,} characters; a sentence is expected"
             else:
                 fields = 'a broken quote (a field that begins with " ends with one, and each " inside it is doubled)'
-        if fields:
+        if isinstance(fields, str) or any(map(str.strip, fields)):
             yield number, fields
 
 

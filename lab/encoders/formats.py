@@ -9,7 +9,7 @@ import re
 import reprlib
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
@@ -110,12 +110,13 @@ def only_pickle(name: str) -> str:
 def weight_files(folder: Path) -> list[Path]:
     """The weight files of a folder: model.safetensors, or the shards that its index lists."""
     index = folder / "model.safetensors.index.json"
+    check_file(folder / "model.safetensors")
     if (folder / "model.safetensors").exists():
         return [folder / "model.safetensors"]
     if not index.exists():
-        if (folder / "pytorch_model.bin").exists():
+        if any(folder.glob("pytorch_model*.bin")):
             raise LabError(only_pickle(str(folder)))
-        raise LabError(f"{folder}: no model.safetensors in this folder")
+        raise LabError(f"{folder}: no model.safetensors in this folder; {contents(folder)}")
     check_file(index, MOST_INDEX)
     try:
         shards = sorted(set(json.loads(index.read_text("utf-8"))["weight_map"].values()))
@@ -125,6 +126,16 @@ def weight_files(folder: Path) -> list[Path]:
     if bad:
         raise LabError(f"{index}: {reprlib.repr(bad[0])} is not a valid name of a shard; expected {SHARDS}")
     return [folder / shard for shard in shards]
+
+
+def contents(folder: Path) -> str:
+    """What a folder that is no encoder holds, and what one does, for messages."""
+    inner = sorted(path.parent for path in folder.glob("*/config.json") if any(path.parent.glob("model*.safetensors")))
+    names = sorted(path.name for path in folder.iterdir())
+    there = ", ".join(names[:10]) + f" and {len(names) - 10:,} more" * (len(names) > 10)
+    within = f"; is the encoder {inner[0]}?" if inner else ""
+    return ("an encoder's folder holds config.json, model.safetensors, and tokenizer.json or vocab.txt; this one holds "
+            f"{there or 'nothing'}{within}")
 
 
 def shapes(config: BertConfig, pooler: bool = True) -> Iterator[tuple[str, tuple[int, ...]]]:
@@ -168,6 +179,20 @@ def current_name(key: str) -> str:
     return key.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")
 
 
+def _prefix(names: Iterable[str], folder: Path) -> str:
+    """What stands before the names of the encoder's tensors: "bert." of a model with heads, or of another wrapper.
+
+    LabError: there is more than one, so more than one encoder.
+    """
+    word = f"{NAMES['word']}.weight"
+    found = sorted(prefix for name in names if name.endswith(word)
+                   and ((prefix := name.removesuffix(word)) == "" or prefix.endswith(".")))
+    if len(found) > 1:
+        raise LabError(f"{folder}: the weights are those of {len(found)} encoders, with names that begin with "
+                       f"{' and '.join(repr(prefix[:100]) for prefix in found[:3])}; keep one of them")
+    return found[0] if found and found[0] else "bert."
+
+
 def read_weights(folder: Path, config: BertConfig, name: str) -> Bert:
     """Load an encoder from safetensors. Heads and other tensors beside the encoder are ignored.
 
@@ -182,7 +207,9 @@ def read_weights(folder: Path, config: BertConfig, name: str) -> Bert:
                 _check_header(path)
                 file = stack.enter_context(safe_open(path, "pt"))
                 for key in file.keys():
-                    where[current_name(key).removeprefix("bert.")] = (path, file, key)
+                    where[current_name(key)] = (path, file, key)
+            prefix = _prefix(where, folder)
+            where = {name.removeprefix(prefix): of for name, of in where.items()}
             pooler = any(key.startswith("pooler.") for key in where)
             # Before anything is allocated: a config.json may claim any size.
             for theirs, shape in shapes(config, pooler):

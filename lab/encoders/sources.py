@@ -15,7 +15,7 @@ import torch
 from safetensors import safe_open
 
 from lab.bert import MOST_BYTES, Bert, BertConfig
-from lab.encoders.formats import HEAD_NAMES, SHARDS, current_name, only_pickle, read_weights, weight_files
+from lab.encoders.formats import HEAD_NAMES, SHARDS, contents, current_name, only_pickle, read_weights, weight_files
 from lab.encoders.tokenizers import check_file, first_line, load_tokenizer
 from lab.errors import LabError
 
@@ -50,6 +50,8 @@ def load_encoder(name: str | Path) -> tuple[Bert, "PreTrainedTokenizerBase"]:
     """
     folder = encoder_folder(name)
     check_file(folder / "config.json", MOST_BYTES)
+    if not (folder / "config.json").exists():
+        raise LabError(f"{folder}: no config.json in this folder; {contents(folder)}")
     config = BertConfig.from_json(folder / "config.json")
     bert = read_weights(folder, config, str(name))
     if name == "minilm":
@@ -67,7 +69,7 @@ def load_mlm_head(name: str | Path, like: Mapping[str, torch.Tensor]) -> dict[st
     for path in weight_files(folder):
         with safe_open(path, "pt") as file:
             keys = (key for key in file.keys() if "cls.predictions." in key)
-            head |= {current_name(key): file.get_tensor(key).float() for key in keys}
+            head |= {current_name(key[key.index("cls."):]): file.get_tensor(key).float() for key in keys}
     if not head:
         return None
     head = {ours: head.get(f"cls.predictions.{theirs}") for ours, theirs in HEAD_NAMES.items()}
@@ -87,6 +89,8 @@ def encoder_folder(name: str | Path) -> Path:
     folder = ELSEWHERE.get(text, Path(os.path.expanduser(text)))
     if name in ("minilm", "minilm-raw"):
         folder = minilm_folder()
+    elif text and os.path.isfile(folder):
+        raise LabError(f"{text}: a file, not a folder; name the folder with config.json and model.safetensors")
     elif not text or not os.path.isdir(folder):
         if isinstance(name, Path) or text.startswith(("/", "./", "~")) or ".." in text:
             raise LabError(f"{text}: no such folder")

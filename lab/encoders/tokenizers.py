@@ -1,6 +1,8 @@
 """Load the tokenizer of an encoder: BERT's WordPiece, as a fast tokenizer of transformers."""
 
 import json
+import os
+import re
 import reprlib
 import warnings
 from pathlib import Path
@@ -14,6 +16,7 @@ if TYPE_CHECKING:  # importing transformers takes a second
 
 LONGEST = 300  # characters of another program's message
 LFS = b"version https://git-lfs.github.com/spec/"
+WEB_PAGE = re.compile(rb"\s*<(!doctype|html|head)", re.IGNORECASE)
 MOST_BYTES = 30_000_000  # of a tokenizer.json or vocab.txt; multilingual BERTs have up to 15 million
 MOST_OTHER = 2_000_000  # of the other files
 FILES = {"tokenizer.json": MOST_BYTES, "tokenizer_config.json": MOST_OTHER, "added_tokens.json": MOST_OTHER,
@@ -38,7 +41,7 @@ def load_tokenizer(folder: Path, config: BertConfig) -> "PreTrainedTokenizerBase
             _check_words(path, len(set(words)), config)
             case = _options(entries.get("normalizer") or {})
         elif vocab.exists():
-            words = vocab.read_text("utf-8").removesuffix("\n").split("\n")
+            words = _vocabulary(vocab)
             _check_words(vocab, len(words), config)
             case = _case(folder, words, options.get("do_lower_case"))
         else:
@@ -61,8 +64,10 @@ def load_tokenizer(folder: Path, config: BertConfig) -> "PreTrainedTokenizerBase
     if missing:
         raise LabError(f"{folder}: the tokenizer's vocabulary lacks {', '.join(missing)}, which BERT needs")
     if largest >= config.vocab_size:
+        new = [token for token in tokenizer.all_special_tokens if token not in words and token not in added]
+        why = f", since its vocabulary lacks {', '.join(new)}, which would be added" if new else ""
         raise LabError(f"{folder}: the tokenizer has ids up to {largest}, but the vocab_size of config.json is "
-                       f"{config.vocab_size}")
+                       f"{config.vocab_size}{why}")
     longest = config.max_position_embeddings
     tokenizer.model_max_length = int(min(said, longest)) if type(said) in (int, float) and said >= 1 else longest
     return tokenizer
@@ -75,10 +80,25 @@ def _options(normalizer: dict[str, Any]) -> dict[str, Any]:
             "tokenize_chinese_chars": own and normalizer["handle_chinese_chars"]}
 
 
+def _vocabulary(vocab: Path) -> list[str]:
+    """The words of a vocab.txt, one a line. LabError: it is not UTF-8, or its first word is another than is seen."""
+    try:
+        text = vocab.read_text("utf-8")
+    except UnicodeDecodeError as error:
+        raise LabError(f"{vocab}: not UTF-8 text ({first_line(error)}); take the original file") from None
+    if text.startswith("\ufeff"):
+        raise LabError(f"{vocab}: it begins with a byte order mark, so its first word would be unknown; save it as "
+                       "UTF-8 without one")
+    return text.removesuffix("\n").split("\n")
+
+
 def _case(folder: Path, words: list[str], said: object) -> dict[str, bool]:
     """Whether a vocab.txt alone is read in lower case: a cased vocabulary is not, where nothing else is said."""
+    if said is not None and type(said) is not bool:
+        raise LabError(f"{folder / 'tokenizer_config.json'}: do_lower_case must be true or false, not "
+                       f"{reprlib.repr(said)}")
     capitals = [word for word in words if word != word.lower() and not (word.startswith("[") and word.endswith("]"))]
-    lower = len(capitals) < CASED * len(words) if said is None else bool(said)
+    lower = len(capitals) < CASED * len(words) if said is None else said
     if lower and capitals:
         warnings.warn(f"{folder}: texts are lower-cased, so {len(capitals)} words of vocab.txt with capitals, such as "
                       f"{reprlib.repr(capitals[0])}, are never found; if this encoder is cased, write "
@@ -106,19 +126,25 @@ def _check_words(file: Path, words: int, config: BertConfig) -> None:
 
 
 def check_file(file: Path, most: int | None = None) -> None:
-    """LabError: something else than a file, a Git LFS pointer, or more than `most` bytes. Nothing, if it is not there.
+    """LabError: no file, a link to nothing, a Git LFS pointer, a web page, or more than `most` bytes.
+
+    Nothing, if it is not there.
     """
     if not file.exists():
+        if os.path.islink(file):
+            raise LabError(f"{file}: a link to a file that is not there; copy the file itself, as `cp -L` does")
         return
     if not file.is_file():  # a named pipe would block
         raise LabError(f"{file} is not a file; move it away")
     try:
         with open(file, "rb") as stream:
-            pointer = stream.read(len(LFS)) == LFS
+            start = stream.read(200)
     except OSError as error:
         raise LabError(f"{file}: cannot be read ({error.strerror})") from None
-    if pointer:
+    if start.startswith(LFS):
         raise LabError(f"{file}: a Git LFS pointer, and not the file itself; run `git lfs pull` in {file.parent}")
+    if WEB_PAGE.match(start):
+        raise LabError(f"{file}: a web page in place of the file; download the file itself")
     if most and (size := file.stat().st_size) > most:
         raise LabError(f"{file}: {size:,} bytes; a file of at most {most:,} is expected here")
 
@@ -126,4 +152,6 @@ def check_file(file: Path, most: int | None = None) -> None:
 def first_line(error: Exception) -> str:
     """The first line of an error's message that is not blank, cut if it is long; the name of its class if it is empty.
     """
+    if isinstance(error, KeyError):
+        return f"no entry {error}"
     return str(error).strip().partition("\n")[0][:LONGEST] or type(error).__name__

@@ -59,3 +59,23 @@ def test_one_label_another_scale_and_damaged_letters(folder):
         "encoding than it has; take the original",
         "sts-dev.csv: no similarity is above 1, but they are read as from 0 to 5; if they are from 0 to 1, multiply "
         "them by 5"]
+
+
+def test_labels_that_no_row_has_and_words_for_empty_texts(folder):
+    change(folder, "sst", "dev", lambda i, f: f.__setitem__(-1, str(i % 2)))
+    change(folder, "qqp", "train", lambda i, f: f.__setitem__(2, ("nan", "NaN", "None", "null")[i]) if i < 4 else None)
+    change(folder, "sts", "train", lambda i, f: f.__setitem__(2, "nan") if i < 3 else None)
+    assert warned(folder) == [
+        "ids-sst-dev.csv: no row has the label 2 or 3 or 4; a label of SST is a whole number from 0 to 4",
+        "quora-train.csv: 4 texts are 'nan' or the like, which programs write in place of an empty one; take the "
+        "original file"]
+
+
+def test_files_that_are_not_read_are_named(folder):
+    for name in ("ids-sst-test (1).csv", "quora-test.csv.gz", "notes.md", "sts-test-student.csv"):
+        shutil.copy(folder / "sts-dev.csv", folder / name)
+    assert "also in the folder, and not read: ids-sst-test (1).csv, quora-test.csv.gz" in check_report(
+        load_data(folder)).splitlines()
+    for number in range(9):
+        (folder / f"z{number}.tsv").write_text("")
+    assert check_report(load_data(folder)).count("z7.tsv and 1 more\n") == 1

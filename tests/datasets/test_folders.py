@@ -5,7 +5,9 @@ import json
 import os
 from pathlib import Path
 
+import pyarrow
 import pytest
+from pyarrow import parquet
 
 from lab.data import file_name, load_data, read_split
 from lab.datasets import import_folder
@@ -107,8 +109,12 @@ def test_kaggles_file_is_split_by_a_hash_of_the_ids(tmp_path):
     ("sts-dev.csv", "\t Id \tSentence1\tSENTENCE2\tsimilarity\n0\ta\tOne.\tTwo.\t2.5\n"),
     ("sts-dev.csv", "\ufeffsep=;\r\nId;Sentence1; sentence2;Similarity\r\na;One.;Two.;2,5\r\n"),
     ("sts-dev.csv", '"sep=,"\nid,sentence1,sentence2,Similarity,a;b;c;d;e;f\na,One.,Two.,2.5,\n'),
+    ("sts-dev.csv", "\ufeff\ufeff \n\nid,sentence1,sentence2,similarity\n,,,\na,One.,Two.,2.5\n  \n"),
+    ("sts-dev.csv", "id;sentence1;sentence2;similarity\ra;One.;Two.;2.5\r"),
+    ("sts-dev.csv", '"sep=\t"\r\nid\tsentence1\tsentence2\tsimilarity\r\na\t"One."\tTwo.\t2.5\r\n'),
+    ("dev.tsv", "index\tsentence1\tsentence2\tscore\ra\tOne.\tTwo.\t2.5"),
     ("dev.tsv", "Index\tSentence1\tSentence2\tScore\na\tOne.\tTwo.\t2.5\n")])
-def test_columns_of_other_case_and_a_line_that_tells_excel_the_separator(name, content, tmp_path):
+def test_columns_of_other_case_lines_before_them_and_other_ends_of_lines(name, content, tmp_path):
     (tmp_path / name).write_bytes(content.encode())
     imported(tmp_path, tmp_path / "to")
     assert examples(tmp_path / "to", "sts", "dev") == [("a", ("One.", "Two."), 2.5)]
@@ -180,6 +186,27 @@ def test_glues_folders_and_setfits_sentiment(tmp_path):
     assert said[-1] == f"{tmp_path / 'to'}: 6 files written"
 
 
+@pytest.mark.parametrize("kind", ["jsonl", "parquet"])
+def test_qqp_and_sts_as_the_hub_has_them(kind, tmp_path):
+    for folder, texts, labels in (("qqp", ("question1", "question2"), [0, 1, 1]),
+                                  ("stsb", ("sentence1", "sentence2"), [0.0, 2.5999999, 5.0]),
+                                  ("mrpc", ("sentence1", "sentence2"), [0, 1, 1])):
+        (tmp_path / "glue" / folder).mkdir(parents=True)
+        for split in ("train", "validation", "test"):
+            rows = [{"idx": i, texts[0]: "One?", texts[1]: f"{split}\n{i}", "label": label if split != "test" else -1}
+                    for i, label in enumerate(labels)]
+            path = tmp_path / "glue" / folder / f"{split}-00000-of-00001.{kind}"
+            if kind == "parquet":
+                parquet.write_table(pyarrow.Table.from_pylist(rows), path)
+            else:
+                path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    said = "\n".join(imported(tmp_path / "glue", tmp_path / "to"))
+    assert examples(tmp_path / "to", "qqp", "dev")[1] == ("dev-1", ("One?", "validation 1"), 1.0)
+    assert [row.label for row in examples(tmp_path / "to", "sts", "train")] == [0.0, 2.6, 5.0]
+    assert said.count("a test file whose labels GLUE hides, so that the lab could not score it; not taken") == 2
+    assert "4 files written" in said and said.count(": not recognised; its columns are 'idx'") == 2  # MRPC's
+
+
 def test_sentiment_of_two_classes_is_not_taken_for_five(tmp_path):
     (tmp_path / "train.jsonl").write_text('{"text": "x", "label": 1, "label_text": "positive"}\n')
     with pytest.raises(LabError, match=r"no file is recognised; train\.jsonl: not recognised; its columns are 'text'"):
@@ -205,7 +232,17 @@ def test_sentiment_of_two_classes_is_not_taken_for_five(tmp_path):
     ("sts-dev.csv.txt", "id", r"; sts-dev\.csv\.txt: its name ends in \.csv\.txt: rename it to sts-dev\.csv$"),
     ("dev.TSV.TXT", "id", r"; dev\.TSV\.TXT: its name ends in \.TSV\.TXT: rename it to dev\.TSV$"),
     ("dev.csv", "", r"dev\.csv: cannot be read \(No such file or directory\)"),  # a link to nothing
-    ("x.md", "", r"neither it nor a folder in it holds a \.csv, \.tsv or \.jsonl, and it looks no deeper"),
+    ("x.md", "", r"neither it nor a folder in it holds a \.csv, \.tsv, \.jsonl or \.parquet, and it looks no deeper; "
+     r"found instead: x\.md$"),
+    ("dev.csv", " \n", r"dev\.csv: an empty file; columns and rows are expected"),
+    ("dev.jsonl", " \n", r"dev\.jsonl: an empty file; columns and rows are expected"),
+    ("dev.csv", "i\0d\0,\0\n\0", r"dev\.csv: a NUL byte; .*if it is UTF-16: iconv -f utf-16 -t utf-8"),
+    ("dev.csv", "PAR1\x15", r"dev\.csv: a Parquet file; give it a name such as train\.parquet"),
+    ("dev.parquet", "PAR1\x15", r"dev\.parquet: cannot be read as Parquet \(.*\); fetch the file again"),
+    ("sts-dev.csv", "id,sentence1,sentence2,similarity,similarity\n1,a,b,2,3\n", r"column 'similarity' twice;"),
+    ("train.csv", "id,question1,question2,is_duplicate\n1,a,b,1\n", r"train\.csv: its 1 rows are too few to be parted"),
+    ("train.jsonl", '{"text": 1' + "1" * 5000 + "}", r"train\.jsonl: line 1 is not JSON \(a number of thousands of d"),
+    ("dev.jsonl", '{"text": "\\ud83d", "label": 1, "label_text": "very negative"}', r": sentence has a lone surrogate"),
     ("dev.csv", "id,sentence,sentiment\n", r"dev\.csv: no rows; one row per line is expected below the header"),
     ("dev.jsonl", '{"text": "a", "label": 1, "label_text": "negative"}\n{"text": \n', r"dev\.jsonl: line 2 is not JSON "
      r"\(Expecting value, column 9\); one object in each line is expected"),

@@ -28,11 +28,23 @@ def gamma_and_beta(tensors):
             for key, tensor in tensors.items()}
 
 
-@pytest.mark.parametrize("change", [prefixed, gamma_and_beta, lambda tensors: prefixed(gamma_and_beta(tensors))],
-                         ids=["bert.", "gamma and beta", "both"])
+def wrapped(name):
+    return lambda tensors: {f"{name}{key}": tensor for key, tensor in tensors.items()} | {"fc.weight": torch.ones(3)}
+
+
+@pytest.mark.parametrize("change", [prefixed, gamma_and_beta, lambda tensors: prefixed(gamma_and_beta(tensors)),
+                                    wrapped("module."), wrapped("0.auto_model."), wrapped("model.bert.")],
+                         ids=["bert.", "gamma and beta", "both", "module.", "0.auto_model.", "model.bert."])
 def test_other_names_of_the_same_tensors(change, folder, theirs):
     rewrite_tensors(folder, change)
     assert_same_encoder(load_encoder(folder), theirs)
+
+
+def test_the_weights_of_two_encoders_are_refused(folder):
+    rewrite_tensors(folder, lambda tensors: {f"{name}{key}": tensor.clone() for key, tensor in tensors.items()
+                                             for name in ("query.", "doc.")})
+    with pytest.raises(LabError, match=r"those of 2 encoders, with names that begin with 'doc\.' and 'query\.'; keep"):
+        load_encoder(folder)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
@@ -127,13 +139,37 @@ def test_a_damaged_file_is_named(content, folder):
         load_encoder(folder)
 
 
-@pytest.mark.parametrize("file, message", [("config.json", "config.json: cannot be read as JSON"),
+@pytest.mark.parametrize("file, message", [("config.json", r"no config\.json in this folder; an encoder's folder holds "
+                                            r".*; this one holds model\.safetensors, tokenizer\.json, tok"),
                                            ("model.safetensors", "no model.safetensors in this folder"),
                                            ("tokenizer.json", "neither tokenizer.json nor vocab.txt")])
 def test_a_missing_file_is_named(file, message, folder):
     (folder / file).unlink()
     with pytest.raises(LabError, match=message):
         load_encoder(folder)
+
+
+def test_what_stands_in_place_of_an_encoder_is_named(folder, tmp_path, monkeypatch):
+    with pytest.raises(LabError, match=rf"this one holds bert; is the encoder {re.escape(str(folder))}\?$"):
+        load_encoder(tmp_path)
+    monkeypatch.chdir(folder)
+    with pytest.raises(LabError, match=r"^config\.json: a file, not a folder; name the folder with config\.json"):
+        load_encoder("config.json")
+    weights = folder / "model.safetensors"
+    weights.rename(folder / "weights.safetensors")
+    with pytest.raises(LabError, match=r"no model\.safetensors in this folder; .*, weights\.safetensors$"):
+        load_encoder(folder)
+    weights.symlink_to(tmp_path / "blobs" / "gone")  # a snapshot of the hub's cache, without the blobs
+    with pytest.raises(LabError, match=r"model\.safetensors: a link to a file that is not there; copy the file itself"):
+        load_encoder(folder)
+    weights.unlink()
+    (folder / "pytorch_model-00001-of-00002.bin").write_bytes(b"")
+    with pytest.raises(LabError, match="as a pickle"):
+        load_encoder(folder)
+    for name in ("model.safetensors", "config.json"):
+        (folder / name).write_text("\n<!DOCTYPE html><title>Sign in</title>")
+        with pytest.raises(LabError, match=rf"{name}: a web page in place of the file; download the file itself"):
+            load_encoder(folder)
 
 
 class Bomb:

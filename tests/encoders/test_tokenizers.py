@@ -66,7 +66,7 @@ def test_a_vocabulary_larger_than_the_encoder_is_refused(folder):
     ("{", r"tokenizer\.json: cannot be read as JSON"),
     ("[]", r"tokenizer\.json: not a JSON object"),
     pytest.param('{"a":' * 100_000, r"tokenizer\.json: cannot be read as JSON", id="deep"),
-    ("{}", "the tokenizer cannot be read"),
+    ("{}", r"the tokenizer cannot be read \(no entry 'model'\)"),
     ('{"model": {"type": "Unigram", "vocab": []}}', "a 'Unigram' tokenizer; BERT needs WordPiece"),
 ])
 def test_a_bad_tokenizer_is_named(text, message, folder):
@@ -94,6 +94,27 @@ def test_a_vocabulary_without_the_words_that_bert_needs(words, folder):
         file.unlink()
     (folder / "vocab.txt").write_text(words, encoding="utf-8")
     with pytest.raises(LabError, match=r"vocabulary lacks .*\[UNK\], which BERT needs"):
+        load_encoder(folder)
+
+
+@pytest.mark.parametrize(("content", "message"), [
+    (b"\xef\xbb\xbf" + "\n".join(TINY_WORDS).encode(), r"vocab\.txt: it begins with a byte order mark, .*; save it as"),
+    ("\n".join(TINY_WORDS).encode("latin1"), r"vocab\.txt: not UTF-8 text \(.*\); take the original file"),
+    ("\n".join(TINY_WORDS).replace("[MASK]", "dog").encode(), r"is 14, since its vocabulary lacks \[MASK\], "),
+])
+def test_a_damaged_vocabulary_is_named(content, message, folder):
+    for file in folder.glob("tokenizer*.json"):
+        file.unlink()
+    (folder / "vocab.txt").write_bytes(content)
+    with pytest.raises(LabError, match=message):
+        load_encoder(folder)
+
+
+def test_whether_texts_are_lower_cased_is_true_or_false(folder):
+    (folder / "tokenizer.json").rename(folder / "old")
+    (folder / "vocab.txt").write_text("\n".join(TINY_WORDS), encoding="utf-8")
+    (folder / "tokenizer_config.json").write_text('{"do_lower_case": "false"}')
+    with pytest.raises(LabError, match=r"tokenizer_config\.json: do_lower_case must be true or false, not 'false'"):
         load_encoder(folder)
 
 

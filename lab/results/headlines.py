@@ -97,7 +97,7 @@ def curves(runs: pd.DataFrame, metric: str = "score", split: str = "dev") -> str
         rows = rows[rows["task"].astype(object) == "all"]
     rows = last_rows(rows)
     rows = rows[~rows["label"].isin(rows.loc[rows["value"].isna(), "label"])]  # a seed without a score is a result
-    if rows.empty or metric not in ("score", "loss"):
+    if rows.empty or metric not in ("score", "loss") or (metric == "loss" and _kinds_of_loss(about) > 1):
         return ""
     wide = rows.groupby(["label", "seed"])["value"].mean().unstack()
     means = wide.mean(axis=1).sort_values(ascending=metric == "loss", kind="stable")
@@ -110,6 +110,12 @@ def curves(runs: pd.DataFrame, metric: str = "score", split: str = "dev") -> str
     gap = (wide.loc[first] - wide.loc[second]).dropna()
     said += f"; {second} follows, {abs(means.iloc[0] - means.iloc[1]):.3f} away"
     return f"{said}{_spread(gap, 'of this difference')}"
+
+
+def _kinds_of_loss(about: pd.DataFrame) -> int:
+    """How many kinds of loss these runs have: of other tasks, or on another scale, as with another head for STS."""
+    settings = map(json.loads, about["settings"].unique())
+    return len({json.dumps([of.get("tasks"), of.get("sts_head")]) for of in settings})
 
 
 def order(runs: pd.DataFrame) -> list[str]:

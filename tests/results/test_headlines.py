@@ -121,6 +121,9 @@ def test_curves_name_the_line_that_ends_best_and_how_sure_that_is():
     losses = [(94, "batch", task, "loss", value) for task, value in (("sst", 1.), ("qqp", 2.))]
     assert "loss over the tasks 1.500 (one seed)" in headlines.curves(records(more=losses), "loss", "batch")
     assert headlines.curves(records(more=losses), "grad_norm", "batch") == ""
+    for other in ({"tasks": ["sst"]}, {"sts_head": "cosine_embedding"}):  # their losses cannot be held side by side
+        both = pd.concat([records(more=losses), records("gse", more=losses, **other)])
+        assert headlines.curves(both, "loss", "batch") == ""
 
 
 def test_mistakes_are_counted_and_the_most_frequent_one_is_named():

@@ -172,13 +172,18 @@ def best_epochs(runs: pd.DataFrame, name: str) -> pd.DataFrame:
 
 
 def overfitting(runs: pd.DataFrame, name: str) -> str:
-    """The task that lost most after its best epoch, and how much."""
-    table = best_epochs(runs, name)
-    tasks = table[table["task"] != "all"].sort_values("lost", ascending=False, kind="stable")
+    """The trained task that lost most after its best epoch, and how much; and which tasks were not trained."""
+    table, about = best_epochs(runs, name), distinct_runs(runs)
+    trained = {task for text in about.loc[about["label"] == name, "settings"]
+               for task in json.loads(text).get("tasks") or TASKS}
+    tasks = table[table["task"].isin(trained)].sort_values("lost", ascending=False, kind="stable")
     if tasks.empty or tasks["last_epoch"].max() < 2:
         return ""
+    rest = [TASK_NAMES[task] for task in table["task"] if task in TASKS and task not in trained]
+    rest = f" {' and '.join(rest)} {'are' if len(rest) > 1 else 'is'} not trained." if rest else ""
     if tasks["lost"].iloc[0] < SMALLEST:
-        return f"No task loses anything on dev until the end: each is best at the last epoch{_few(tasks)}."
+        return (f"No {'trained ' if rest else ''}task loses anything on dev until the end: each is best at the last "
+                f"epoch{_few(tasks)}.{rest}")
     row = tasks.iloc[0]
     lost, low, high = with_interval(row["lost"], row["low"], row["high"])
     spread = f" (95 % interval {low} to {high}, over {row['seeds']} seeds)" if row["low"] < row["high"] else _few(tasks)
@@ -186,7 +191,7 @@ def overfitting(runs: pd.DataFrame, name: str) -> str:
             f"on lost {lost}{spread}.")
     others = [f"{TASK_NAMES[task]} {'is best ' * (not number)}after epoch {epoch:g}" for number, (task, epoch) in
               enumerate(tasks[["task", "best_epoch"]].iloc[1:].itertuples(index=False))]
-    return said + (f" {' and '.join(others)}." if others else "")
+    return said + (f" {' and '.join(others)}." if others else "") + rest
 
 
 def _few(tasks: pd.DataFrame) -> str:

@@ -85,6 +85,10 @@ def test_the_task_that_lost_most_is_named_with_its_epoch_and_an_interval_over_se
     assert "one seed, so part of this may be chance" in headlines.overfitting(run(1, .8, .6), "smart")
     assert headlines.overfitting(records("smart"), "smart").startswith("No task loses anything")
     assert headlines.overfitting(records("smart"), "gse") == ""
+    alone = headlines.overfitting(records("sts_alone", overall=.3, tasks=["sts"]), "sts_alone")
+    assert alone.startswith("STS is best after epoch 1 of 2") and alone.endswith(" SST and QQP are not trained.")
+    none = headlines.overfitting(records("sts_alone", tasks=["sts"]), "sts_alone")
+    assert none.startswith("No trained task loses anything") and none.endswith(" SST and QQP are not trained.")
 
 
 def test_how_much_pcgrad_changed_is_the_distance_of_the_update_from_the_plain_mean():

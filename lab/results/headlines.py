@@ -211,7 +211,7 @@ def gradients(runs: pd.DataFrame) -> str:
         for row in ends.itertuples():
             change, low, high = with_interval(*(100 * value for value in (row.change, row.low, row.high)), least=1)
             parts.append(f"{change} %" + f" ({low} to {high} %)" * (row.low < row.high)
-                         + f" in {row.recipe}" * (len(table) > 1))
+                         + f" in {row.recipe}" * (len(table) > 1 and row.recipe != combiner))
         between = f", the least of {len(rows)} recipes, and by " if len(rows) > 2 else " and by "
         said.append(f"{combiner} changed the update by {between.join(parts)}{', the most' * (len(rows) > 2)}.")
     return " ".join(filter(None, said))
@@ -235,6 +235,8 @@ def update_changes(runs: pd.DataFrame) -> pd.DataFrame:
         seeds = change.groupby("seed").mean()
         updates = json.loads(part["settings"].iloc[0]).get("updates") or []
         names = [COMBINERS.get(name, name) for name in updates if name not in ("sum", "mean", "separate")]
+        if updates and not names:  # the plain mean itself
+            continue
         found.append((recipe, " and ".join(names) or "Combining", len(seeds),
                       *interval(seeds if len(seeds) >= FEWEST_SEEDS else change)))
     return pd.DataFrame(found, columns=["recipe", "combiner", "seeds", "change", "low", "high"])

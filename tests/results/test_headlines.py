@@ -103,6 +103,15 @@ def test_how_much_pcgrad_changed_is_the_distance_of_the_update_from_the_plain_me
     assert headlines.gradients(records("baseline")) == ""
 
 
+def test_the_plain_mean_is_no_change_and_a_method_is_not_named_twice():
+    more = [(25, "batch", "all", "update_cosine", 1.0), (25, "batch", "all", "update_length", 1.5)]
+    both = pd.concat([records("mean", more=more, updates=["mean"]), records("fairgrad", more=more,
+                                                                            updates=["fairgrad"]),
+                      records("gse", more=more, updates=["pcgrad", "sum"])])
+    assert headlines.gradients(both) == ("fairgrad changed the update by 50.0 %. PCGrad changed the update by 50.0 % "
+                                         "in gse.")
+
+
 def test_of_many_recipes_the_headline_names_those_that_pcgrad_changed_least_and_most():
     def changed(recipe, length):
         more = [(25, "batch", "all", "update_cosine", 1.0), (25, "batch", "all", "update_length", length)]

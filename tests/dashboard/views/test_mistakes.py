@@ -134,6 +134,7 @@ def test_where_no_run_has_predictions_those_that_have_some_are_one_click_away(op
     alone = open_page("mistakes")
     assert "No run here has predictions" in page_text(alone) and not alone.button and not alone.toggle
     assert "frozen, as it ships with the lab" in page_text(alone) and len(examples(alone)) == 20  # the sample's
+    assert "no runs" not in page_text(alone)  # as the provenance of a model that is no run
     assert {"gold", "answer", "confidence", "text"} <= set(examples(alone))
     add_predictions(wrong=6)
     at = open_page("mistakes")

@@ -93,7 +93,7 @@ def test_runs_without_probabilities_or_predictions_say_so(open_page, add_predict
     assert "has no sst predictions" in page_text(at) and .625 in set(page_table(at, "score of", "gse-1")["gse-1"])
     at = open_page("compare")
     assert page_text(at).count("has no predictions") == 1 and "the same experiment" in page_text(at)
-    assert set(page_table(at, "baseline-1: difference")["baseline-1: difference"].abs()) == {.125}
+    assert set(page_table(at, "gse-1: difference")["gse-1: difference"]) == {.125}
 
 
 def test_damaged_files_and_strange_ids_are_a_line(open_page, add_predictions):

@@ -84,7 +84,7 @@ selection = chosen()
 runs = runs_of(selection)
 names = list(runs.index)
 if len(names) < 2:
-    notice("It takes two runs that may be compared; lab ablate quick makes five.")
+    notice("It takes two runs that may be compared; `lab ablate quick` makes fifteen.")
     st.stop()
 labels = visible().labels
 labels = {name: labels[name] for name in names}

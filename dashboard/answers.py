@@ -35,6 +35,8 @@ def runs_of(selection: Chosen) -> pd.DataFrame:
 def provenance_caption(selection: Chosen, names: list[str]) -> None:
     """A caption on what figures of these runs are made from, with the warnings that go with it."""
     runs = selection.runs[selection.runs["run"].isin(names)]
+    if runs.empty:  # the model that ships with the lab is no run
+        return
     st.caption(plain(provenance(runs)))
     for note in {*runs["data"].unique(), *runs["protocol"].unique()} & {"sample", "smoke"}:
         st.caption(f":material/info: {plain(NOTES[note])}")

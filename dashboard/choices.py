@@ -27,7 +27,8 @@ from lab.runs.records import SHIPPED, Store
 POLL_EVERY = 3  # seconds
 TEXTS = ("say", "and", "find")  # the choices that are texts, which may be empty
 LONGEST = 300  # characters of a reason
-NO_RUNS = "No runs yet. `lab train baseline` makes one in a few minutes; `lab ablate quick` makes five."
+NO_RUNS = ("No runs yet. `lab train baseline` makes one in a few minutes; `lab ablate quick` makes fifteen: five "
+           "recipes with three seeds each.")
 FEW = 3  # messages about ended runs that the sidebar shows unfolded; more are folded
 
 

@@ -84,7 +84,7 @@ selection = chosen()
 runs = runs_of(selection)
 names = list(runs.index)
 if len(names) < 2:
-    notice("It takes two runs that may be compared; lab ablate quick makes five.")
+    notice("It takes two runs that may be compared; `lab ablate quick` makes fifteen.")
     st.stop()
 labels = visible().labels
 labels = {name: labels[name] for name in names}
@@ -98,7 +98,7 @@ if len(picked) < 2:
     notice("Choose two runs or more.")
     st.stop()
 left, right = st.columns(2)
-against = select_run("Against", {name: labels[name] for name in picked}, picked[-1], "against", left)
+against = select_run("Against", {name: labels[name] for name in picked}, picked[0], "against", left)
 others = [name for name in picked if name != against]
 weights = right.segmented_control("Weights", ["last", "best"], default="last", required=True, key="cw",
                                   bind="query-params", help="After the last epoch, or the one that was best on dev")

@@ -34,8 +34,7 @@ with st.container(horizontal=True, vertical_alignment="bottom"):
     log = st.toggle("Log", key="log", bind="query-params", help="A logarithmic y axis")
     colour = colour_by(selection.runs)
     each = st.toggle("Seeds", key="seeds", bind="query-params", help="A thin line for each seed")
-
-runs = few_lines(selection.runs, selection.labels, headlines.order(selection.runs))
+    runs = few_lines(selection.runs, selection.labels, headlines.order(selection.runs))
 panels = training.curve_panels(runs, *what, x=x, smooth=smooth / 100, each_seed=each, log=log, colour=colour)
 kinds = [panel.title.split(":")[0] for panel in panels]
 panels = choose(panels, kinds, kinds[:3], "charts")

@@ -9,8 +9,8 @@ from sentences import next_steps, progress
 
 from lab.figures.panels import Panel
 from lab.figures.training import leaderboard_panels
-from lab.results import headlines
-from lab.results.notes import NOTES
+from lab.results import headlines, tables
+from lab.results.notes import notes
 from lab.runs.frames import provenance
 
 LINKS = (("leaderboard", "All recipes and verdicts", "leaderboard"), ("curves", "How they trained", "show_chart"),
@@ -19,9 +19,10 @@ MOST = 3  # groups of runs whose results are told; the leaderboard shows all
 
 
 @st.cache_data(max_entries=8, show_spinner=False)
-def told(_runs: pd.DataFrame, names: tuple[str, ...], version: tuple) -> str:
-    """What was found with these runs. Cached until the store changes."""
-    return headlines.leaderboard(_runs[_runs["run"].isin(names)])
+def told(_runs: pd.DataFrame, names: tuple[str, ...], version: tuple) -> tuple[str, list[str]]:
+    """What was found with these runs, and what one must know beside it. Cached until the store changes."""
+    runs = _runs[_runs["run"].isin(names)]
+    return headlines.leaderboard(runs), notes(tables.leaderboard(runs))
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
@@ -42,12 +43,14 @@ elif not finished:
     st.write("No run has finished yet, so there is no result.")
 for about in finished[:MOST]:
     names = tuple(about.loc[about["state"] == "done", "run"])
-    st.markdown(plain(told(now.runs, tuple(about["run"]), now.version)))
+    said, beside = told(now.runs, tuple(about["run"]), now.version)
+    st.markdown(plain(said))
     if about is finished[0]:
         draw_panels(picture(now.runs, names, now.version), "found", 1)
-    notes = [NOTES[word] for word in ("sample", "smoke") if word in {*about["data"], *about["protocol"]}]
     whose = ["your own runs"] * (not about["shipped"].any())
-    st.caption(plain(" · ".join([provenance(about), *whose, *notes])))
+    st.caption(plain(" · ".join([provenance(about), *whose])))
+    if beside:
+        st.caption(f":material/info: {plain(' · '.join(beside))}")
 if finished:
     with st.container(horizontal=True):
         for page, label, icon in LINKS:

@@ -134,8 +134,8 @@ if not tables:
 labelled = {side: found for side, found in tables.items() if found[0]["label"].notna().any()}
 for side in labelled:
     with place:
-        said = headlines.mistakes(labelled[side][0], task)
-        headline(said if len(labelled) == 1 else f"{labels[side]}: {said}")
+        on = ", on the bundled sample" if side == SHIPS else ""
+        headline(f"{labels[side]}{on}: {headlines.mistakes(labelled[side][0], task)}")
 places = st.columns(2)
 for number, side in enumerate(labelled):
     pictures(side, number, *labelled[side], places if task == "sts" or not number else st.columns(2))
@@ -181,7 +181,8 @@ for number in row["selection"]["rows"][:1] if texts else ():
                  query_params={"live": labels[name], "say": said[0], "and": (*said[1:], "")[0]}
                  | ({"beside": labels[second]} if second != "none" else {}))
 if texts:
-    st.caption("Choose an example on its left to see why: it opens in Live predictions, with both runs.")
+    st.caption("Choose an example on its left to see why: it opens in Live predictions"
+               + ", with both runs" * (second != "none") + ".")
 how_to_read(
     "See whether the wrong answers are close to the gold label or far from it, and how confident the run was: the "
     "mistakes with a high confidence are listed first.",

@@ -41,7 +41,7 @@ place = st.empty()
 name = select("Recipe", selection.labels, selection.labels[0], "shown")
 said, epochs = told(selection.runs, selection.key, name)
 with place:
-    headline(said)
+    headline(f"{name}: {said}" if said else "")
 panels = overfit_panels(selection.runs, name)
 kinds = [panel.title.split(":")[0].split("<br>")[0] for panel in panels]
 panels = choose(panels, kinds, kinds[:3], "charts")

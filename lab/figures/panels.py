@@ -124,10 +124,13 @@ def standalone(panel: Panel, beside: Sequence[Panel] = ()) -> go.Figure:
             named.add(name)
             mine = 45 + 6 * len(_cut(name))
             rows, width = (rows, width + mine) if width + mine <= NARROW else (rows + 1, mine)
-    room = 20 * rows * (len(named) > 1)
+    # A line alone is named too where another panel of the page has more of them.
+    several = len(named | {_as_read(trace["name"]) for other in beside for trace in other.traces
+                           if trace.get("name") and trace.get("showlegend", True)}) > 1
+    room = 20 * rows * several
     return go.Figure(traces, {
         "template": "plotly_white", "title": {"text": panel.title, "font": {"size": 15}}, "height": panel.height + room,
-        "margin": {"t": 55, "l": 10, "r": 10, "b": 55}, **(HOVER if panel.x else {}), "showlegend": len(named) > 1,
+        "margin": {"t": 55, "l": 10, "r": 10, "b": 55}, **(HOVER if panel.x else {}), "showlegend": several,
         "shapes": _vline(panel, "x", "y domain"), "legend": LEGEND | {"font": {"size": 12}},
         "xaxis": {"title": {"text": panel.x, "standoff": 18}, "unifiedhovertitle": {"text": _hover_title(panel)},
                   **shared.get("xaxis", {})},

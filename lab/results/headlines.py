@@ -97,7 +97,7 @@ def curves(runs: pd.DataFrame, metric: str = "score", split: str = "dev") -> str
         rows = rows[rows["task"].astype(object) == "all"]
     rows = last_rows(rows)
     rows = rows[~rows["label"].isin(rows.loc[rows["value"].isna(), "label"])]  # a seed without a score is a result
-    if rows.empty or metric not in ("score", "loss"):
+    if rows.empty or metric not in ("score", "loss") or (metric == "loss" and _kinds_of_loss(about) > 1):
         return ""
     wide = rows.groupby(["label", "seed"])["value"].mean().unstack()
     means = wide.mean(axis=1).sort_values(ascending=metric == "loss", kind="stable")
@@ -110,6 +110,12 @@ def curves(runs: pd.DataFrame, metric: str = "score", split: str = "dev") -> str
     gap = (wide.loc[first] - wide.loc[second]).dropna()
     said += f"; {second} follows, {abs(means.iloc[0] - means.iloc[1]):.3f} away"
     return f"{said}{_spread(gap, 'of this difference')}"
+
+
+def _kinds_of_loss(about: pd.DataFrame) -> int:
+    """How many kinds of loss these runs have: of other tasks, or on another scale, as with another head for STS."""
+    settings = map(json.loads, about["settings"].unique())
+    return len({json.dumps([of.get("tasks"), of.get("sts_head")]) for of in settings})
 
 
 def order(runs: pd.DataFrame) -> list[str]:
@@ -166,13 +172,18 @@ def best_epochs(runs: pd.DataFrame, name: str) -> pd.DataFrame:
 
 
 def overfitting(runs: pd.DataFrame, name: str) -> str:
-    """The task that lost most after its best epoch, and how much."""
-    table = best_epochs(runs, name)
-    tasks = table[table["task"] != "all"].sort_values("lost", ascending=False, kind="stable")
+    """The trained task that lost most after its best epoch, and how much; and which tasks were not trained."""
+    table, about = best_epochs(runs, name), distinct_runs(runs)
+    trained = {task for text in about.loc[about["label"] == name, "settings"]
+               for task in json.loads(text).get("tasks") or TASKS}
+    tasks = table[table["task"].isin(trained)].sort_values("lost", ascending=False, kind="stable")
     if tasks.empty or tasks["last_epoch"].max() < 2:
         return ""
+    rest = [TASK_NAMES[task] for task in table["task"] if task in TASKS and task not in trained]
+    rest = f" {' and '.join(rest)} {'are' if len(rest) > 1 else 'is'} not trained." if rest else ""
     if tasks["lost"].iloc[0] < SMALLEST:
-        return f"No task loses anything on dev until the end: each is best at the last epoch{_few(tasks)}."
+        return (f"No {'trained ' if rest else ''}task loses anything on dev until the end: each is best at the last "
+                f"epoch{_few(tasks)}.{rest}")
     row = tasks.iloc[0]
     lost, low, high = with_interval(row["lost"], row["low"], row["high"])
     spread = f" (95 % interval {low} to {high}, over {row['seeds']} seeds)" if row["low"] < row["high"] else _few(tasks)
@@ -180,7 +191,7 @@ def overfitting(runs: pd.DataFrame, name: str) -> str:
             f"on lost {lost}{spread}.")
     others = [f"{TASK_NAMES[task]} {'is best ' * (not number)}after epoch {epoch:g}" for number, (task, epoch) in
               enumerate(tasks[["task", "best_epoch"]].iloc[1:].itertuples(index=False))]
-    return said + (f" {' and '.join(others)}." if others else "")
+    return said + (f" {' and '.join(others)}." if others else "") + rest
 
 
 def _few(tasks: pd.DataFrame) -> str:
@@ -200,7 +211,7 @@ def gradients(runs: pd.DataFrame) -> str:
         for row in ends.itertuples():
             change, low, high = with_interval(*(100 * value for value in (row.change, row.low, row.high)), least=1)
             parts.append(f"{change} %" + f" ({low} to {high} %)" * (row.low < row.high)
-                         + f" in {row.recipe}" * (len(table) > 1))
+                         + f" in {row.recipe}" * (len(table) > 1 and row.recipe != combiner))
         between = f", the least of {len(rows)} recipes, and by " if len(rows) > 2 else " and by "
         said.append(f"{combiner} changed the update by {between.join(parts)}{', the most' * (len(rows) > 2)}.")
     return " ".join(filter(None, said))
@@ -224,6 +235,8 @@ def update_changes(runs: pd.DataFrame) -> pd.DataFrame:
         seeds = change.groupby("seed").mean()
         updates = json.loads(part["settings"].iloc[0]).get("updates") or []
         names = [COMBINERS.get(name, name) for name in updates if name not in ("sum", "mean", "separate")]
+        if updates and not names:  # the plain mean itself
+            continue
         found.append((recipe, " and ".join(names) or "Combining", len(seeds),
                       *interval(seeds if len(seeds) >= FEWEST_SEEDS else change)))
     return pd.DataFrame(found, columns=["recipe", "combiner", "seeds", "change", "low", "high"])

@@ -112,3 +112,8 @@ def test_an_axis_on_which_all_values_are_equal_reaches_a_tenth_to_both_sides():
     assert figure.layout.yaxis.range == pytest.approx((.45, .55))
     assert figure.layout.yaxis2.range is None and figure.layout.yaxis3.range is None
     assert standalone(Panel("zero", [line("a", 0.)])).layout.yaxis.range == pytest.approx((-.1, .1))
+
+
+def test_a_line_alone_is_named_where_a_panel_beside_it_has_more():
+    two, one = Panel("SST", [line("a", 1, 2), line("b", 1, 3)], "epoch"), Panel("QQP", [line("a", 1, 2)], "epoch")
+    assert standalone(one, [two, one]).layout.showlegend and not standalone(one, [one]).layout.showlegend

@@ -172,7 +172,8 @@ def test_what_runs_were_made_with_differs_too():
             "device": "cpu", "data": {"label": "sample", "fingerprint": "f"}}
     other = base | {"versions": {"torch": "2.14"}, "threads": 4, "revision": "bbb"}
     assert differing([all_settings(base), all_settings(other)]) == {
-        "version of torch": ["2.13", "2.14"], "threads": ["2", "4"], "revision": ["aaa", "bbb"]}
+        "version of torch": ["2.13", "2.14"], "threads": ["2", "4"],
+        "revision of the lab": ["aaa", "bbb"]}
     folder = all_settings(base | {"encoder_sha256": "ab12cd34" * 8})  # one folder, before and after a change
     assert differing([folder, all_settings(base)]) == {"encoder weights": ["ab12cd", "none"]}
     damaged = all_settings({"experiment": {"name": "gse"}, "versions": 3, "data": None})

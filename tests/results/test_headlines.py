@@ -85,6 +85,10 @@ def test_the_task_that_lost_most_is_named_with_its_epoch_and_an_interval_over_se
     assert "one seed, so part of this may be chance" in headlines.overfitting(run(1, .8, .6), "smart")
     assert headlines.overfitting(records("smart"), "smart").startswith("No task loses anything")
     assert headlines.overfitting(records("smart"), "gse") == ""
+    alone = headlines.overfitting(records("sts_alone", overall=.3, tasks=["sts"]), "sts_alone")
+    assert alone.startswith("STS is best after epoch 1 of 2") and alone.endswith(" SST and QQP are not trained.")
+    none = headlines.overfitting(records("sts_alone", tasks=["sts"]), "sts_alone")
+    assert none.startswith("No trained task loses anything") and none.endswith(" SST and QQP are not trained.")
 
 
 def test_how_much_pcgrad_changed_is_the_distance_of_the_update_from_the_plain_mean():
@@ -97,6 +101,15 @@ def test_how_much_pcgrad_changed_is_the_distance_of_the_update_from_the_plain_me
     assert headlines.update_changes(frame)["change"].tolist() == pytest.approx([share])
     assert f"PCGrad changed the update by {100 * share:.1f} %" in headlines.gradients(frame)
     assert headlines.gradients(records("baseline")) == ""
+
+
+def test_the_plain_mean_is_no_change_and_a_method_is_not_named_twice():
+    more = [(25, "batch", "all", "update_cosine", 1.0), (25, "batch", "all", "update_length", 1.5)]
+    both = pd.concat([records("mean", more=more, updates=["mean"]), records("fairgrad", more=more,
+                                                                            updates=["fairgrad"]),
+                      records("gse", more=more, updates=["pcgrad", "sum"])])
+    assert headlines.gradients(both) == ("fairgrad changed the update by 50.0 %. PCGrad changed the update by 50.0 % "
+                                         "in gse.")
 
 
 def test_of_many_recipes_the_headline_names_those_that_pcgrad_changed_least_and_most():
@@ -121,6 +134,9 @@ def test_curves_name_the_line_that_ends_best_and_how_sure_that_is():
     losses = [(94, "batch", task, "loss", value) for task, value in (("sst", 1.), ("qqp", 2.))]
     assert "loss over the tasks 1.500 (one seed)" in headlines.curves(records(more=losses), "loss", "batch")
     assert headlines.curves(records(more=losses), "grad_norm", "batch") == ""
+    for other in ({"tasks": ["sst"]}, {"sts_head": "cosine_embedding"}):  # their losses cannot be held side by side
+        both = pd.concat([records(more=losses), records("gse", more=losses, **other)])
+        assert headlines.curves(both, "loss", "batch") == ""
 
 
 def test_mistakes_are_counted_and_the_most_frequent_one_is_named():

@@ -39,6 +39,12 @@ def test_data_sets_are_told_apart_and_the_switch_counts(add_run, open_page, tmp_
     assert "Best on dev is baseline" in mine and "gse" not in mine
 
 
+def test_a_recipe_whose_mean_is_missing_is_explained_below_its_picture(open_page, three_seeds, add_run):
+    add_run("cosine_d", 0, overall=.9)
+    add_run("cosine_d", 1, overall=None)
+    assert "no overall score of cosine_d (1 of 2 seeds)" in page_text(open_page("home"))
+
+
 def test_the_answer_has_a_picture(app, three_seeds):
     app.run()
     (drawn,) = page_figures(app)

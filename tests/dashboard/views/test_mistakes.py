@@ -93,7 +93,7 @@ def test_runs_without_probabilities_or_predictions_say_so(open_page, add_predict
     assert "has no sst predictions" in page_text(at) and .625 in set(page_table(at, "score of", "gse-1")["gse-1"])
     at = open_page("compare")
     assert page_text(at).count("has no predictions") == 1 and "the same experiment" in page_text(at)
-    assert set(page_table(at, "baseline-1: difference")["baseline-1: difference"].abs()) == {.125}
+    assert set(page_table(at, "gse-1: difference")["gse-1: difference"]) == {.125}
 
 
 def test_damaged_files_and_strange_ids_are_a_line(open_page, add_predictions):
@@ -134,6 +134,7 @@ def test_where_no_run_has_predictions_those_that_have_some_are_one_click_away(op
     alone = open_page("mistakes")
     assert "No run here has predictions" in page_text(alone) and not alone.button and not alone.toggle
     assert "frozen, as it ships with the lab" in page_text(alone) and len(examples(alone)) == 20  # the sample's
+    assert "no runs" not in page_text(alone)  # as the provenance of a model that is no run
     assert {"gold", "answer", "confidence", "text"} <= set(examples(alone))
     add_predictions(wrong=6)
     at = open_page("mistakes")

@@ -109,6 +109,10 @@ def line_labels(frame: pd.DataFrame) -> list[str]:
         settings = {kind: settings_of(about["settings"][kind]) | {"data": about["data"][kind]} for kind in same}
         differ = [key for key in sorted(set().union(*settings.values()))
                   if len({repr(mine.get(key)) for mine in settings.values()}) > 1]
+        for few in (["protocol"], ["data", "protocol"]):  # a protocol sets others, so its name may say enough
+            values = {repr([mine.get(key) for key in few]) for mine in settings.values()}
+            if {*few} < {*differ} and len(values) == len(same):
+                differ = few
         for kind, mine in settings.items():
             named = [*changed, *((key, as_set(mine.get(key))) for key in differ)]
             labels[kind] = name + (f" ({', '.join(f'{key}={value}' for key, value in named)})" if named else "")

@@ -57,6 +57,11 @@ def test_a_change_stands_in_the_label_whatever_else_is_there():
     assert line_labels(pd.concat([plain, changed])) == ["multitask", "multitask (lr=0.001)"]
     other = plain.assign(data="other")
     assert line_labels(pd.concat([plain, other])) == ["multitask (data=SST)", "multitask (data=other)"]
+    smoke = other.assign(settings=settings(lab.PROTOCOLS["smoke"](lab.RECIPES["multitask"])))
+    assert line_labels(pd.concat([plain, smoke])) == ["multitask (protocol=laptop)", "multitask (protocol=smoke)"]
+    assert line_labels(pd.concat([plain, other, smoke])) == [
+        "multitask (data=SST, protocol=laptop)", "multitask (data=other, protocol=laptop)",
+        "multitask (data=other, protocol=smoke)"]
 
 
 def test_a_label_of_ones_own_is_that_of_the_line_once_all_its_runs_have_it():

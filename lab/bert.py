@@ -22,7 +22,8 @@ from torch import Tensor, nn
 
 from lab.errors import LabError
 
-ACTIVATIONS = {"gelu": F.gelu, "gelu_new": lambda x: F.gelu(x, approximate="tanh"), "relu": F.relu}
+ACTIVATIONS = {"gelu": F.gelu, "relu": F.relu}  # by the names of transformers, which has three for one formula:
+ACTIVATIONS |= dict.fromkeys(("gelu_new", "gelu_fast", "gelu_pytorch_tanh"), lambda x: F.gelu(x, approximate="tanh"))
 # Padding per real token up to which one larger group of sequences is faster than two groups (measured).
 PADDING_ALLOWED = 0.4
 MOST_BYTES = 1_000_000  # of a config.json
@@ -61,8 +62,11 @@ class BertConfig:
             entries = json.loads(path.read_text(encoding="utf-8-sig"))
         except (OSError, ValueError, RecursionError) as error:
             raise LabError(f"{path}: cannot be read as JSON ({error})") from None
-        if not isinstance(entries, dict) or entries.get("model_type", "bert") != "bert":
-            raise LabError(f"{path}: not the configuration of a BERT encoder (model_type must be 'bert')")
+        if not isinstance(entries, dict):
+            raise LabError(f"{path}: not the configuration of an encoder: an object of fields is expected")
+        if (kind := entries.get("model_type", "bert")) != "bert":
+            raise LabError(f"{path}: a model of the type {reprlib.repr(kind)}; the lab's encoder is BERT, of the type "
+                           "'bert', without DistilBERT, RoBERTa and other relatives")
         if entries.get("position_embedding_type", "absolute") != "absolute":
             raise LabError(f"{path}: position_embedding_type must be 'absolute', not "
                            f"{reprlib.repr(entries['position_embedding_type'])}")
@@ -76,7 +80,10 @@ class BertConfig:
                 raise LabError(f"{path}: {name} must be a number from 0 to 1, not {shown}")
             if kind is str and type(value) is not str:
                 raise LabError(f"{path}: {name} must be a string, not {shown}")
-        return cls(**sizes)
+        try:
+            return cls(**sizes)
+        except LabError as error:
+            raise LabError(f"{path}: {error}") from None
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,8 @@ CONFIGS = {
     "one head": TINY | {"num_attention_heads": 1},
     "twelve layers": TINY | {"num_hidden_layers": 12},
     "gelu_new": TINY | {"hidden_act": "gelu_new"},
+    "gelu_fast": TINY | {"hidden_act": "gelu_fast"},
+    "gelu_pytorch_tanh": TINY | {"hidden_act": "gelu_pytorch_tanh"},
     "relu": TINY | {"hidden_act": "relu"},
     "a large epsilon": TINY | {"layer_norm_eps": 0.1},
     "three segments": TINY | {"type_vocab_size": 3},
@@ -291,10 +293,10 @@ def test_impossible_sizes_are_named(sizes, message):
 
 @pytest.mark.parametrize("text, message", [
     ("{", "config.json: cannot be read as JSON"),
-    ("[]", "not the configuration of a BERT"),
-    ('{"model_type": "roberta"}', "not the configuration of a BERT"),
+    ("[]", "not the configuration of an encoder"),
+    ('{"model_type": "roberta"}', "a model of the type 'roberta'; the lab's encoder is BERT"),
     ('{"position_embedding_type": "relative_key"}', "position_embedding_type must be 'absolute', not 'relative_key'"),
-    ('{"hidden_act": "swish"}', "'swish' is not one of gelu"),
+    ('{"hidden_act": "swish"}', r"config.json: hidden_act 'swish' is not one of gelu"),
     ('{"hidden_act": ["gelu"]}', r"hidden_act must be a string, not \['gelu'\]"),
     ('{"hidden_size": "384"}', "hidden_size must be a whole number above 0, not '384'"),
     ('{"num_attention_heads": 0}', "num_attention_heads must be a whole number above 0, not 0"),

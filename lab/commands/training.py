@@ -110,8 +110,9 @@ def ablate(
     else:
         seeds = seeds or SEEDS
         experiments, loaded = named_experiments(recipes, data, encoder, protocol, settings)
-    print(f"{len({e.name for e in experiments})} recipes, {len(set(experiments)) * seeds} runs, protocol "
-          f"{experiments[0].protocol}, encoder {experiments[0].encoder}, data: {loaded.label} ({loaded.fingerprint})")
+    names, count = len({e.name for e in experiments}), len(set(experiments)) * seeds
+    print(f"{names} recipe{'s' * (names > 1)}, {count} run{'s' * (count > 1)}, protocol {experiments[0].protocol}, "
+          f"encoder {experiments[0].encoder}, data: {loaded.label} ({loaded.fingerprint})")
     try:
         train_all(experiments, seeds=seeds, workers=workers, data=loaded, root=runs, engine=engine, address=address,
                   cpus=cpus, gpus=gpus)

@@ -11,6 +11,7 @@ trains and writes them.
 
 import json
 import math
+import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -57,9 +58,9 @@ class Asked:
         flat = Texts.encode(texts, self.tokenizer, longest)
         for text, ids in zip(texts, np.split(flat.tokens, flat.starts[1:-1]), strict=True):
             if not len(ids := ids[1:-1]):  # without [CLS] and [SEP]
-                said.append(f"{text!r} has no token at all, so the answer says nothing about it")
+                said.append(f"{reprlib.repr(text)} has no token at all, so the answer says nothing about it")
             elif (ids == self.tokenizer.unk_token_id).all():
-                said.append(f"the encoder knows no token of {text!r}, so the answer says nothing about it")
+                said.append(f"the encoder knows no token of {reprlib.repr(text)}, so the answer says nothing about it")
         pair = as_rows(self.model, self.tokenizer, "sst" if len(texts) == 1 else "qqp", [tuple(texts)]).popitem()[1]
         if pair.texts.cut:
             said.append(f"longer than the {longest} tokens that the encoder takes at once, so the end is cut off")

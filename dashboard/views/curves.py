@@ -37,7 +37,7 @@ with st.container(horizontal=True, vertical_alignment="bottom"):
     runs = few_lines(selection.runs, selection.labels, headlines.order(selection.runs))
 panels = training.curve_panels(runs, *what, x=x, smooth=smooth / 100, each_seed=each, log=log, colour=colour)
 kinds = [panel.title.split(":")[0] for panel in panels]
-panels = choose(panels, kinds, kinds[:3], "charts")
+panels = choose(panels, kinds, kinds[:4], "charts")
 with place:
     headline(headlines.curves(selection.runs, *what))
 table = numbers(panels)

@@ -82,9 +82,11 @@ def train_again(about: pd.Series) -> None:
         return
     changed = dict(changes(about["settings"])) | {"sts_head": head}
     changed |= {"seed": about["seed"]}
-    command = ["ablate", about["name"], "--protocol", about["protocol"], "--seeds", "1", "--data", str(find_data(None)),
+    data = find_data(None)
+    command = ["ablate", about["name"], "--protocol", about["protocol"], "--seeds", "1", "--data", str(data),
                *(part for field, value in changed.items() for part in ("--set", f"{field}={value}"))]
     st.code(shlex.join(["lab", *command]), language=None, wrap_lines=True)
+    st.caption(plain(f"It trains on the data in {data}, which need not be those of the run above."))
     st.button("Train it", type="primary", icon=":material/model_training:", on_click=do, args=(begin, command))
 
 

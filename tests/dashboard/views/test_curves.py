@@ -7,12 +7,12 @@ from lab.figures.training import SCORE_TITLES
 
 def test_curves_follow_the_address(three_seeds, open_page):
     table = page_table(open_page("curves"), "panel", "epoch")
-    assert table["epoch"].max() == 2 and set(table["panel"]) == set(list(SCORE_TITLES.values())[:3])
+    assert table["epoch"].max() == 2 and set(table["panel"]) == set(SCORE_TITLES.values())
     table = page_table(open_page("curves", charts="overall score"), "panel", "epoch")
     assert set(table["panel"]) == {"overall score"}
     app = open_page("curves", what="score, a sample of train", by="updates", smooth="5 %", log="true", seeds="true")
     assert app.selectbox(key="what").value == "train score" and page_table(app, "updates")["updates"].max() == 282
-    assert len(page_figures(app)) == 3
+    assert len(page_figures(app)) == 4
 
 
 def test_at_first_there_are_four_lines_the_best_and_the_baseline(add_run, open_page):

@@ -17,8 +17,10 @@ from lab.runs.frames import last_rows, scores_on
 TICKS = (-0.06, -0.04, -0.02, 0.0, 0.02, 0.04, 0.06)
 BLUE, GREY = "#0072b2", "#888"
 EPOCHS = (1, 2, 5, 10)
-CONTROLS = (("mean", "gradient_surgery"), ("fairgrad", "gradient_surgery"), ("smart_ball", "smart_no_noise"),
-            ("smart_no_dropout", "smart"), *((f"{task}_alone", "multitask") for task in TASKS))
+LONGER = tuple((f"{name}_3x", name) for name in ("gse", "cosine_2d1", "smart"))
+CONTROLS = (("mean", "gradient_surgery"), ("fairgrad", "gradient_surgery"), ("smart_gse", "gse"),
+            ("smart_gse", "smart"), ("smart_ball", "smart_no_noise"), ("smart_no_dropout", "smart"),
+            *((f"{task}_alone", "multitask") for task in TASKS))
 HEADS = ("cosine_embedding", "cosine_d", "cosine_2d1", "cosine_2d1_mean")
 
 
@@ -27,8 +29,8 @@ def regions(runs: pd.DataFrame, compared: pd.DataFrame) -> dict[str, list[str]]:
     compared: the tests on examples, of data/runs/compared.csv."""
     planned = [(of["a"], of["b"]) for of in plan()["contrasts"]]
     return {"claims: contrasts": contrasts(runs), "claims: tasks": by_task(runs, planned),
-            "claims: controls": by_task(runs, CONTROLS), "claims: overfitting": fitted(runs),
-            "claims: heads": heads(runs), "claims: standing": standing_still(runs),
+            "claims: controls": by_task(runs, CONTROLS), "claims: longer": by_task(runs, LONGER),
+            "claims: overfitting": fitted(runs), "claims: heads": heads(runs), "claims: standing": standing_still(runs),
             "claims: updates": equal_updates(runs), "claims: examples": by_example(compared)}
 
 

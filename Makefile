@@ -61,7 +61,7 @@ drawings: .venv/.installed
 picture: .venv/.installed
 	$(BIN)/lab report --out .report/report.html
 	chromium --headless --no-sandbox --disable-gpu --hide-scrollbars --disable-background-networking --no-first-run \
-	  --user-data-dir=.report/profile --virtual-time-budget=8000 --window-size=1240,1010 \
+	  --user-data-dir=.report/profile --virtual-time-budget=8000 --window-size=1290,1010 \
 	  --screenshot=docs/report.png file://$(CURDIR)/.report/report.html
 	rm -r .report
 

@@ -9,7 +9,7 @@ STYLE = """
         --mark: #8a4b00 }
 @media (prefers-color-scheme: dark) { :root { --ink: #e6e8eb; --soft: #9ba5b0; --line: #3a414a; --page: #14171b;
         --head: #1e2329; --mark: #f0b45c } }
-body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--page); max-width: 1200px;
+body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--page); max-width: 1250px;
        margin: 0 auto; padding: 1rem; overflow-wrap: break-word }
 h1 { margin: .2rem 0 } h2 { font-size: 1.15rem; margin: 2.5rem 0 .5rem; border-top: 1px solid var(--line);
      padding-top: 1rem } h3 { font-size: 1rem; margin: 1.5rem 0 .4rem }

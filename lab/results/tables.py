@@ -156,7 +156,7 @@ def verdicts(runs: pd.DataFrame, reference: str = "baseline") -> tuple[pd.DataFr
             True: "trains other parts: not compared", False: "trains other tasks: not compared"}))
         found = pd.concat([found, others]).sort_values(["mean", "recipe"], ascending=[False, True], ignore_index=True)
     told, note = found[found["low"].notna()], power_line(table, reference)
-    if (told["used"] < table.loc[table["recipe"] == reference, "seed"].nunique()).any():
+    if len({(table["recipe"] == reference).sum(), *told["seeds"], *told["used"]}) > 1:
         note += (" Not all have the same seeds, and a difference takes the effect of each seed into account, so it "
                  "need not be that of the means above.")
     return found, note

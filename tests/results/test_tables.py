@@ -198,6 +198,7 @@ def test_verdicts_say_where_recipes_have_other_seeds_and_use_them_all():
     text = " ".join(tables.as_text(runs([4, 4, 3])).split())
     assert "Not all have the same seeds" in text and "here 3 to 4;" in text
     assert f"gse 4 {seen[1].mean() - seen[0].mean():.3f}" in text
+    assert "Not all have the same seeds" in " ".join(tables.as_text(runs([3, 4, 4])).split())
     assert "Not all have the same seeds" not in tables.as_text(runs([4, 4, 4]))
 
 

@@ -43,8 +43,8 @@ def all_settings(config: Mapping[str, Any]) -> dict[str, Any]:
     return dict(config["experiment"]) | {
         **{f"version of {name}": value for name, value in versions.items()},
         "threads": config.get("threads"), "device": config.get("device"),
-        "revision of the lab": config.get("revision"),
-        "data": data.get("label"), "data fingerprint": data.get("fingerprint"),
+        "revision of the lab": config.get("revision"), "data": data.get("label"),
+        "data fingerprint": data.get("fingerprint"),
         "encoder weights": str(config.get("encoder_sha256") or "")[:6] or None}  # of an encoder that is a folder
 
 

@@ -85,6 +85,14 @@ def read_jsonl(path: Path) -> Iterator[tuple[str, dict[str, object]]]:
                 yield f"line {number}", found
 
 
+def read_objects(path: Path, name: str = "") -> Iterator[tuple[str, dict[str, object]]]:
+    """Yield (place, object) for each row of a .parquet or .jsonl file. ValueError: it is none, or damaged.
+
+    name: the file's own name, where its path has another, as in a cache.
+    """
+    return (read_parquet if (name or path.name).lower().endswith(".parquet") else read_jsonl)(path)
+
+
 def read_parquet(path: Path) -> Iterator[tuple[str, dict[str, object]]]:
     """Yield (place, object) for each row of a Parquet file. ValueError: it is none, or damaged."""
     from pyarrow import parquet

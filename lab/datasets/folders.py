@@ -25,8 +25,7 @@ from lab.datasets.files import (
     make_folder,
     move_in,
     named,
-    read_jsonl,
-    read_parquet,
+    read_objects,
     refuse_existing,
     target_folder,
     write_rows,
@@ -144,7 +143,7 @@ def recognise(path: Path) -> Found:
             split = _split(of or {"train"} if layout.name == "Quora's" else of)
             return Found(path, layout, separator, split, file_name(layout.task, split))
     if not separator and {"text", "label", "label_text"} <= set(columns):
-        classes = {str(row.get("label_text")) for _, row in _objects_of(path)}
+        classes = {str(row.get("label_text")) for _, row in read_objects(path)}
         if classes <= FIVE and classes - {"negative", "neutral", "positive"}:
             split = _split(of)
             return Found(path, SETFIT, "", split, file_name("sst", split))
@@ -183,7 +182,7 @@ def _header(path: Path) -> tuple[str, list[str]]:
     separator = ""
     try:
         if path.suffix.lower() in (".jsonl", ".parquet"):
-            columns = list(next(_objects_of(path), ("", {}))[1])
+            columns = list(next(read_objects(path), ("", {}))[1])
         else:
             with open(path, encoding="utf-8", newline="") as file:
                 lines = (line.strip("\ufeff\r\n") for line in file)
@@ -199,10 +198,6 @@ def _header(path: Path) -> tuple[str, list[str]]:
     if not columns:
         raise ValueError("an empty file; columns and rows are expected")
     return separator, columns
-
-
-def _objects_of(path: Path) -> Iterator[tuple[str, dict[str, object]]]:
-    return (read_parquet if path.suffix.lower() == ".parquet" else read_jsonl)(path)
 
 
 def _convert(file: Found, folder: Path, halved: bool) -> list[str]:
@@ -240,7 +235,7 @@ def _in_dev(row: Row) -> bool:
 
 
 def _objects(file: Found) -> Iterator[Row]:
-    for number, (place, found) in enumerate(_objects_of(file.path)):
+    for number, (place, found) in enumerate(read_objects(file.path)):
         yield Row(place, f"{file.split}-{number}", tuple(found.get(name) for name in file.layout.texts),
                   found.get(file.layout.label))
 

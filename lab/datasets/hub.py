@@ -22,7 +22,7 @@ from lab.datasets.files import (
     make_folder,
     move_in,
     named,
-    read_jsonl,
+    read_objects,
     refuse_existing,
     sha256_of,
     target_folder,
@@ -219,24 +219,16 @@ def _failure(what: str, error: Exception) -> LabError:
 
 def _rows(source: Source, file: Listed, path: Path) -> Iterator[Row]:
     """The rows of a .parquet or .jsonl file, without ids. LabError, by column: another layout than expected."""
-    from pyarrow import parquet
-
     needed = (*source.texts, source.label)
     try:
-        if file.name.endswith(".parquet"):
-            columns = parquet.read_schema(path).names
-            table = parquet.read_table(path, columns=[name for name in needed if name in columns]).to_pydict()
-            rows = zip(*(table.get(name, ()) for name in needed), strict=False)
-        else:
-            found = [row for _, row in read_jsonl(path)]
-            columns = list(found[0]) if found else []
-            rows = ([row.get(name) for name in needed] for row in found)
+        found = [row for _, row in read_objects(path, file.name)]
     except (ValueError, OSError) as error:
         raise LabError(f"{source.repository} {file.name} cannot be read ({str(error).partition(chr(10))[0]}); {BY_HAND}"
                        ) from None
+    columns = list(found[0]) if found else []
     missing = [name for name in needed if name not in columns]
     if missing:
         raise LabError(f"{source.repository} {file.name} has another layout than expected: no column "
                        f"{', '.join(map(repr, missing))}; found {', '.join(map(repr, columns))}; {BY_HAND}")
-    for number, (*texts, label) in enumerate(rows):
+    for number, (*texts, label) in enumerate([row.get(name) for name in needed] for row in found):
         yield Row(f"row {number}", "", tuple(texts), label)

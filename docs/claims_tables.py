@@ -6,11 +6,12 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 from forest import Line, forest
+from scipy import stats
 
 from lab.data import TASK_NAMES, TASKS
 from lab.results.plan import plan
 from lab.results.significance import FEWEST_SEEDS, interval
-from lab.results.tables import claims, overfitting, paper_table
+from lab.results.tables import claims, overfitting, paper_table, verdicts
 from lab.results.words import between
 from lab.runs.frames import last_rows, scores_on
 
@@ -31,7 +32,8 @@ def regions(runs: pd.DataFrame, compared: pd.DataFrame) -> dict[str, list[str]]:
     return {"claims: contrasts": contrasts(runs), "claims: tasks": by_task(runs, planned),
             "claims: controls": by_task(runs, CONTROLS), "claims: longer": by_task(runs, LONGER),
             "claims: overfitting": fitted(runs), "claims: heads": heads(runs), "claims: standing": standing_still(runs),
-            "claims: updates": equal_updates(runs), "claims: examples": by_example(compared)}
+            "claims: updates": equal_updates(runs), "claims: examples": by_example(compared),
+            "claims: seeds": seeds_as_blocks(runs)}
 
 
 def contrasts(runs: pd.DataFrame) -> list[str]:
@@ -61,6 +63,28 @@ def by_task(runs: pd.DataFrame, pairs: Iterable[tuple[str, str]]) -> list[str]:
         if any(cells):
             lines.append(f"| {' - '.join(pair)} | {' | '.join(cells)} |")
     return lines
+
+
+def seeds_as_blocks(runs: pd.DataFrame) -> list[str]:
+    """Two assumptions of `significance.compare`, on the runs that it compares: seeds matter, and recipes spread alike."""
+    found, _ = verdicts(runs)
+    names = {"baseline", *found.loc[found["low"].notna(), "recipe"]}
+    final = last_rows(scores_on(runs, ["dev_full"]))
+    final = final[(final["task"] == "all") & final["name"].isin(names)]
+    recipes, seeds = (pd.get_dummies(final[column]).to_numpy(float) for column in ("name", "seed"))
+    y, n, (R, S) = final["value"].to_numpy(), len(final), (recipes.shape[1], seeds.shape[1])
+    left = [y - X @ np.linalg.lstsq(X, y)[0] for X in (recipes, np.hstack([recipes, seeds]))]
+    one, both = (float(residual @ residual) for residual in left)
+    df = n - R - S + 1
+    F = (one - both) / (S - 1) / (both / df)
+    spread = final.groupby("name")["value"].std().sort_values()
+    alike = stats.bartlett(*(part for _, part in final.groupby("name")["value"])).pvalue
+    return ["| overall score, by | residual sd | test |", "|---" * 3 + "|",
+            f"| recipe ({R} recipes, {n} runs) | {np.sqrt(one / (n - R)):.4f} | |",
+            f"| recipe and seed | {np.sqrt(both / df):.4f} | seeds do not matter: F({S - 1}, {df}) = {F:.1f}, "
+            f"p = {stats.f.sf(F, S - 1, df):.2g} |",
+            f"| recipe, an sd for each | {spread.iloc[0]:.4f} ({spread.index[0]}) to {spread.iloc[-1]:.4f} "
+            f"({spread.index[-1]}) | recipes spread alike: Bartlett's p = {alike:.2g} |"]
 
 
 def by_example(compared: pd.DataFrame) -> list[str]:

@@ -66,7 +66,7 @@ def by_task(runs: pd.DataFrame, pairs: Iterable[tuple[str, str]]) -> list[str]:
 
 
 def seeds_as_blocks(runs: pd.DataFrame) -> list[str]:
-    """Two assumptions of `significance.compare`, on the runs that it compares: seeds matter, and recipes spread alike."""
+    """Two assumptions of `significance.compare` on the runs that it compares: seeds matter, recipes spread alike."""
     found, _ = verdicts(runs)
     names = {"baseline", *found.loc[found["low"].notna(), "recipe"]}
     final = last_rows(scores_on(runs, ["dev_full"]))

@@ -11,9 +11,9 @@ SEVERAL = ("updates", "tasks")  # fields that are lists of names
 NOT_OFFERED = ("name", "protocol", "seed")
 
 
-def given(key: str = "set") -> dict[str, str]:
+def given() -> dict[str, str]:
     """The settings that the address names, as set=lr=0.001&set=pooling=mean."""
-    pairs = (text.partition("=") for text in st.query_params.get_all(key))
+    pairs = (text.partition("=") for text in st.query_params.get_all("set"))
     return {field: value for field, _, value in pairs if field}
 
 

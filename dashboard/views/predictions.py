@@ -71,13 +71,17 @@ def _opened(folder: str | None, weights: str, files: tuple) -> tuple:
     return *run.model(weights), threading.Lock(), scores_of(run, weights)
 
 
+def _model(run: Run | None, weights: str) -> tuple:
+    """The same for the run as it is now."""
+    return _opened(str(run.folder), weights, _files(run)) if run else _opened(None, "", ())
+
+
 def _ask(run: Run | None, weights: str, texts: list[str]) -> dict | str:
     """All answers of a run, or why there are none. None: of the model that ships with the lab."""
     try:
         from lab.evaluate import predict
 
-        model, tokenizer, lock, scores = (_opened(str(run.folder), weights, _files(run)) if run else
-                                          _opened(None, "", ()))
+        model, tokenizer, lock, scores = _model(run, weights)
         with lock:  # a tokenizer serves one visitor at a time
             seen = attention.see(model, tokenizer, texts)
             if not all(set(part.tokens) - {"[CLS]", "[SEP]"} for part in seen):
@@ -186,7 +190,7 @@ def _importance(run: Run | None, weights: str, task: str, texts: list[str]) -> N
     """Colour each word by what the answer loses without it."""
     from lab.results.importance import occlusion
 
-    model, tokenizer, lock, _ = _opened(str(run.folder), weights, _files(run)) if run else _opened(None, "", ())
+    model, tokenizer, lock, _ = _model(run, weights)
     try:
         with lock:
             found = occlusion(model, tokenizer, task, texts)

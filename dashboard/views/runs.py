@@ -80,8 +80,7 @@ def train_again(about: pd.Series) -> None:
     head = st.pills("Train again with another STS head", heads, key=f"head-{about['run']}")
     if not head:
         return
-    changed = dict(changes(about["settings"])) | {"sts_head": head}
-    changed |= {"seed": about["seed"]}
+    changed = dict(changes(about["settings"])) | {"sts_head": head, "seed": about["seed"]}
     data = find_data(None)
     command = ["ablate", about["name"], "--protocol", about["protocol"], "--seeds", "1", "--data", str(data),
                *(part for field, value in changed.items() for part in ("--set", f"{field}={value}"))]
@@ -181,7 +180,7 @@ if picked:
         hide = not all(now.marked.get(run, Mark()).hidden for run in picked)
         st.button("Hide" if hide else "Show again", on_click=do, args=(marks().set, *picked), kwargs={"hidden": hide},
                   icon=":material/visibility_off:" if hide else ":material/visibility:",
-                  help="Hidden runs stay in the store and in lab report; no other page and not lab share shows them")
+                  help="Hidden runs stay in the store and in lab report. Other pages and lab share do not show them")
         st.button("Move to the bin", on_click=do, args=(throw_away, own), disabled=len(own) < len(picked),
                   icon=":material/delete:", help="Shipped runs can only be hidden" if len(own) < len(picked) else
                   "They come back from the bin; nothing is deleted")

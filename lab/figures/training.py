@@ -18,7 +18,7 @@ import plotly.graph_objects as go
 from lab.data import SCORES, TASK_NAMES, TASKS
 from lab.figures.lines import line_panels, marker, over_seeds
 from lab.figures.panels import DASHED, Panel, assemble, escape
-from lab.figures.styles import GRAY, STYLES, Style, coloured, styles_of
+from lab.figures.styles import GRAY, Style, coloured, style_of, styles_of
 from lab.results.comparison import differing
 from lab.results.words import METRICS, bounds, metric_words
 from lab.runs.frames import (
@@ -147,7 +147,7 @@ def overfit_panels(runs: pd.DataFrame, name: str) -> list[Panel]:
              for task in SCORE_TITLES}
     titles = {task: title + ("<br>" + ", ".join(notes[task])) * bool(notes[task])
               for task, title in SCORE_TITLES.items()}
-    dev = styles_of(about["label"]).get(name, STYLES["baseline"])
+    dev = style_of(name)._replace(dash="solid")  # here dashes tell train from dev
     train = dev._replace(dash="dot", marker=f"{dev.marker}-open")
     drawn = line_panels(rows, titles, {"train": train, "dev": dev})
     mine = runs[runs["run"].isin(about.loc[about["label"] == name, "run"])]

@@ -135,9 +135,8 @@ def beside(table: "pd.DataFrame", other: "pd.DataFrame") -> "pd.DataFrame":
                    "it cannot be told which of their lines belong together")
 
 
-def probabilities(run: str | Path | Run, task: str, *, weights: str = "last", split: str = "dev",
-                  root: str | Path | None = None) -> "pd.DataFrame":
-    """The probabilities of the classes (sst, qqp) that a run has written with its predictions, line by line.
+def probabilities(run: str | Path | Run, task: str, *, weights: str = "last") -> "pd.DataFrame":
+    """The probabilities of the classes (sst, qqp) that a run has written with its dev predictions, line by line.
 
     Columns: id, p0, p1, ...
     LabError: there are none, as in runs of earlier versions, or the file is damaged.
@@ -147,8 +146,8 @@ def probabilities(run: str | Path | Run, task: str, *, weights: str = "last", sp
 
     from lab.evaluate import COURSE_FILES
 
-    run = Run.open(run, root)
-    file = run.folder / "probabilities" / weights / f"{COURSE_FILES[task][0]}-{split}-probabilities.csv"
+    run = Run.open(run)
+    file = run.folder / "probabilities" / weights / f"{COURSE_FILES[task][0]}-dev-probabilities.csv"
     columns = {"id": str, **{f"p{c}": float for c in range(len(CLASS_NAMES[task]))}}
     try:
         found = pd.read_csv(file, dtype=columns, usecols=list(columns), keep_default_na=False)
@@ -165,7 +164,7 @@ def probabilities(run: str | Path | Run, task: str, *, weights: str = "last", sp
 
 
 def compute_probabilities(run: str | Path | Run, task: str, data: Data, *, weights: str = "last",
-                          rows: int | None = None, root: str | Path | None = None) -> "pd.DataFrame":
+                          rows: int | None = None) -> "pd.DataFrame":
     """The same, computed from the run's checkpoint: on all of dev, or on `rows` examples spread over it.
 
     The index is that of `predictions`.
@@ -178,7 +177,7 @@ def compute_probabilities(run: str | Path | Run, task: str, data: Data, *, weigh
     examples = data.splits[task, "dev"].examples
     where = range(0, len(examples), max(1, len(examples) // (rows or len(examples))))[:rows]
     examples = [examples[i] for i in where]
-    found = predict(Run.open(run, root), task, [e.texts[0] if task == "sst" else e.texts for e in examples],
+    found = predict(Run.open(run), task, [e.texts[0] if task == "sst" else e.texts for e in examples],
                     weights=weights)
     found = pd.DataFrame({"id": [no_formula(e.id) for e in examples]}).join(class_probabilities(found))
     return found.set_index(pd.Index(where, name="place"))
@@ -259,8 +258,7 @@ def compare_recipes(runs: "pd.DataFrame", a: str, b: str) -> "pd.DataFrame":
     return pd.DataFrame(rows, columns=["task", "metric", "seeds", "difference", "low", "high", "p", "verdict"])
 
 
-def bootstrap_recipes(pairs: Sequence[tuple], data: Data, *, weights: str = "last",
-                      root: str | Path | None = None) -> "pd.DataFrame":
+def bootstrap_recipes(pairs: Sequence[tuple], data: Data, *, weights: str = "last") -> "pd.DataFrame":
     """The same by the paired bootstrap over examples and seeds: a row for each task, columns as in `compare_recipes`.
 
     pairs: (a run of a, the run of b with the same seed). LabError: see `predictions`.
@@ -272,7 +270,7 @@ def bootstrap_recipes(pairs: Sequence[tuple], data: Data, *, weights: str = "las
 
     rows = []
     for task in TASKS:
-        tables = [paired_predictions(a, b, task, data, weights=weights, root=root) for a, b in pairs]
+        tables = [paired_predictions(a, b, task, data, weights=weights) for a, b in pairs]
         shared = pd.concat([table["label"] for table in tables], axis=1, join="inner").iloc[:, 0]
         labels = shared.to_numpy()
         sides = [np.stack([table.loc[shared.index, f"prediction_{side}"] for table in tables]) for side in "ab"]

@@ -7,10 +7,10 @@ which is empty where there is nothing to say. Pages, the report and notebooks sh
 """
 
 import json
-import math
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from lab.data import CLASS_NAMES, TASK_NAMES, TASKS
 from lab.results import conflict, tables
@@ -102,14 +102,12 @@ def curves(runs: pd.DataFrame, metric: str = "score", split: str = "dev") -> str
     wide = rows.groupby(["label", "seed"])["value"].mean().unstack()
     means = wide.mean(axis=1).sort_values(ascending=metric == "loss", kind="stable")
     what = f"overall score on {split}" if metric == "score" else "mean loss over the tasks"
-    first = means.index[0]
-    said = f"{first} ends with the {'highest' if metric == 'score' else 'lowest'} {what}: {means.iloc[0]:.3f}"
-    if len(means) == 1:
+    first, *others = means.index
+    if not others:
         return f"{first} ends with {what} {means.iloc[0]:.3f} ({_seeds(wide.loc[first].count())})."
-    second = means.index[1]
-    gap = (wide.loc[first] - wide.loc[second]).dropna()
-    said += f"; {second} follows, {abs(means.iloc[0] - means.iloc[1]):.3f} away"
-    return f"{said}{_spread(gap, 'of this difference')}"
+    gap = (wide.loc[first] - wide.loc[others[0]]).dropna()
+    return (f"{first} ends with the {'highest' if metric == 'score' else 'lowest'} {what}: {means.iloc[0]:.3f}; "
+            f"{others[0]} follows, {abs(means.iloc[0] - means.iloc[1]):.3f} away{_spread(gap)}")
 
 
 def _kinds_of_loss(about: pd.DataFrame) -> int:
@@ -134,13 +132,13 @@ def _seeds(count: int) -> str:
     return "one seed" if count == 1 else f"{count} seeds"
 
 
-def _spread(values: pd.Series, what: str) -> str:
+def _spread(values: pd.Series) -> str:
     """The end of a sentence: the 95 % interval of a difference over seeds that two lines share, or why there is none.
     """
     mean, low, high = interval(values)
     if low < high:
         _, low, high = with_interval(mean, low, high, sign="+")
-        return f" (95 % interval {what} {low} to {high}, over {len(values)} seeds)."
+        return f" (95 % interval of this difference {low} to {high}, over {len(values)} seeds)."
     if low == low:
         return f", in each of {len(values)} seeds."
     have = {0: "no seed in common", 1: "one seed in common"}.get(len(values), f"{len(values)} seeds in common")
@@ -257,16 +255,15 @@ def mistakes(table: pd.DataFrame, task: str) -> str:
     said = _share(len(wrong), len(table), "answers are wrong")
     if wrong.empty:
         return f"{said}."
-    (gold, answer), many = wrong.groupby(["label", "prediction"]).size().sort_values().tail(1).items().__next__()
+    (gold, answer), many = next(wrong.groupby(["label", "prediction"]).size().sort_values().tail(1).items())
     names = CLASS_NAMES[task]
     return f"{said}; the most frequent mistake takes “{names[int(gold)]}” for “{names[int(answer)]}” ({many:,} times)."
 
 
-def _share(hits: int, n: int, what: str, z: float = 1.96) -> str:
+def _share(hits: int, n: int, what: str) -> str:
     """A share in words, with Wilson's 95 % interval (1927)."""
-    p, half = hits / n, z * math.sqrt(hits / n * (1 - hits / n) / n + z * z / (4 * n * n))
-    low, high = (p + z * z / (2 * n) - half) / (1 + z * z / n), (p + z * z / (2 * n) + half) / (1 + z * z / n)
-    share, low, high = with_interval(100 * p, 100 * low, 100 * high, least=0)
+    low, high = stats.binomtest(hits, n).proportion_ci(method="wilson")
+    share, low, high = with_interval(100 * hits / n, 100 * low, 100 * high, least=0)
     return f"{share} % of {n:,} {what} (95 % interval {low} to {high} %)"
 
 

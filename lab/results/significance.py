@@ -134,14 +134,14 @@ def seeds_needed(residual_sd: float, difference: float = .005, power: float = .8
     return seeds
 
 
-def power_line(table: pd.DataFrame, reference: str, difference: float = .005, power: float = .8) -> str:
+def power_line(table: pd.DataFrame, reference: str, difference: float = .005) -> str:
     """A sentence: how many seeds `compare` would need to show a difference. Table and errors as there."""
     *_, model = _two_way(table, reference)
     if not model.sd > 0:
         why = "there is no spread over seeds" if model.sd == 0 else f"that takes {FEWEST_SEEDS} seeds of two recipes"
         return f"How many seeds a difference of {difference:g} needs cannot be computed yet: {why}."
-    needed, few, many = seeds_needed(model.sd, difference, power, comparisons=len(model.compared)), *model.seeds
-    return (f"To show a difference of {difference:g} from {reference} with probability {power:g}, as one of "
+    needed, few, many = seeds_needed(model.sd, difference, comparisons=len(model.compared)), *model.seeds
+    return (f"To show a difference of {difference:g} from {reference} with probability 0.8, as one of "
             f"{len(model.compared)} comparisons, takes {needed} seeds (here {few}{f' to {many}' * (few < many)}; "
             f"residual sd {model.sd:.2g}).")
 

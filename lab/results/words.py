@@ -43,9 +43,9 @@ def between(value: float, low: float, high: float, least: int = 3) -> str:
     return "" if "nan" in value else value if "nan" in low else f"{value} ({low} to {high})"
 
 
-def bounds(value: float, low: float, high: float, least: int = 4) -> tuple[str, str]:
-    """The bounds of an interval with so many significant digits that neither reads as the value itself, at most 9."""
-    for digits in range(least, 10):
+def bounds(value: float, low: float, high: float) -> tuple[str, str]:
+    """The bounds of an interval with 4 significant digits, or up to 9 so that neither reads as the value itself."""
+    for digits in range(4, 10):
         texts = [f"{number:.{digits}g}" for number in (value, low, high)]
         if texts[0] not in texts[1:]:
             break

@@ -78,8 +78,8 @@ def attention(draw: Draw) -> Cases:
     L, M = draw.different(2, 4, 6)
     D, E = draw.different(2, 5, 9)
 
-    def qkv(L: int, D: int, scale: float = 1.0) -> list[Tensor]:
-        return [draw.normal(L, D, scale=scale), draw.normal(L, D, scale=scale), draw.normal(L, D)]
+    def qkv(L: int, D: int) -> list[Tensor]:
+        return [draw.normal(L, D) for _ in range(3)]
 
     real = torch.arange(L) < draw.whole(1, L - 2)
     scattered = torch.tensor([True, *draw.random.permutation([True, False]), True])

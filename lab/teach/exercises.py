@@ -31,6 +31,9 @@ class Exercise(NamedTuple):
     parts: tuple[str, ...] = ()  # the names of the results, where there are several
 
 
+EXERCISES: dict[str, Exercise] = {}
+
+
 def _random(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
@@ -46,7 +49,7 @@ def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
 
 
 _QKV = tuple(_random(3, 4, seed=s) for s in range(3))
-ATTENTION = Exercise(attention, {
+EXERCISES["attention"] = Exercise(attention, {
     "three tokens, all of them real": (*_QKV, torch.tensor([True, True, True])),
     "three tokens, the last is padding": (*_QKV, torch.tensor([True, True, False])),
 }, draws.attention, gradients=("q", "k", "v"), matters=lambda out, q, k, v, mask: out[mask])
@@ -66,7 +69,7 @@ def adamw(p: Tensor, g: Tensor, m: Tensor, v: Tensor, t: int, lr: float, betas: 
 
 _ADAM = (torch.tensor([1.0, -2.0]), torch.tensor([0.5, 0.1]))
 _BETAS = (0.9, 0.999)
-ADAMW = Exercise(adamw, {
+EXERCISES["adamw"] = Exercise(adamw, {
     "the first step, without decay": (*_ADAM, torch.zeros(2), torch.zeros(2), 1, 0.1, _BETAS, 1e-2, 0.0),
     "the third step": (*_ADAM, torch.tensor([0.2, 0.3]), torch.tensor([0.1, 0.4]), 3, 0.1, _BETAS, 1e-2, 0.0),
     "weight decay": (*_ADAM, torch.tensor([0.2, 0.3]), torch.tensor([0.1, 0.4]), 3, 0.1, _BETAS, 1e-2, 0.5),
@@ -83,7 +86,7 @@ def pearson(x: Tensor, y: Tensor) -> float | None:
     return float(x @ y / (x.norm() * y.norm()))
 
 
-PEARSON = Exercise(pearson, {
+EXERCISES["pearson"] = Exercise(pearson, {
     "four pairs": (torch.tensor([0.0, 1.0, 2.0, 5.0]), torch.tensor([1.0, 1.5, 4.0, 3.0])),
     "the same numbers, ten times as large": (torch.tensor([0.0, 10.0, 20.0, 50.0]), torch.tensor([1.0, 1.5, 4.0, 3.0])),
     "a constant prediction": (torch.tensor([2.73, 2.73, 2.73]), torch.tensor([0.0, 1.0, 5.0])),
@@ -97,7 +100,7 @@ def overall_score(sst: float, qqp: float, sts: float | None) -> float | None:
     return None if sts is None else (sst + qqp + (sts + 1) / 2) / 3
 
 
-OVERALL = Exercise(overall_score, {
+EXERCISES["overall_score"] = Exercise(overall_score, {
     "the paper's baseline": (0.512, 0.731, 0.361),
     "an anticorrelated prediction": (0.5, 0.5, -1.0),
     "no Pearson r": (0.5, 0.6, None),
@@ -137,7 +140,7 @@ def _gramian(*vectors: tuple[float, ...]) -> Tensor:
     return g @ g.T
 
 
-PCGRAD = Exercise(pcgrad, {
+EXERCISES["pcgrad"] = Exercise(pcgrad, {
     "two gradients that agree: (2, 0) and (1, 1)": (_gramian((2, 0), (1, 1)), [[0, 1], [1, 0]]),
     "two gradients in conflict: (2, 0) and (-1, 1)": (_gramian((2, 0), (-1, 1)), [[0, 1], [1, 0]]),
     "three gradients, the first meets itself last: (1, 0), (-1, .1), (-.7, -.7)":
@@ -146,6 +149,7 @@ PCGRAD = Exercise(pcgrad, {
     "the third has length 0: (1, 0), (-1, 1), (0, 0)":
         (_gramian((1, 0), (-1, 1), (0, 0)), [[1, 2, 0], [0, 2, 1], [0, 1, 2]]),
 }, draws.pcgrad, matters=_update)
+
 
 def gse(p: Tensor, gradients: Callable, surgery: Callable, lr: float) -> Tensor:
     """An iteration of the CS224N report's GSE, with plain gradient descent: weights p (P,) -> the new weights (P,).
@@ -156,7 +160,7 @@ def gse(p: Tensor, gradients: Callable, surgery: Callable, lr: float) -> Tensor:
     return p - lr * gradients(p).sum(0)
 
 
-GSE = Exercise(gse, {
+EXERCISES["gse"] = Exercise(gse, {
     "two tasks that conflict": (torch.tensor([0.0, 0.0]), draws.Bowls([1.0, 1.0], [[2.0, 0.0], [-1.0, 1.0]]),
                                 draws.Surgery(), 0.5),
     "two tasks that agree": (torch.tensor([1.0, 2.0]), draws.Bowls([1.0, 0.5], [[2.0, 4.0], [3.0, 2.0]]),
@@ -172,7 +176,7 @@ def mean_pool(hidden: Tensor, mask: Tensor) -> Tensor:
     return (hidden * mask).sum(1) / mask.sum(1)
 
 
-MEAN_POOL = Exercise(mean_pool, {
+EXERCISES["mean_pool"] = Exercise(mean_pool, {
     "one sentence without padding": (_random(1, 3, 2, seed=3), torch.tensor([[1, 1, 1]])),
     "two sentences, the second is padded": (_random(2, 4, 3, seed=4), torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0]])),
 }, draws.mean_pool, gradients=("hidden",))
@@ -184,7 +188,7 @@ def cosine_features(u: Tensor, v: Tensor) -> Tensor:
     return torch.cat([u, v, cosine], dim=-1)
 
 
-COSINE_FEATURES = Exercise(cosine_features, {
+EXERCISES["cosine_features"] = Exercise(cosine_features, {
     "two pairs": (torch.tensor([[3.0, 4.0], [1.0, 0.0]]), torch.tensor([[4.0, 3.0], [0.0, 2.0]])),
     "three random pairs": (_random(3, 4, seed=5), _random(3, 4, seed=6)),
 }, draws.cosine_features, gradients=("u", "v"))
@@ -199,7 +203,7 @@ def symmetric_kl(p: Tensor, q: Tensor) -> Tensor:
 
 
 _LOGITS = (torch.tensor([[1.0, 0.0, -1.0], [0.2, 0.3, 2.0]]), torch.tensor([[0.0, 0.5, -1.0], [0.1, -0.4, 1.0]]))
-SYMMETRIC_KL = Exercise(symmetric_kl, {
+EXERCISES["symmetric_kl"] = Exercise(symmetric_kl, {
     "twice the same logits": (_LOGITS[0], _LOGITS[0]),
     "one row, three classes": (_LOGITS[0][:1], _LOGITS[1][:1]),
     "two rows, three classes": _LOGITS,
@@ -213,7 +217,7 @@ def bernoulli_kl(z: Tensor, w: Tensor) -> Tensor:
     return symmetric_kl(torch.stack([torch.zeros_like(z), z], -1), torch.stack([torch.zeros_like(w), w], -1))
 
 
-BERNOULLI_KL = Exercise(bernoulli_kl, {
+EXERCISES["bernoulli_kl"] = Exercise(bernoulli_kl, {
     "one row": (torch.tensor([1.0]), torch.tensor([-0.5])),
     "three rows": (torch.tensor([1.0, -2.0, 0.3]), torch.tensor([0.0, 1.0, 0.3])),
     "large logits": (torch.tensor([60.0]), torch.tensor([-60.0])),
@@ -227,7 +231,7 @@ def smart_step(noise: Tensor, gradient: Tensor, eta: float, eps: float) -> Tenso
 
 
 _NOISE = (torch.tensor([[0.1, -0.2], [0.0, 0.3]]), torch.tensor([[1.0, 2.0], [-4.0, 0.5]]), 0.5, 0.05)
-SMART_STEP = Exercise(smart_step, {
+EXERCISES["smart_step"] = Exercise(smart_step, {
     "one token": (_NOISE[0][:1], _NOISE[1][:1], *_NOISE[2:]),
     "two tokens": _NOISE,
     "no noise and no gradient: the guard keeps 0 / 0 away": (torch.zeros(1, 2), torch.zeros(1, 2), 0.5, 0.05),
@@ -244,7 +248,7 @@ def annealed(sizes: Sequence[int], epoch: int, epochs: int) -> Tensor:
 
 
 _SIZES = [8544, 120674, 6040]  # of SST, QQP and STS
-ANNEALED = Exercise(annealed, {
+EXERCISES["annealed"] = Exercise(annealed, {
     "the first epoch of ten": (_SIZES, 1, 10),
     "the fourth epoch of ten": (_SIZES, 4, 10),
     "the last epoch of ten": (_SIZES, 10, 10),
@@ -266,7 +270,7 @@ def interval(values: Sequence[float]) -> tuple[float, float, float]:
     return mean, mean - half, mean + half
 
 
-INTERVAL = Exercise(interval, {
+EXERCISES["interval"] = Exercise(interval, {
     "three seeds": ([0.52, 0.55, 0.53],),
     "five seeds": ([0.520, 0.550, 0.530, 0.541, 0.528],),
     "two seeds": ([0.52, 0.55],),
@@ -282,7 +286,7 @@ def mcnemar(b: int, c: int) -> float:
     return min(1.0, 2 * sum(math.comb(n, k) for k in range(min(b, c) + 1)) / 2**n)
 
 
-MCNEMAR = Exercise(mcnemar, {
+EXERCISES["mcnemar"] = Exercise(mcnemar, {
     "3 to 0": (3, 0),
     "2 to 9": (2, 9),
     "4 to 4": (4, 4),
@@ -302,7 +306,7 @@ def cross_input(a: list[int], b: list[int]) -> tuple[list[int], list[int]]:
     return a + b, [0] * len(a) + [1] * len(b)
 
 
-CROSS_INPUT = Exercise(cross_input, {
+EXERCISES["cross_input"] = Exercise(cross_input, {
     "two sentences of 2 tokens": ([101, 7, 8, 102], [101, 9, 5, 102]),
     "the first is padded": ([101, 7, 102, 0, 0], [101, 9, 5, 6, 102]),
     "the second is padded": ([101, 7, 8, 6, 102], [101, 9, 102, 0, 0]),
@@ -316,14 +320,7 @@ def last_pool(hidden: Tensor, lengths: Tensor) -> Tensor:
     return hidden[lengths.cumsum(0) - 1]
 
 
-LAST_POOL = Exercise(last_pool, {
+EXERCISES["last_pool"] = Exercise(last_pool, {
     "one sentence of 3 tokens": (torch.arange(6.0).view(3, 2), torch.tensor([3])),
     "three sentences, of 2, 1 and 3 tokens": (torch.arange(12.0).view(6, 2), torch.tensor([2, 1, 3])),
 }, draws.last_pool, gradients=("hidden",))
-
-EXERCISES: dict[str, Exercise] = {
-    "attention": ATTENTION, "adamw": ADAMW, "pearson": PEARSON, "overall_score": OVERALL, "pcgrad": PCGRAD,
-    "gse": GSE, "mean_pool": MEAN_POOL, "cosine_features": COSINE_FEATURES, "symmetric_kl": SYMMETRIC_KL,
-    "bernoulli_kl": BERNOULLI_KL, "smart_step": SMART_STEP, "annealed": ANNEALED, "interval": INTERVAL,
-    "mcnemar": MCNEMAR, "cross_input": CROSS_INPUT, "last_pool": LAST_POOL,
-}

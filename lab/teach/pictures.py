@@ -35,7 +35,7 @@ def arrows(vectors: Mapping[str, Sequence[float]], title: str = "") -> go.Figure
     for i, (name, (x, y)) in enumerate(vectors.items()):
         colour, x, y = COLOURS[i % len(COLOURS)], float(x), float(y)
         figure.add_scatter(x=[0, x], y=[0, y], name=name, mode="lines+markers", hovertemplate="(%{x:.3f}, %{y:.3f})",
-                           line={"color": colour, "width": 3, "dash": ("solid", "dash", "dot", "dashdot")[i % 4]},
+                           line={"color": colour, "width": 3, "dash": DASHES[i % len(DASHES)]},
                            marker={"symbol": ["circle", "arrow"], "size": [4, 14], "angleref": "previous"})
     size = 1.15 * max([math.hypot(*map(float, of)) for of in vectors.values()] or [1.0]) or 1.0
     figure.update_xaxes(range=[-size, size], zeroline=True)

@@ -17,9 +17,8 @@ from torch import Tensor
 
 from lab.batches import SAMPLERS, Batch, Rows, Stream, cross, kept_examples, pack, prepare
 from lab.data import TASKS, Data, load_data
-from lab.encoders import load_encoder
 from lab.encoders.device import autocast
-from lab.encoders.sources import weights_sha256
+from lab.encoders.sources import load_encoder, weights_sha256
 from lab.errors import LabError
 from lab.experiment import Experiment, departs
 from lab.gradients import COMBINERS, combine, gramian, sparse_gradient, touched

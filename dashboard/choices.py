@@ -18,11 +18,11 @@ from pickers import plain, select
 from lab.data import checkout
 from lab.figures.styles import rank
 from lab.results import tables
-from lab.runs.folder import both_stores, shown_store
 from lab.runs.frames import among
 from lab.runs.labels import line_labels, run_labels
 from lab.runs.marks import Mark, Marks
 from lab.runs.records import SHIPPED, Store
+from lab.runs.stores import both_stores, shown_store
 
 POLL_EVERY = 3  # seconds
 TEXTS = ("say", "and", "find")  # the choices that are texts, which may be empty

@@ -15,7 +15,8 @@ from typing import IO
 
 import streamlit as st
 
-from lab.runs.folder import Run, runs_in, runs_root
+from lab.runs.folder import Run, runs_in
+from lab.runs.stores import runs_root
 
 COMMAND = ("train", "strong", "--protocol", "sample", "--run")
 NAME = "demo"

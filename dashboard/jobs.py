@@ -22,7 +22,8 @@ from pickers import plain
 
 from lab.errors import LabError
 from lab.runs.disk import commit
-from lab.runs.folder import check_writable, read_json, runs_root
+from lab.runs.reading import read_json
+from lab.runs.stores import check_writable, runs_root
 
 KEPT = 20  # jobs that are listed; the files of all stay
 TAIL = 4000  # bytes of what a job printed

@@ -24,7 +24,8 @@ from lab.errors import LabError
 from lab.experiment import KNOWN, Experiment
 from lab.results.comparison import compare_runs
 from lab.results.plan import is_planned, plan
-from lab.runs.folder import Run, checked_name, list_runs, shipped_root
+from lab.runs.folder import Run, checked_name, list_runs
+from lab.runs.stores import shipped_root
 
 FILES = ("experiment.json", "metrics.jsonl", "status.json")
 MOST_BYTES = 11_500_000

@@ -38,8 +38,9 @@ from lab.optim import AdamW
 from lab.runs import checkpoints
 from lab.runs.diagnostics import Window
 from lab.runs.disk import commit
-from lab.runs.folder import PRETRAINED, Run, find_run, name_end, runs_root
+from lab.runs.folder import PRETRAINED, Run, find_run, name_end
 from lab.runs.recorder import Recorder
+from lab.runs.stores import runs_root
 from lab.runs.training import Training
 from lab.smart import within
 

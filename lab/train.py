@@ -17,19 +17,19 @@ from torch import Tensor
 
 from lab.batches import SAMPLERS, Batch, Rows, Stream, cross, kept_examples, pack, prepare
 from lab.data import TASKS, Data, load_data
-from lab.encoders import load_encoder
 from lab.encoders.device import autocast
-from lab.encoders.sources import weights_sha256
+from lab.encoders.sources import load_encoder, weights_sha256
 from lab.errors import LabError
 from lab.experiment import Experiment, departs
 from lab.gradients import COMBINERS, combine, gramian, sparse_gradient, touched
 from lab.optim import AdamW
 from lab.runs import checkpoints
 from lab.runs.diagnostics import Window, is_sampled, sample
-from lab.runs.folder import find_run, name_end, runs_root
+from lab.runs.folder import find_run, name_end
 from lab.runs.ranks import Follower, Ranks, join
 from lab.runs.recorder import Recorder
 from lab.runs.scoring import score_epoch, score_everything, score_floors, vectors_of
+from lab.runs.stores import runs_root
 from lab.runs.training import Training
 from lab.smart import DIVERGENCES, Average, penalties
 from lab.tasks import MultitaskModel

@@ -16,7 +16,7 @@ SAMPLE = Path(__file__).resolve().parent.parent / "data" / "sample"
 def own_store(tmp_path, monkeypatch):
     """Isolate each test from the user's data setting and run store, and from the runs that ship with the lab."""
     monkeypatch.setenv("LAB_RUNS", str(tmp_path / "runs"))
-    monkeypatch.setattr("lab.runs.folder.shipped_root", lambda: tmp_path / "shipped")
+    monkeypatch.setattr("lab.runs.stores.shipped_root", lambda: tmp_path / "shipped")
     monkeypatch.delenv("LAB_DATA", raising=False)
 
 

@@ -16,7 +16,8 @@ from lab.errors import LabError
 from lab.figures import attention
 from lab.results.ask import best_run, of_five, on_sample, quality, scores_of
 from lab.results.notes import NOTES
-from lab.runs.folder import Run, runs_root
+from lab.runs.folder import Run
+from lab.runs.stores import runs_root
 
 LONGEST = 500  # characters of a sentence; the rest is not read
 MEAN = "mean of heads"

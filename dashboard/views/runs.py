@@ -15,10 +15,11 @@ from lab.data import find_data
 from lab.errors import LabError
 from lab.experiment import CHOICES, KNOWN, PROTOCOLS
 from lab.results.overview import overview
-from lab.runs.folder import Run, both_stores
+from lab.runs.folder import Run
 from lab.runs.labels import changes
 from lab.runs.marks import Mark, discard, discarded, restore
 from lab.runs.records import SHIPPED
+from lab.runs.stores import both_stores
 
 SCORES = ("overall", "sst", "qqp", "sts")
 GROUPS = {"nothing": "", "recipe": "recipe", "changes": "changed", "state": "state", "data": "data",

@@ -4,19 +4,14 @@ from typing import Annotated
 
 import typer
 
-
-def _store(root: str | None) -> str | None:
-    """A run store that is only read: LabError if there is none."""
-    from lab.runs.folder import named_store
-
-    return named_store(root)
-
+from lab.runs.stores import named_store
 
 DataOption = Annotated[str | None, typer.Option("--data", metavar="DIR", help="Folder of the six CSV files "
                                                 "(default: LAB_DATA, else data/, else the bundled sample)")]
 RunsOption = Annotated[str | None, typer.Option("--runs", metavar="DIR",
                                                 help="Run store (default: LAB_RUNS, else runs/)")]
-StoreOption = Annotated[str | None, typer.Option("--runs", metavar="DIR", callback=_store,
+# Of commands that only read a store: it must be there.
+StoreOption = Annotated[str | None, typer.Option("--runs", metavar="DIR", callback=named_store,
                                                  help="Run store (default: LAB_RUNS, else runs/)")]
 EncoderOption = Annotated[str | None, typer.Option("--encoder",
                                                    help="minilm, a hub id such as bert-base-uncased, or a folder")]

@@ -21,12 +21,12 @@ def report(
     """
     from lab.results import report as page
     from lab.results import tables
-    from lab.runs.folder import expanded, runs_root, shipped_root, shown_store
     from lab.runs.records import load_runs
+    from lab.runs.stores import expanded, runs_root, ships, shown_store
 
     store, note = shown_store(runs)
     there = runs_root(runs) / "report.html"
-    if there.parent.resolve() == shipped_root().resolve():  # only what ships belongs there
+    if ships(there.parent):  # only what ships belongs there
         there = runs_root() / "shipped.html"
     frame = load_runs(store)
     if note:
@@ -51,8 +51,8 @@ def share(
 ) -> None:
     """Write all results, your own and the shipped ones, as one HTML file that opens anywhere, without the lab."""
     from lab.results import report as page
-    from lab.runs.folder import both_stores, expanded
     from lab.runs.records import Store
+    from lab.runs.stores import both_stores, expanded
 
     store = Store(*([expanded(runs)] if runs else both_stores()))
     frame = store.frame()

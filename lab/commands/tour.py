@@ -22,8 +22,8 @@ def story(data: DataOption = None, runs: RunsOption = None) -> None:
     from lab.evaluate import predict as ask
     from lab.results import tables
     from lab.results.ask import best, of_five
-    from lab.runs.folder import runs_root
     from lab.runs.records import load_runs
+    from lab.runs.stores import runs_root
     from lab.train import run_name
 
     print("1. Train `strong`, the lab's own recipe.\n")
@@ -48,8 +48,9 @@ def story(data: DataOption = None, runs: RunsOption = None) -> None:
 
 def _train_unless_done(experiment: "Experiment", data: "Data", root: str | None) -> None:
     """Train an experiment, or go on with it; nothing if it is finished."""
-    from lab.runs.folder import Run, runs_root
+    from lab.runs.folder import Run
+    from lab.runs.stores import runs_root
     from lab.train import run_name
 
-    begun = Run(runs_root(root) / run_name(experiment, data)).exists
-    train_one(experiment, data, run_name(experiment, data), root, begun)
+    name = run_name(experiment, data)
+    train_one(experiment, data, name, root, resume=Run(runs_root(root) / name).exists)

@@ -39,7 +39,8 @@ def train(
     resume: ResumeOption = False,
 ) -> None:
     """Train recipes, one after the other, with a progress bar and the scores of every epoch."""
-    from lab.runs.folder import find_run, runs_root
+    from lab.runs.folder import find_run
+    from lab.runs.stores import runs_root
     from lab.train import check_sizes, run_name
 
     experiments, loaded = named_experiments(recipes, data, encoder, protocol, settings, seed)
@@ -137,11 +138,16 @@ def named_experiments(recipes: list[str], data: str | None = None, encoder: str 
     protocol = default_protocol(loaded.kind == "sample") if protocol is None else protocol
     if protocol not in PROTOCOLS:
         raise nearest(protocol, PROTOCOLS, "protocol")
-    settings = [*(settings or []), *(f"{field}={value}" for field, value in (("encoder", encoder), ("seed", seed))
-                                     if value is not None)]
+    settings = all_settings(settings, encoder, seed)
     scale = [s for s in settings if s.partition("=")[0].strip() == "scale"]  # the protocol reads it, so it comes first
     others = [s for s in settings if s not in scale]
     return [PROTOCOLS[protocol](KNOWN[name].with_settings(scale)).with_settings(others) for name in recipes], loaded
+
+
+def all_settings(settings: list[str] | None, encoder: str | None, seed: int | None) -> list[str]:
+    """The FIELD=VALUE of `--set`, and those that `--encoder` and `--seed` stand for, which come last."""
+    own = {"encoder": encoder, "seed": seed}
+    return [*(settings or []), *(f"{field}={value}" for field, value in own.items() if value is not None)]
 
 
 def pretrain(
@@ -157,8 +163,7 @@ def pretrain(
     from lab.data import load_data
     from lab.pretrain import Pretraining, pretrain_mlm
 
-    given = [f"{field}={value}" for field, value in (("encoder", encoder), ("seed", seed)) if value is not None]
-    chosen = Pretraining().with_settings([*(settings or []), *given])
+    chosen = Pretraining().with_settings(all_settings(settings, encoder, seed))
     loaded = load_data(data)
     training = pretrain_mlm(chosen, data=loaded, run=run, resume=resume, root=runs)
     config = training.run.config
@@ -189,7 +194,8 @@ def fork(
     """What if, from here: train two futures of a run on the same batches and noise, which differ in one thing."""
     from lab.experiment import Experiment
     from lab.results.report import write_figure
-    from lab.runs.folder import Run, expanded
+    from lab.runs.folder import Run
+    from lab.runs.stores import expanded
     from lab.whatif import fork as part
 
     if out:  # before anything is trained

@@ -61,6 +61,7 @@ def move_in(temporary: Path, folder: Path, names: Iterable[str]) -> None:
 
 
 def sha256_of(path: Path) -> str:
+    """The sha256 of a file."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -1,4 +1,4 @@
-"""The hardware of a run: device, precision, random state, memory."""
+"""The hardware of a run: device, cores, precision, random state, memory."""
 
 import contextlib
 import os
@@ -25,6 +25,11 @@ def pick_device(name: str) -> torch.device:
         raise LabError(f"device {name!r} is not available on this machine (available: {', '.join(available)})")
     # Of several processes that torchrun starts on a machine, each has a card of its own.
     return torch.device(name, int(os.environ.get("LOCAL_RANK", 0))) if name == "cuda" else torch.device(name)
+
+
+def cores() -> int:
+    """The CPU cores that this process may use, which can be fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def peak_memory(device: torch.device) -> float | None:

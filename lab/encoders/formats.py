@@ -108,11 +108,14 @@ def only_pickle(name: str) -> str:
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """The weight files of a folder: model.safetensors, or the shards that its index lists."""
-    index = folder / "model.safetensors.index.json"
-    check_file(folder / "model.safetensors")
-    if (folder / "model.safetensors").exists():
-        return [folder / "model.safetensors"]
+    """The weight files of a folder: model.safetensors, or the shards that its index lists.
+
+    LabError: there are none, or one is something else than a file of weights (see `check_file`).
+    """
+    whole, index = folder / "model.safetensors", folder / "model.safetensors.index.json"
+    check_file(whole, MOST_BYTES)
+    if whole.exists():
+        return [whole]
     if not index.exists():
         if any(folder.glob("pytorch_model*.bin")):
             raise LabError(only_pickle(str(folder)))
@@ -125,6 +128,8 @@ def weight_files(folder: Path) -> list[Path]:
         raise LabError(f"{index}: cannot be read as an index of shards ({first_line(error)})") from None
     if bad:
         raise LabError(f"{index}: {reprlib.repr(bad[0])} is not a valid name of a shard; expected {SHARDS}")
+    for shard in shards:
+        check_file(folder / shard, MOST_BYTES)
     return [folder / shard for shard in shards]
 
 
@@ -203,7 +208,6 @@ def read_weights(folder: Path, config: BertConfig, name: str) -> Bert:
         with ExitStack() as stack, torch.no_grad():
             where: dict[str, Any] = {}
             for path in weight_files(folder):
-                check_file(path, MOST_BYTES)
                 _check_header(path)
                 file = stack.enter_context(safe_open(path, "pt"))
                 for key in file.keys():

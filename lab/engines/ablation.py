@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any
 from tqdm.auto import tqdm
 
 from lab.data import TASKS, Data, load_data
+from lab.encoders.device import cores
 from lab.engines import processes
 from lab.errors import LabError, nearest
 from lab.experiment import Experiment
-from lab.runs.folder import check_writable, checked_name, runs_root
+from lab.runs.folder import checked_name
 from lab.runs.records import load_runs
 from lab.runs.scoring import least
+from lab.runs.stores import check_writable, runs_root
 from lab.train import check_sizes, run_name
 
 if TYPE_CHECKING:
@@ -77,11 +79,6 @@ def ablate(experiments: Iterable[Experiment], *, seeds: int = SEEDS, workers: in
                        + "; ".join(f"{name}: {why}" for name, why in tally.failed.items()))
     frame = load_runs(store)
     return frame[frame["run"].isin(list(jobs))].reset_index(drop=True)
-
-
-def cores() -> int:
-    """The cores that this process may use, which can be fewer than the machine has."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def work(e: Experiment, data: Data, step: int, finished: bool) -> int:

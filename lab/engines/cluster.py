@@ -18,6 +18,7 @@ from filelock import FileLock, Timeout
 
 from lab.data import Data
 from lab.encoders import sources
+from lab.encoders.device import cores
 from lab.engines.machine import place, weights_sha256
 from lab.engines.parcels import mark, read_files, remove_checkpoints, write_file
 from lab.engines.worker import Job, Report, train
@@ -60,8 +61,8 @@ def _cluster(address: str | None) -> Iterator[Any]:
     if ray.is_initialized():
         yield ray
         return
-    alone = {"num_cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
-             "include_dashboard": False, "object_store_memory": OBJECTS, "_node_ip_address": "127.0.0.1"}
+    alone = {"num_cpus": cores(), "include_dashboard": False, "object_store_memory": OBJECTS,
+             "_node_ip_address": "127.0.0.1"}
     try:
         ray.init(address=address, log_to_driver=False, logging_level="ERROR", **({} if address else alone))
     except Exception as error:  # of many kinds, as where this machine is too busy for Ray to begin in time
@@ -104,9 +105,9 @@ class Driver:
 
     def _checked(self, job: Job) -> Job:
         """A job with what a worker needs to know whether it has the same store, data and encoder."""
-        encoder = json.loads(job["experiment"]).get("encoder") if "experiment" in job else None
+        encoder = json.loads(job["experiment"])["encoder"]
         return {**job, "mark": mark(Path(job["root"])), "fingerprint": self.data.fingerprint, "encoder": encoder,
-                "encoder_sha256": weights_sha256(encoder) if encoder else None, "send": []}
+                "encoder_sha256": weights_sha256(encoder), "send": []}
 
     def _submit(self, job: Job) -> None:
         """Begin a task, with what it has asked for; of a run whose files are sent, only under its lock."""

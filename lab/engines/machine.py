@@ -25,11 +25,12 @@ weights_sha256 = functools.cache(sources.weights_sha256)  # read once in each pr
 
 def place(job: Job, parcels: Mapping[str, Callable[[], Files]],
           work: Callable[[Job], Iterator[Report]]) -> Iterator[Report]:
-    """Make ready what a job needs on this machine, do its work, and give on some of the reports.
+    """Make ready what a job needs on this machine, do its work, and pass on some of the reports.
 
-    parcels: what gives the files of "data", "encoder" and "store" (of the run), as far as they are sent. Besides the
-    reports of `work`: {"lacks": what of these must be sent}; {"file", "bytes"} and {"there": the names of all files} of
-    a run that is sent. LabError: this machine has other data, or another encoder, than the process that wants the run.
+    parcels: for each of "data", "encoder" and "store" that was sent, a function that gives its files; those of "store"
+    are the run's. There are three further reports: {"lacks": which of these must be sent}, and of a run that is sent
+    {"file", "bytes"} and {"there": the names of all files}. LabError: this machine has other data, or another encoder,
+    than the process that wants the run.
     """
     data, encoder = _data_folder(job), _encoder_folder(job)
     lacks = [what for what, there in (("data", data.is_dir()), ("encoder", encoder is None or encoder.is_dir()),
@@ -66,7 +67,8 @@ def place(job: Job, parcels: Mapping[str, Callable[[], Files]],
 
 
 def _some(reports: Iterator[Report], ends_of: int = 0) -> Iterator[Report]:
-    """Of the many reports on the step, one a second, and where an epoch of `ends_of` iterations ends."""
+    """All reports but those on the step. Of these, one a second and the first of each epoch of `ends_of` iterations.
+    """
     last, epoch = 0.0, None
     for report in reports:
         number = report["step"] // ends_of if ends_of and "step" in report else None
@@ -76,12 +78,12 @@ def _some(reports: Iterator[Report], ends_of: int = 0) -> Iterator[Report]:
 
 
 def _data_folder(job: Job) -> Path:
-    """The folder of a job's data on this machine: where it stands elsewhere too, or where it is sent."""
+    """The folder of a job's data on this machine: the one that the job names, or else the one for what is sent."""
     return there if (there := Path(job["data"])).is_dir() else _own_folder() / f"data-{job['fingerprint']}"
 
 
 def _encoder_folder(job: Job) -> Path | None:
-    """The same of its encoder; None: it is no folder, and known by its name."""
+    """The folder of a job's encoder on this machine, chosen in the same way. None: the encoder is not a folder."""
     if not job["encoder_sha256"]:
         return None
     there = Path(job["encoder"]).expanduser()
@@ -89,7 +91,7 @@ def _encoder_folder(job: Job) -> Path | None:
 
 
 def _check(job: Job, data: Path, encoder: Path | None) -> None:
-    """LabError: this machine has other data, or another encoder."""
+    """LabError: this machine has other data or another encoder than the job was given."""
     if (found := data_in(str(data)).fingerprint) != job["fingerprint"]:
         raise LabError(f"{socket.gethostname()}: {data} holds other data ({found}) than where this was started "
                        f"({job['fingerprint']}); make them equal, or take the folder away and they are sent")

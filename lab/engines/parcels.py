@@ -10,7 +10,7 @@ from filelock import FileLock
 
 from lab.engines.worker import Report
 from lab.errors import LabError
-from lab.runs.disk import commit, make_folder
+from lab.runs.disk import commit
 from lab.runs.folder import Run
 
 Files = dict[str, bytes]  # by their paths in a folder
@@ -18,10 +18,9 @@ MARK = ".lab-store"  # a file in the store, with a number of its own by which a 
 
 
 def mark(store: Path, make: bool = True) -> str | None:
-    """The number by which a store is known, made if it has none; None: it has none, or is not seen here."""
+    """The number by which a store is known. None: it has none and `make` is False, or it is not seen here."""
     file = store / MARK
     if make and not file.is_file():
-        make_folder(store)
         commit(file, lambda part: part.write_text(os.urandom(16).hex(), encoding="utf-8"))
     return file.read_text(encoding="utf-8") if file.is_file() else None
 
@@ -35,17 +34,16 @@ def read_files(folder: Path) -> Files:
 def unpack(files: Mapping[str, bytes], folder: Path) -> None:
     """Write files into a folder, which is there in whole or not at all."""
     def write(part: Path) -> None:
-        part.mkdir(parents=True)
+        part.mkdir()
         for name, content in files.items():
             (part / name).parent.mkdir(parents=True, exist_ok=True)
             (part / name).write_bytes(content)
 
-    make_folder(folder.parent)
     commit(folder, write)
 
 
 def unpack_once(fetch: Callable[[], Files], folder: Path) -> None:
-    """The same for the first of a machine's workers that needs the folder; the others wait for it."""
+    """Unpack what `fetch` gives, if the folder is not there. Of several workers one does it, and the others wait."""
     with FileLock(folder.with_name(f"{folder.name}.lock")):
         if not folder.is_dir():
             unpack(fetch(), folder)
@@ -64,10 +62,9 @@ def changed(folder: Path, sent: dict[str, str]) -> Iterator[Report]:
 
 
 def write_file(folder: Path, name: str, content: bytes) -> None:
-    """Write a file that was sent of a run. LabError: its name leads out of the run's folder."""
+    """Write a file of a run, which a worker has sent. LabError: its name leads out of the run's folder."""
     if ".." in (parts := Path(name).parts) or Path(name).is_absolute() or not parts:
         raise LabError(f"{Run(folder).name}: a worker sent the file {name!r}")
-    make_folder((folder / name).parent)
     commit(folder / name, lambda part: part.write_bytes(content))
 
 

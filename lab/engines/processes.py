@@ -89,7 +89,7 @@ def _hire(news: queue.SimpleQueue) -> subprocess.Popen:
 def _cause(code: int) -> str:
     if code >= 0:
         return f"its process ended with exit code {code}"
-    hint = ", as happens where memory runs out" if -code == 9 else ""
+    hint = ", as happens where memory runs out" if -code == signal.SIGKILL else ""
     return f"its process was ended by signal {-code}{hint}; the same call resumes it"
 
 

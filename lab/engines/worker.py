@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import torch
 from filelock import FileLock
 
 from lab.data import load_data
@@ -26,8 +27,6 @@ def train(job: Job) -> Iterator[Report]:
     The last report is {"end": None}, {"end": why it failed} or {"taken": True}: another process trains this run. With
     "wait" in the job, that is waited for first.
     """
-    import torch
-
     torch.set_num_threads(min(torch.get_num_threads(), job["threads"]))
     run = Run(Path(job["root"]) / job["run"])
     if job["wait"]:

@@ -28,7 +28,8 @@ from lab.evaluate import as_rows, class_probabilities, predict, shown
 from lab.experiment import Experiment
 from lab.results.words import QUORA
 from lab.runs import checkpoints
-from lab.runs.folder import Run, check_weights, runs_in, runs_root
+from lab.runs.folder import Run, check_weights, runs_in
+from lab.runs.stores import runs_root
 from lab.tasks import MultitaskModel
 
 if TYPE_CHECKING:

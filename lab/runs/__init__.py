@@ -3,6 +3,6 @@
 from lab import public
 
 __getattr__, __dir__, __all__ = public(__name__, {
-    "Run": "folder", "list_runs": "folder", "runs_root": "folder", "load_runs": "records",
+    "Run": "folder", "list_runs": "folder", "runs_root": "stores", "load_runs": "records",
     "line_labels": "labels", "provenance": "frames",
 })

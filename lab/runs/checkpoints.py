@@ -30,6 +30,7 @@ from lab.optim import AdamW
 from lab.runs.diagnostics import Window
 from lab.runs.disk import commit, naming, sync
 
+Checkpoint = tuple[dict[str, Tensor], dict[str, Any]]  # its tensors, under "file/name", and the recorder's state
 STEP, PART = re.compile(r"\d{8,}"), re.compile(r"\.\d{8,}\.part")  # the names of a checkpoint, and of one being written
 
 
@@ -92,7 +93,7 @@ def every(setting: str, epoch: int) -> int:
 
     setting: "last two", "every epoch", or a number of iterations. epoch: the iterations of one.
     """
-    return {"last two": 0, "every epoch": epoch}[setting] if not setting.isdigit() else int(setting)
+    return int(setting) if setting.isdigit() else {"last two": 0, "every epoch": epoch}[setting]
 
 
 def steps(folder: Path) -> list[int]:
@@ -106,8 +107,8 @@ def _is_checkpoint(path: Path) -> bool:
                                                                                        "model.safetensors"))
 
 
-def load(folder: Path, step: int, for_training: bool = False) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """A checkpoint's tensors, under "file/name", and the recorder's state. LabError: it is damaged.
+def load(folder: Path, step: int, for_training: bool = False) -> Checkpoint:
+    """A checkpoint. LabError: it is damaged.
 
     for_training: what only training needs must be there too; `finish` has dropped it from a run that is done.
     """
@@ -133,8 +134,7 @@ def load(folder: Path, step: int, for_training: bool = False) -> tuple[dict[str,
 
 
 def load_newest(folder: Path, last: int = 0,
-                fits: Callable[[dict[str, Any]], None] = lambda state: None) -> tuple[dict[str, Tensor],
-                                                                                     dict[str, Any]] | None:
+                fits: Callable[[dict[str, Any]], None] | None = None) -> Checkpoint | None:
     """The newest checkpoint that is whole; a warning names every other one passed over. None: there is none.
 
     last: the step after which nothing is left to train; an earlier checkpoint must hold all that training needs. fits:
@@ -143,7 +143,8 @@ def load_newest(folder: Path, last: int = 0,
     for step in reversed(steps(folder)):
         try:
             found = load(folder, step, for_training=step < last)
-            fits(found[1])
+            if fits:
+                fits(found[1])
             return found
         except LabError as error:
             warnings.warn(f"{error}; going back to the checkpoint before it", stacklevel=2)

@@ -1,4 +1,4 @@
-"""The run store. A run is a folder, and its record is enough to draw every picture and to resume after a crash.
+"""A run is a folder, and its record is enough to draw every picture and to resume after a crash.
 
     experiment.json   what was run: settings, versions, threads, data fingerprint, git revision; written once
     metrics.jsonl     what was measured: one JSON row a line, appended by the one writer
@@ -20,9 +20,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from lab.data import Data, checkout
+from lab.data import Data
 from lab.errors import LabError
 from lab.runs import schema
+from lab.runs.reading import parse_rows, read_json
+from lab.runs.stores import check_writable, expanded, run_folders, runs_root, ships, shown_store
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -34,69 +36,6 @@ AHEAD = 3600  # seconds by which a heartbeat may lie in the future: clocks diffe
 RESERVED = re.compile(r"(con|prn|aux|nul|(com|lpt)[0-9])(\..*)?", re.IGNORECASE)  # names on Windows
 PRETRAINED = "pretrained"  # the folder of a store in which `lab pretrain` keeps its runs
 FORKS = "forks"  # and that of `lab fork`, so that no table mixes forks with whole runs
-
-
-def runs_root(root: str | Path | None = None) -> Path:
-    """The run store: `root`, else LAB_RUNS, else the folder runs/ of the checkout."""
-    return expanded(root or os.environ.get("LAB_RUNS") or checkout() / "runs")
-
-
-def expanded(path: str | Path) -> Path:
-    """A path with `~` as the home folder, `~user` as a user's. LabError: nothing says where that is."""
-    path = os.path.expanduser(path)
-    if str(path).startswith("~"):
-        user = Path(path).parts[0][1:]
-        why = f"there is no user {user!r}" if user else "where the home folder is cannot be found out (HOME is not set)"
-        raise LabError(f"{path}: {why}; write it in full")
-    return Path(path)
-
-
-def named_store(root: str | None) -> str | None:
-    """A run store that is to be read, as it was named. LabError: there is none."""
-    if root is not None and not (store := expanded(root)).is_dir():
-        raise LabError(f"there is no run store {store}{', it is a file' * store.exists()}")
-    return root
-
-
-def check_writable(store: Path) -> None:
-    """LabError: no run can be written in a store, which need not exist yet."""
-    there = next(folder for folder in (store, *store.absolute().parents) if os.path.lexists(folder))
-    if not os.path.isdir(there):
-        why = f"{there} is not a folder"
-    elif not os.access(there, os.W_OK | os.X_OK):
-        why = f"you may not write in {there}"
-    else:
-        return
-    raise LabError(f"{store}: no run can be kept there, since {why}; name another run store with --runs (root=) or "
-                   "LAB_RUNS")
-
-
-def shipped_root() -> Path:
-    """The store that ships with the lab: records of the recipes on the real data, without weights."""
-    return checkout() / "data" / "runs"
-
-
-def both_stores() -> list[Path]:
-    """The user's own store, and the one that ships with the lab, unless that is the same."""
-    own, shipped = runs_root(), shipped_root()
-    return [own] if own.resolve() == shipped.resolve() else [own, shipped]
-
-
-def shown_store(root: str | Path | None = None) -> tuple[Path, str | None]:
-    """The store to read, and a note to show with it.
-
-    Where no store is named and the user's own is empty, that is the store that ships with the lab; the note says so.
-    """
-    own, shipped = runs_root(root), runs_in(shipped_root())
-    if root is not None or not shipped or runs_in(own):
-        return own, None
-    configs = [read_json(run.folder / "experiment.json") for run in shipped]
-    days, recipes = zip(*[(str(e.get("started"))[:10], e.get("experiment", {}).get("name")) for e in configs],
-                        strict=True)
-    seeds, first, last = max(map(recipes.count, recipes)), min(days), max(days)
-    when = f"on {first}" if first == last else f"from {first} to {last}"
-    return shipped_root(), (f"no runs of your own yet: these are the records that ship with the lab, made {when}, "
-                            f"{seeds} seed{'s at most' * (seeds > 1)} a recipe")
 
 
 def checked_name(name: str) -> str:
@@ -175,19 +114,12 @@ class Run:
 
     def rows(self) -> list[dict[str, Any]]:
         """The metric rows written so far. A line that is still being written is left for the next call."""
-        rows, file = [], self.folder / "metrics.jsonl"
+        file = self.folder / "metrics.jsonl"
         try:
-            text = file.read_text(encoding="utf-8", errors="replace") if file.is_file() else ""
+            content = file.read_bytes() if file.is_file() else b""
         except OSError:
-            return rows
-        for line in text.split("\n")[:-1]:
-            try:
-                row = json.loads(line)
-            except (ValueError, RecursionError):
-                continue
-            if isinstance(row, dict):
-                rows.append(row)
-        return rows
+            return []
+        return parse_rows(content[: content.rfind(b"\n") + 1])
 
     def check_finished(self) -> None:
         """LabError: the run is finished, and its metrics.jsonl is not what it was then."""
@@ -227,7 +159,7 @@ class Run:
                            "--encoder")
         newest, settings = checkpoints.load_newest(self.checkpoints), config["experiment"]
         if newest is None:
-            shipped = ", as it ships with the lab" * (self.folder.parent == shipped_root())
+            shipped = ", as it ships with the lab" * ships(self.folder.parent)
             raise LabError(f"run {self.name} has records but no weights{shipped}; `lab train {settings.get('name')} "
                            f"--protocol {settings.get('protocol')}` trains one that has")
         schema.check_settings(config, self.folder / "experiment.json")
@@ -252,7 +184,7 @@ class Run:
 
 
 def check_weights(weights: str) -> None:
-    """LabError: a run keeps no weights of that name."""
+    """LabError: a run has no weights of this name; it has the best and the last."""
     if weights not in ("best", "last"):
         raise LabError(f"weights {weights!r} is not known (valid: best, last)")
 
@@ -275,7 +207,7 @@ def list_runs(root: str | Path | None = None) -> list[Run]:
 
 def runs_in(folder: Path) -> list[Run]:
     """All runs of a folder, by name."""
-    return [Run(f.parent) for f in sorted(folder.glob("*/experiment.json"))] if folder.is_dir() else []
+    return [Run(place) for place in run_folders(folder)]
 
 
 def name_end(settings: "Settings", data: Data, weights: str | None = None) -> str:
@@ -322,12 +254,3 @@ def find_run(name: str, run: str | Path | None, resume: bool, root: Path) -> Run
     if run is not None:
         raise LabError(f"there is a run {name} already; --resume (resume=True) resumes it, another name starts another")
     return Run(next(f for i in range(2, 10**6) if not (f := root / f"{name}-{i}").exists()))
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """The JSON object in a file; empty where there is none, or none that can be read."""
-    try:
-        entries = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}  # a named pipe would block
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return entries if isinstance(entries, dict) else {}

@@ -13,7 +13,7 @@ from lab.runs.labels import line_labels
 # The columns in which runs must agree to be the seeds of one line, or of one row of a table.
 KEYS = ["name", "settings", "departs", "protocol", "encoder", "data", "fingerprint"]
 
-FLOORS = ("majority_class", "no_training_")  # how the metrics that `floors` reads begin
+FLOORS = ("majority_class", "no_training_")  # the beginnings of the names of the metrics that `floors` reads
 
 
 def provenance(runs: pd.DataFrame) -> str:

@@ -9,7 +9,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, is_dataclass
+from dataclasses import asdict, fields, is_dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -32,8 +32,6 @@ def changes(settings: str) -> tuple[tuple[str, str], ...]:
 
     settings: as in `load_runs`. Empty where the recipe is not one of the lab's, or the record lacks settings.
     """
-    from dataclasses import fields, replace
-
     from lab.experiment import KNOWN, PROTOCOLS, Experiment  # brings torch
 
     made = settings_of(settings)

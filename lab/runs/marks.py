@@ -14,9 +14,10 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from lab.errors import LabError
-from lab.runs import folder
+from lab.runs import stores
 from lab.runs.disk import commit, make_folder
-from lab.runs.folder import Run, checked_name, read_json, runs_in
+from lab.runs.folder import Run, checked_name, runs_in
+from lab.runs.reading import read_json
 
 MARKS, BIN, SCHEMA = "marks.json", ".bin", 1
 LONGEST = {"label": 80, "tags": 40, "note": 2000}  # characters
@@ -36,7 +37,7 @@ class Mark:
             for text in texts:
                 if not isinstance(text, str) or len(text) > LONGEST[field]:
                     raise LabError(f"{field}: a text of at most {LONGEST[field]} characters")
-                if not text.replace("\n", "" if field == "note" else "\n").isprintable():
+                if not (text.replace("\n", "") if field == "note" else text).isprintable():
                     raise LabError(f"{field}: line breaks and control characters cannot stand here")
 
 
@@ -44,8 +45,8 @@ class Marks:
     """The marks of a store's runs. They are read again where the file has changed."""
 
     def __init__(self, store: Path) -> None:
-        if store.resolve() == folder.shipped_root().resolve():  # where nothing is written
-            store = folder.runs_root()
+        if stores.ships(store):
+            store = stores.runs_root()
         self.file = store / MARKS
         self._stamp: tuple[int, int] | None = None
         self._marks: dict[str, Mark] = {}
@@ -57,9 +58,9 @@ class Marks:
         except OSError:
             self._stamp, self._marks = None, {}
             return self._marks
-        if (stat.st_mtime_ns, stat.st_size) != self._stamp:
+        if (stamp := (stat.st_mtime_ns, stat.st_size)) != self._stamp:
             self._marks = self._read()
-            self._stamp = stat.st_mtime_ns, stat.st_size
+            self._stamp = stamp
         return self._marks
 
     def set(self, *runs: str, **changes: Any) -> None:
@@ -102,7 +103,7 @@ class Marks:
 
 def discard(run: Run) -> None:
     """Move a run that has ended to its store's bin. LabError: it is being trained, ships with the lab, or is gone."""
-    if run.folder.parent.resolve() == folder.shipped_root().resolve():
+    if stores.ships(run.folder.parent):
         raise LabError(f"run {run.name} ships with the lab and stays; hide it instead")
     if not run.exists:
         raise LabError(f"there is no run {run.name} any more")

@@ -60,8 +60,8 @@ def join(rows: int) -> "Ranks":
 class Ranks:
     """The processes that share each batch of a training: this one's number `rank`, from 0, and their number `size`.
 
-    In a training of one process nothing below does anything, but that one which torchrun started draws its dropout as
-    several would, for equal results with any number of them. LabError: another process has ended.
+    In a training of one process the methods do nothing. If torchrun started that one process, it still draws its
+    dropout as several would, so that the results do not depend on their number. LabError: another process has ended.
     """
 
     def __init__(self, rank: int, size: int, launched: bool = False) -> None:
@@ -93,7 +93,7 @@ class Ranks:
             values /= self.size
 
     def lead(self, recorder: Recorder) -> Recorder:
-        """In the first process: tell the others what is trained. Gives the recorder back."""
+        """In the first process: tell the others what is trained, and return the recorder."""
         if self.size > 1:
             self._tell(_task(recorder.settings, recorder.data)
                        | {"folder": str(recorder.run.folder.resolve()), "resumed": recorder.newest is not None,
@@ -101,11 +101,11 @@ class Ranks:
         return recorder
 
     def hear(self) -> dict[str, Any]:
-        """In the others: what `lead` tells."""
+        """In the other processes: receive what `lead` tells."""
         return self._tell(None)
 
     def spread(self, recorder: "Recorder | Follower") -> None:
-        """Give all processes the first one's weights, moments, random states and numbers. Once, before they train."""
+        """Give all processes the weights, moments, random states and state of the first one, before they train."""
         if self.size == 1 or recorder.finished:
             return
         parts, tensors = recorder.parts, {}
@@ -144,7 +144,7 @@ class Ranks:
 
     @contextlib.contextmanager
     def _others(self) -> Iterator[None]:
-        """While the others are waited for. What torch raises where one of them has ended becomes one line."""
+        """While this process waits for the others. What torch raises if one of them has ended becomes one line."""
         try:
             yield
         except RuntimeError as error:
@@ -191,7 +191,7 @@ class Follower:
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
-        """While the loop runs. When it ends, the first process still scores, and has no need of this one."""
+        """While the loop runs. When it ends, this process is finished, and the first one scores alone."""
         yield
         self.finished = True
 
@@ -204,13 +204,13 @@ class Follower:
         return self.randomness
 
     def timed(self) -> contextlib.AbstractContextManager:
-        """The recorder measures and shows what this would."""
+        """Do nothing, since the recorder measures the time and shows the progress."""
         return contextlib.nullcontext()
 
     scoring = timed
 
     def heartbeat(self) -> None:
-        """The recorder's says that all live."""
+        """Do nothing, since the recorder's heartbeat stands for all processes."""
 
     close = heartbeat
 

@@ -45,7 +45,7 @@ class Recorder:
     """The record of one training, which this process alone writes, from the making of the recorder to `close`.
 
     `state` holds the numbers that a resumed training needs besides its tensors; the loop adds its own to it. LabError:
-    the run cannot be written, or cannot be resumed with these settings and data (see `resuming.same_run`).
+    the run cannot be written, or cannot be resumed with these settings and data (see `resuming.check_same_run`).
     """
 
     def __init__(self, settings: Settings, data: Data, run: Run, *, iterations: int, progress: bool = True,
@@ -68,7 +68,7 @@ class Recorder:
         except OSError as error:
             raise LabError(f"run {run.name}: {error}") from None
         try:
-            self.recorded, self.newest = self._found(sentences)
+            self.newest = self._found(sentences)
         except BaseException as error:
             self._close_after(error)
             raise
@@ -106,7 +106,7 @@ class Recorder:
                 raise LabError(f"encoder {self.settings.encoder}: its weights {bad[0]} are not all finite, so nothing "
                                "can be trained from it")
             self.save()
-        if not self.recorded:  # experiment.json comes last: with it, the folder is a run
+        if not self.writer.begun:  # experiment.json comes last: with it, the folder is a run
             commit(self.run.folder / "encoder",
                    lambda part: save_description(parts.model.bert.config, part, tokenizer))
             data = {"label": self.data.label, "kind": self.data.kind, "fingerprint": self.data.fingerprint}
@@ -304,13 +304,13 @@ class Recorder:
                          every=self.every)
         self.saved = self.state["step"]
 
-    def _found(self, sentences: Mapping[str, Any] | None) -> tuple[dict[str, Any] | None, tuple | None]:
-        """What there is to resume: experiment.json and the newest checkpoint (tensors, state), or None for either."""
-        if not self.run.exists:
-            return None, None
-        recorded = resuming.same_run(self.run, self.settings, self.data, self.device, sentences)
+    def _found(self, sentences: Mapping[str, Any] | None) -> checkpoints.Checkpoint | None:
+        """The newest checkpoint of a run that has begun already. None: there is none."""
+        if not self.writer.begun:
+            return None
+        resuming.check_same_run(self.run, self.settings, self.data, self.device, sentences)
         self.finished = self.run.status.get("state") == "done"
         newest = resuming.newest_checkpoint(self.run, self.total, self.finished)
         if newest and not self.finished:
             resuming.warn_of_another_machine(self.run, newest[1], self.state["machine"])
-        return recorded, newest
+        return newest

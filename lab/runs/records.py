@@ -9,9 +9,7 @@ import contextlib
 import json
 import math
 import os
-import re
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +17,10 @@ import numpy as np
 import pandas as pd
 
 from lab.errors import LabError
-from lab.runs import folder, schema
+from lab.runs import folder, schema, stores
 from lab.runs.labels import BESIDE, SHIPPED
 from lab.runs.marks import MARKS, Mark, Marks
+from lab.runs.reading import parse_rows, read_json
 
 ABOUT = ("run", "name", "protocol", "encoder", "settings", "departs", "data", "fingerprint", "started", "state",
          "called")
@@ -29,7 +28,6 @@ TEXTS, NUMBERS = ("split", "task", "metric"), ("step", "epoch", "value", "second
 COLUMNS = ["run", "name", "seed", *ABOUT[2:], "shipped", "step", "epoch", *TEXTS, "value", "seconds"]
 TAIL = 200  # bytes before the read position; they are compared to detect a file that was cut and rewritten
 PIECE = 1 << 23  # bytes of rows that are parsed at once
-FLAT = re.compile(rb"(?:\{[^][{}\n]*\}\n)+")  # lines of one object each, in which nothing is nested
 LONGEST = 500  # characters of a text
 DEEPEST = 4  # settings lie two deep
 
@@ -43,7 +41,7 @@ def load_runs(root: str | Path | None = None) -> pd.DataFrame:
     step, epoch, split, task, metric, value, seconds. Texts are categories; what a record lacks is "not recorded".
     Warnings name runs that cannot be read, and say if the shipped ones are shown.
     """
-    place, note = folder.shown_store(root)
+    place, note = stores.shown_store(root)
     if note:
         warnings.warn(note, stacklevel=2)
     store = Store(place)
@@ -107,7 +105,7 @@ class Store:
         found = []
         for place in self.places:
             with contextlib.suppress(OSError):  # the store itself has gone
-                shipped = place.resolve() == folder.shipped_root().resolve()
+                shipped = stores.ships(place)
                 found += [(run, shipped) for run in folder.runs_in(place)]
         return found
 
@@ -149,7 +147,7 @@ class _Records:
         """Read what is new; whether there was anything. LabError, OSError: it cannot be read, or is gone."""
         stamp, changed = _stamp(os.stat(self.run.folder / "experiment.json")), False
         if stamp != self.stamp:
-            raw = folder.read_json(self.run.folder / "experiment.json")
+            raw = read_json(self.run.folder / "experiment.json")
             about = _about(self.run, raw)
             about["run"] = self.mark + about["run"]
             self.about, self.stamp, changed = about, stamp, True
@@ -219,26 +217,6 @@ class _Records:
         return columns
 
 
-def parse_rows(lines: bytes) -> list[dict]:
-    """The JSON objects in whole lines; other lines are passed over."""
-    text, rows = lines.decode("utf-8", "replace"), []
-    try:  # all lines at once: two thirds of the time; where nothing is nested, it is the same
-        rows = json.loads("[" + text[:-1].replace("\n", ",") + "]") if FLAT.fullmatch(lines) else None
-    except ValueError:
-        rows = None
-    return list(_one_by_one(text)) if rows is None else rows
-
-
-def _one_by_one(text: str) -> Iterator[dict]:
-    for line in text.split("\n"):
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError):
-            continue
-        if isinstance(row, dict):
-            yield row
-
-
 def _stamp(stat: os.stat_result) -> tuple[int, int]:
     return stat.st_mtime_ns, stat.st_size
 
@@ -277,7 +255,7 @@ def _text(value: object) -> str:
     return value if value.isprintable() else "".join(c if c.isprintable() else bad for c in value)
 
 
-def _seeds(records: list["_Records"]) -> np.ndarray:
+def _seeds(records: list[_Records]) -> np.ndarray:
     """The seeds as integers; if a record has an invalid one, as floats with nan in its place."""
     seeds = [r.about["seed"] for r in records]
     if all(type(seed) is int and abs(seed) < 2**63 for seed in seeds):

@@ -19,9 +19,9 @@ from lab.runs.folder import Run, fill
 from lab.runs.writer import check_rows
 
 
-def same_run(run: Run, settings: Settings, data: Data, device: torch.device,
-             sentences: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Its experiment.json. LabError: the run was begun with other data, settings or sentences, or on another device."""
+def check_same_run(run: Run, settings: Settings, data: Data, device: torch.device,
+                   sentences: Mapping[str, Any] | None) -> None:
+    """LabError: the run was begun with other data, settings or sentences, or on another device."""
     recorded = run.config
     schema.check_settings(recorded, run.folder / "experiment.json")
     run.check_data(data)
@@ -34,15 +34,14 @@ def same_run(run: Run, settings: Settings, data: Data, device: torch.device,
         raise LabError(f"run {run.name} was trained with other settings ({', '.join(differs)}); name another run")
     if recorded["data"].get("sentences") != sentences:
         raise LabError(f"run {run.name} was begun with other sentences (a new test file?); start a new run")
-    return recorded
 
 
-def newest_checkpoint(run: Run, total: int, finished: bool) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-    """The tensors and the state of the newest checkpoint that can be read. LabError: there are records, but none.
+def newest_checkpoint(run: Run, total: int, finished: bool) -> checkpoints.Checkpoint | None:
+    """The newest checkpoint that can be read. LabError: there is none, although there are records.
 
     total: the iterations of the training. finished: it is not trained any further, so what follows does not matter.
     """
-    newest = checkpoints.load_newest(run.checkpoints, total, *([] if finished else [partial(_fits, run)]))
+    newest = checkpoints.load_newest(run.checkpoints, total, fits=None if finished else partial(_fits, run))
     if not newest and run.rows():
         raise LabError(f"run {run.name} has no checkpoint that can be read; its records are left as they are, "
                        "so start a new run")

@@ -74,7 +74,7 @@ class Masks:
 
 
 class RowDropout(nn.Module):
-    """In the place of an nn.Dropout. place: "hidden", "attention", or the task of a head."""
+    """Stands in the place of an nn.Dropout. place: "hidden", "attention", or the task of a head."""
 
     def __init__(self, p: float, masks: Masks, place: str) -> None:
         super().__init__()

@@ -34,11 +34,11 @@ def score(e: Experiment, rows: Mapping[str, Rows], split: str, recorder: Recorde
 
 def vectors_of(e: Experiment, rows: Mapping[tuple[str, str], Rows], recorder: Recorder) -> Vectors:
     """The vectors of all texts that a training of the heads alone draws or scores."""
-    drawn = {("train", task): rows[task, "train"] for task in TASKS}
-    needed = drawn | {(split, task): part for split in ("dev", "dev_full", "test")
-                      for task, part in scored_rows(e, rows, split).items()}
+    needed = {("train", task): rows[task, "train"] for task in TASKS}
+    needed |= {(split, task): part for split in ("dev", "dev_full", "test")
+               for task, part in scored_rows(e, rows, split).items()}
     with recorder.scoring(), autocast(e.precision, recorder.device):
-        return Vectors(recorder.parts.model, drawn["train", "sst"].texts, used(needed), recorder.heartbeat)
+        return Vectors(recorder.parts.model, rows["sst", "train"].texts, used(needed), recorder.heartbeat)
 
 
 def scored_rows(e: Experiment, rows: Mapping[tuple[str, str], Rows], split: str) -> dict[str, Rows]:

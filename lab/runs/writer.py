@@ -5,19 +5,21 @@ import contextlib
 import hashlib
 import json
 import os
-import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterable, Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import torch
 from filelock import FileLock, Timeout
 
 from lab.data import checkout
 from lab.errors import LabError
-from lab.runs.disk import commit, make_folder, naming
-from lab.runs.folder import Run, read_json
+from lab.runs.disk import commit, make_folder, naming, remove
+from lab.runs.folder import Run
+from lab.runs.reading import read_json
 from lab.runs.schema import SCHEMA
 
 # What a start writes before experiment.json, in the order in which a failed one removes it. status.json says "starting"
@@ -92,8 +94,9 @@ class Writer:
             return
         try:
             if not self.begun and not self.run.exists:
-                for path in (self.run.folder / name for name in STARTED if name not in self.kept):
-                    shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+                for name in STARTED:
+                    if name not in self.kept:
+                        remove(self.run.folder / name)
                 if self.created:
                     with contextlib.suppress(OSError):  # something else has come into the folder
                         self.run.folder.rmdir()
@@ -167,10 +170,6 @@ def check_rows(run: Run, entries: Mapping[str, Any]) -> None:
 
 
 def _provenance() -> dict[str, Any]:
-    from importlib.metadata import version
-
-    import torch
-
     git = ["git", "-C", str(checkout()), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
     try:
         revision = subprocess.run(git, capture_output=True, text=True, timeout=10).stdout.strip() or None

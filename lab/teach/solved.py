@@ -8,7 +8,7 @@ import json
 from datetime import UTC, datetime
 from pathlib import Path
 
-from lab.runs.folder import runs_root
+from lab.runs.stores import runs_root
 from lab.teach.hints import HELP
 from lab.teach.source import Text
 

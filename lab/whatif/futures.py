@@ -31,11 +31,12 @@ from lab.results.significance import interval
 from lab.results.words import between
 from lab.runs import checkpoints, schema
 from lab.runs.disk import commit
-from lab.runs.folder import FORKS, Run, runs_root
+from lab.runs.folder import FORKS, Run
 from lab.runs.labels import as_set
 from lab.runs.replay import train_until
 from lab.runs.scoring import EVAL_SEED
 from lab.runs.signals import Stopped
+from lab.runs.stores import runs_root
 from lab.runs.training import Training
 from lab.tasks import MultitaskModel
 from lab.train import fit, kept_share

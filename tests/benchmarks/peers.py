@@ -164,7 +164,7 @@ def start(rounds: int) -> None:
 
 def made_store(folder: Path, runs: int, records: int) -> None:
     """A store of runs with so many records each, from the records that ship with the lab."""
-    source = next(run for run in lab.runs.list_runs(lab.runs.folder.shipped_root()) if "multitask" in run.name)
+    source = next(run for run in lab.runs.list_runs(lab.runs.stores.shipped_root()) if "multitask" in run.name)
     lines = (source.folder / "metrics.jsonl").read_text().splitlines()
     lines = (lines * (records // len(lines) + 1))[:records]
     for k in range(runs):

@@ -16,7 +16,7 @@ from streamlit.testing.v1 import AppTest
 import lab
 from lab.data import SCORES
 from lab.evaluate import COURSE_FILES
-from lab.runs.folder import runs_root
+from lab.runs.stores import runs_root
 
 DASHBOARD = Path(__file__).resolve().parents[2] / "dashboard"
 HOSTILE = "<script>alert(1)</script> **bold** [x](javascript:1)"  # the first text of the SST dev file

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 from helpers import page_figures, page_text
 
-from lab.runs.folder import runs_root
+from lab.runs.stores import runs_root
 
 
 def train(at):

@@ -14,8 +14,9 @@ from lab import cli, figures
 from lab.data import SCORES
 from lab.experiment import KNOWN
 from lab.results.plan import plan
-from lab.runs.folder import Run, list_runs, shown_store
+from lab.runs.folder import Run, list_runs
 from lab.runs.records import load_runs
+from lab.runs.stores import shown_store
 from lab.train import fit
 
 DATA = Path(__file__).resolve().parents[2] / "data"

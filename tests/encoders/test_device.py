@@ -1,9 +1,11 @@
-"""lab/encoders/device.py: devices by name, precision, and a run's own random state."""
+"""lab/encoders/device.py: devices by name, cores, precision, and a run's own random state."""
+
+import os
 
 import pytest
 import torch
 
-from lab.encoders.device import Randomness, autocast, peak_memory, pick_device
+from lab.encoders.device import Randomness, autocast, cores, peak_memory, pick_device
 from lab.errors import LabError
 
 CPU = torch.device("cpu")
@@ -22,6 +24,13 @@ def test_a_device_that_is_not_available_is_named(name, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(LabError, match=rf"^device '{name}' is not available on this machine \(available: cpu\)$"):
         pick_device(name)
+
+
+def test_only_cores_that_this_process_may_use_are_counted(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 5, 7}, raising=False)
+    assert cores() == 3
+    monkeypatch.delattr(os, "sched_getaffinity")
+    assert cores() == os.cpu_count()
 
 
 def test_a_run_draws_from_its_own_state_and_the_callers_is_restored():

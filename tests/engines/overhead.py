@@ -14,6 +14,7 @@ from pathlib import Path
 
 from lab.data import checkout, load_data
 from lab.engines import cluster
+from lab.experiment import Experiment
 
 
 def nothing(job):
@@ -30,7 +31,8 @@ def memory():
 def main(tasks: int) -> int:
     data, times, sizes = load_data(checkout() / "data" / "sample"), [], []
     with tempfile.TemporaryDirectory() as store:
-        jobs = [{"run": f"none-{i}", "data": str(data.folder), "root": store, "wait": False} for i in range(tasks)]
+        jobs = [{"run": f"none-{i}", "experiment": Experiment().to_json(), "data": str(data.folder), "root": store,
+                 "wait": False} for i in range(tasks)]
 
         def tell(name, said):
             if name:

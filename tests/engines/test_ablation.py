@@ -14,7 +14,8 @@ from helpers import stopped, trained
 
 import lab
 from lab.engines import ablation, processes
-from lab.runs.folder import Run, list_runs, runs_root
+from lab.runs.folder import Run, list_runs
+from lab.runs.stores import runs_root
 from lab.runs.writer import Writer
 from lab.train import run_name
 
@@ -71,13 +72,6 @@ def test_work_counts_passes_and_scores(tiny, tiny_data):
     assert ablation.work(tiny, data, 12, True) == 12 * 24 * 3 + 3 * scores + last
     more = dataclasses.replace(tiny, updates=("pcgrad", "sum"), smart=lab.Smart(), eval_rows=10)
     assert ablation.work(more, data, 4, False) == 4 * 24 * 3 * 2 * 3 + 6 * 10
-
-
-def test_only_cores_that_this_process_may_use_are_counted(monkeypatch):
-    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 5, 7}, raising=False)
-    assert ablation.cores() == 3
-    monkeypatch.delattr(os, "sched_getaffinity")
-    assert ablation.cores() == os.cpu_count()
 
 
 @pytest.mark.parametrize(("seeds", "workers"), [(0, 1), (1, 0)])

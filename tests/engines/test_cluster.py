@@ -19,7 +19,8 @@ from helpers import repeatable, trained
 
 import lab
 from lab.engines import ablation, cluster
-from lab.runs.folder import Run, list_runs, runs_root
+from lab.runs.folder import Run, list_runs
+from lab.runs.stores import runs_root
 from lab.runs.writer import Writer
 from lab.train import run_name
 

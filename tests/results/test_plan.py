@@ -10,7 +10,7 @@ from scipy import stats
 import lab
 from lab.experiment import KNOWN, departs
 from lab.results.plan import adjusted_together, is_planned, plan, planned, planned_runs
-from lab.runs.folder import shipped_root
+from lab.runs.stores import shipped_root
 
 CONTRASTS = [{"a": "x", "b": "y", "claim": "one"}, {"a": "z", "b": "y", "claim": "two"}]
 

@@ -1,8 +1,7 @@
-"""The run store: names that are safe, runs by name or folder, records that are read while they are written."""
+"""Run folders: names that are safe, runs by name or folder, records that are read while they are written."""
 
 import dataclasses
 import os
-import pwd
 import stat
 import time
 from types import SimpleNamespace
@@ -11,7 +10,7 @@ import pytest
 from helpers import records, stored, trained
 
 import lab
-from lab.runs.folder import Run, checked_name, find_run, list_runs, runs_root
+from lab.runs.folder import Run, checked_name
 from lab.train import fit
 
 
@@ -57,34 +56,6 @@ def test_names_do_not_change_when_a_setting_is_added(tiny, tiny_data):
 
 
 SMART_ON_THE_SAMPLE = "smart-smoke-sample-s11711-3441db"  # as it was named before SMART had a reduction
-
-
-def test_a_tilde_is_the_home_folder(tmp_path, monkeypatch):
-    monkeypatch.setenv("HOME", str(tmp_path))
-    run = stored(tmp_path / "store", records())
-    assert runs_root("~/store") == tmp_path / "store" and Run.open("~/store/baseline-1").folder == run
-    assert find_run("x", "~/store/new", False, tmp_path).folder == tmp_path / "store" / "new"
-    monkeypatch.setenv("LAB_RUNS", "~/store")
-    assert [of.name for of in list_runs()] == ["baseline-1"]
-
-    def unknown(_):
-        raise KeyError("getpwuid(): uid not found")
-
-    monkeypatch.delenv("HOME")  # as in a container with a user of its own
-    monkeypatch.setattr(pwd, "getpwuid", unknown)
-    with pytest.raises(lab.LabError, match=r"^~/store: where the home folder is .*HOME is not set"):
-        runs_root()
-
-
-def test_a_store_that_cannot_be_written_is_named_with_what_to_do(tiny, tiny_data, tmp_path, monkeypatch):
-    monkeypatch.setattr(os, "access", lambda path, mode: str(path) != str(tmp_path / "theirs"))
-    (tmp_path / "theirs").mkdir()
-    (tmp_path / "file").write_text("")
-    for place, why in (("theirs", "you may not write in"), ("theirs/new/store", "you may not write in"),
-                       ("file", "is not a folder"), ("file/store", "is not a folder")):
-        with pytest.raises(lab.LabError, match=f"{place}: .*{why}.*; name another run store with --runs") as error:
-            fit(tiny, data=tiny_data, root=tmp_path / place)
-        assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize(("ago", "state"), [(0, "running"), (-1800, "running"), (1000, "stopped"), (-86400, "stopped"),

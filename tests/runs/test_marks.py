@@ -8,10 +8,11 @@ from filelock import FileLock
 from helpers import records, stored
 
 from lab.errors import LabError
-from lab.runs import folder
-from lab.runs.folder import Run, runs_root
+from lab.runs import stores
+from lab.runs.folder import Run
 from lab.runs.marks import Mark, Marks, discard, discarded, restore
 from lab.runs.records import Store
+from lab.runs.stores import runs_root
 
 
 @pytest.fixture
@@ -64,15 +65,15 @@ def test_texts_that_cannot_stand_there_are_refused(store):
 
 
 def test_a_shipped_run_is_marked_in_ones_own_store(tmp_path):
-    stored(folder.shipped_root(), records("gse"))
-    Marks(folder.shipped_root()).set("shipped/gse-1", hidden=True)
-    assert (runs_root() / "marks.json").exists() and not (folder.shipped_root() / "marks.json").exists()
-    assert Store(folder.shipped_root()).marked == {} and Store(runs_root(), folder.shipped_root()).frame() is not None
-    both = Store(runs_root(), folder.shipped_root())
+    stored(stores.shipped_root(), records("gse"))
+    Marks(stores.shipped_root()).set("shipped/gse-1", hidden=True)
+    assert (runs_root() / "marks.json").exists() and not (stores.shipped_root() / "marks.json").exists()
+    assert Store(stores.shipped_root()).marked == {} and Store(runs_root(), stores.shipped_root()).frame() is not None
+    both = Store(runs_root(), stores.shipped_root())
     both.frame()
     assert both.marked == {"shipped/gse-1": Mark(hidden=True)}
     with pytest.raises(LabError, match="ships with the lab"):
-        discard(Run(folder.shipped_root() / "gse-1"))
+        discard(Run(stores.shipped_root() / "gse-1"))
 
 
 def test_a_run_goes_to_the_bin_and_comes_back_whole(store):

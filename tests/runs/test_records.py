@@ -17,6 +17,7 @@ from pandas.testing import assert_frame_equal
 from lab.runs import records
 from lab.runs.folder import list_runs
 from lab.runs.labels import line_labels
+from lab.runs.reading import parse_rows
 from lab.runs.records import Store, load_runs
 
 SURROGATE, NESTED = '"\\ud800"', "[" * 5000 + "]" * 5000
@@ -96,8 +97,8 @@ def test_reading_what_was_added_is_reading_it_all(tmp_path_factory, written, cut
 @given(some.lists(lines(), max_size=8))
 def test_rows_read_at_once_are_those_read_one_by_one(tmp_path_factory, written):
     text = b"".join(written)
-    alone = [row for line in text.split(b"\n")[:-1] for row in records.parse_rows(line + b"\n")]
-    assert repr(records.parse_rows(text)) == repr(alone)
+    alone = [row for line in text.split(b"\n")[:-1] for row in parse_rows(line + b"\n")]
+    assert repr(parse_rows(text)) == repr(alone)
     slow = [row for row in alone if isinstance(row.get("metric"), str)]
     store = tmp_path_factory.mktemp("store")
     made(store, rows=text)

@@ -7,7 +7,7 @@ from learners import RIGHT, UNNAMED
 
 from lab import teach
 from lab.runs import load_runs
-from lab.runs.folder import runs_root
+from lab.runs.stores import runs_root
 from lab.teach.exercises import EXERCISES
 from lab.teach.solved import solved_exercises
 

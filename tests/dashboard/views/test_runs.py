@@ -3,8 +3,8 @@
 import pytest
 from helpers import page_table, page_text, records, rerun, stored
 
-from lab.runs.folder import runs_root
 from lab.runs.marks import Mark, Marks
+from lab.runs.stores import runs_root
 
 
 def table(app):

@@ -7,7 +7,8 @@ import subprocess
 import pytest
 from helpers import page_text, rerun
 
-from lab.runs.folder import runs_in, runs_root
+from lab.runs.folder import runs_in
+from lab.runs.stores import runs_root
 
 
 @pytest.fixture

@@ -34,7 +34,7 @@ STYLES = {  # all of lab.experiment.KNOWN, in the order of Table 1; related reci
     "gse_3x": Style(BLUE, "dash", "triangle-down"), "cosine_2d1_3x": Style(GREEN, "dash", "triangle-left"),
     "smart_3x": Style(RED, "dash", "triangle-right"),
     # Beyond the paper.
-    "frozen": Style(PINK, "dash", "pentagon"), "strong": Style(BLUE, "longdash", "star-diamond"),
+    "frozen": Style(ORANGE, "dash", "pentagon"), "strong": Style(BLUE, "longdash", "star-diamond"),
     "strong_cross": Style(ORANGE, "longdash", "hexagon"),
     # Controls.
     "sum_sum": Style(SKY, "dash", "triangle-up"), "mean": Style(SKY, "dot", "diamond"),

@@ -2,19 +2,18 @@
 
 import html
 import json
-import threading
-from pathlib import Path
 
 import demo
 import pandas as pd
 import streamlit as st
-from answers import SHIPS, ships
+from answers import SHIPS
 from choices import chosen, draw, visible
 from pickers import keep, plain, select, select_other, select_run, with_commands
+from weights import checkpoint_files, model_of
 
 from lab.errors import LabError
 from lab.figures import attention
-from lab.results.ask import best_run, of_five, on_sample, quality, scores_of
+from lab.results.ask import best_run, of_five, on_sample, quality
 from lab.results.notes import NOTES
 from lab.runs.folder import Run
 from lab.runs.stores import runs_root
@@ -40,41 +39,12 @@ def _trained() -> dict[str, Run]:
     """The runs with trained weights by name: those chosen in the sidebar, or else all."""
     now = visible()
     names = set(now.runs["run"].unique())
-    found = {name: Run(folder) for name, folder in now.folders.items() if name in names and _files(Run(folder))}
+    found = {name: Run(folder) for name, folder in now.folders.items() if name in names}
+    found = {name: run for name, run in found.items() if checkpoint_files(run)}
     if found:
         selected = set(chosen().runs["run"].unique())
         found = {name: run for name, run in found.items() if name in selected} or found
     return found
-
-
-def _files(run: Run) -> tuple:
-    """A cache key for the checkpoints of a run as they are now; empty if there is none after step 0."""
-    files, trained = [], False
-    try:
-        for file in sorted(run.checkpoints.glob("[0-9]*/*")):
-            stat, trained = file.stat(), trained or (file.suffix == ".safetensors" and int(file.parent.name) > 0)
-            files.append((str(file), stat.st_mtime_ns, stat.st_size))
-    except (OSError, ValueError):
-        pass  # a checkpoint is just being written or removed
-    return tuple(files) if trained else ()
-
-
-@st.cache_resource(max_entries=4, show_spinner="Loading the weights ...")
-def _opened(folder: str | None, weights: str, files: tuple) -> tuple:
-    """(model, tokenizer, lock, scores), cached until the run has other checkpoints. None: the model that ships."""
-    import torch
-
-    torch.set_num_threads(min(2, torch.get_num_threads()))  # other processes may be training
-    if folder is None:
-        asked, lock = ships()
-        return asked.model, asked.tokenizer, lock, (asked.scores, asked.majority, asked.rows)
-    run = Run(Path(folder))
-    return *run.model(weights), threading.Lock(), scores_of(run, weights)
-
-
-def _model(run: Run | None, weights: str) -> tuple:
-    """The same for the run as it is now."""
-    return _opened(str(run.folder), weights, _files(run)) if run else _opened(None, "", ())
 
 
 def _ask(run: Run | None, weights: str, texts: list[str]) -> dict | str:
@@ -82,7 +52,7 @@ def _ask(run: Run | None, weights: str, texts: list[str]) -> dict | str:
     try:
         from lab.evaluate import predict
 
-        model, tokenizer, lock, scores = _model(run, weights)
+        model, tokenizer, lock, scores = model_of(run, weights)
         with lock:  # a tokenizer serves one visitor at a time
             seen = attention.see(model, tokenizer, texts)
             if not all(set(part.tokens) - {"[CLS]", "[SEP]"} for part in seen):
@@ -191,7 +161,7 @@ def _importance(run: Run | None, weights: str, task: str, texts: list[str]) -> N
     """Colour each word by what the answer loses without it."""
     from lab.results.importance import occlusion
 
-    model, tokenizer, lock, _ = _model(run, weights)
+    model, tokenizer, lock, _ = model_of(run, weights)
     try:
         with lock:
             found = occlusion(model, tokenizer, task, texts)

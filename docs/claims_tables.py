@@ -33,7 +33,8 @@ def regions(runs: pd.DataFrame, compared: pd.DataFrame) -> dict[str, list[str]]:
             "claims: controls": by_task(runs, CONTROLS), "claims: longer": by_task(runs, LONGER),
             "claims: overfitting": fitted(runs), "claims: heads": heads(runs), "claims: standing": standing_still(runs),
             "claims: updates": equal_updates(runs), "claims: examples": by_example(compared),
-            "claims: seeds": seeds_as_blocks(runs)}
+            "claims: seeds": seeds_as_blocks(runs), "claims: growth": growth(runs),
+            "claims: smart": smart_by_task(runs)}
 
 
 def contrasts(runs: pd.DataFrame) -> list[str]:
@@ -51,18 +52,48 @@ def contrasts(runs: pd.DataFrame) -> list[str]:
 def by_task(runs: pd.DataFrame, pairs: Iterable[tuple[str, str]]) -> list[str]:
     """Pairs of recipes by task and overall: means over the seeds in common, with the interval of each by itself."""
     lines = ["| contrast | SST accuracy | QQP accuracy | STS Pearson | overall |", "|---|---|---|---|---|"]
-    final = last_rows(scores_on(runs, ["dev_full"]))
     for pair in pairs:
         cells = []
         for task in (*TASKS, "all"):
-            a, b = (final[(final["name"] == name) & (final["task"] == task)].set_index("seed")["value"]
-                    for name in pair)
-            d = a.sub(b)[a.index.intersection(b.index)]
+            d = _paired(runs, *pair, task)
             cells.append(f"no r with {d.isna().sum()} of {len(d)} seeds" if d.isna().any() else
                          between(*interval(d)) if len(d) >= FEWEST_SEEDS else between(d.mean(), np.nan, np.nan))
         if any(cells):
             lines.append(f"| {' - '.join(pair)} | {' | '.join(cells)} |")
     return lines
+
+
+def growth(runs: pd.DataFrame) -> list[str]:
+    """The planned contrasts with more than 5 seeds: their overall difference when they had 3, 5 and all of them."""
+    lines = ["| contrast | first 3 seeds | first 5 | all | seeds |", "|---|---|---|---|---|"]
+    for of in plan()["contrasts"]:
+        d = _paired(runs, of["a"], of["b"], "all").to_numpy()
+        if len(d) > 5 and np.isfinite(d).all():
+            cells = [between(*interval(d[:n])) for n in (3, 5, len(d))]
+            lines.append(f"| {of['a']} - {of['b']} | {' | '.join(cells)} | {len(d)} |")
+    return lines
+
+
+def smart_by_task(runs: pd.DataFrame) -> list[str]:
+    """What the paper says of SMART by task: the paired t test of each task, adjusted for the three (Holm 1979)."""
+    lines = ["| task | the paper | smart - multitask | seeds | p | p, adjusted |", "|---" * 6 + "|"]
+    paper = paper_table("table1")
+    found = {task: _paired(runs, "smart", "multitask", task) for task in TASKS}
+    p = pd.Series({task: stats.ttest_1samp(d, 0).pvalue for task, d in found.items()}).sort_values()
+    adjusted = (p * np.arange(len(p), 0, -1)).cummax().clip(upper=1)
+    for task, d in found.items():
+        theirs = paper.loc["smart", task] - paper.loc["multitask", task]
+        lines.append(f"| {TASK_NAMES[task]} | {_signed(theirs)} | {between(*interval(d))} | {len(d)} | {p[task]:.2g} "
+                     f"| {adjusted[task]:.2g} |")
+    return lines
+
+
+def _paired(runs: pd.DataFrame, a: str, b: str, task: str) -> pd.Series:
+    """Score of a minus score of b on dev after the last epoch, by the seeds that both have, in their order."""
+    final = last_rows(scores_on(runs[runs["name"].isin([a, b])], ["dev_full"]))
+    wide = final[final["task"] == task].pivot(index="seed", columns="name", values="value").reindex(columns=[a, b])
+    both = final[final["task"] == task].groupby("seed")["name"].nunique() == 2
+    return (wide[a] - wide[b])[both].sort_index()
 
 
 def seeds_as_blocks(runs: pd.DataFrame) -> list[str]:

@@ -28,7 +28,7 @@ def check_report(data: Data) -> str:
         more = f" and {len(unread) - NAMED:,} more" * (len(unread) > NAMED)
         lines.append(f"also in the folder, and not read: {', '.join(unread[:NAMED])}{more}")
     for split in data.splits.values():
-        lines += [f"{split.path.name}: {line}" for line in remarks(split) + shared_with(split, data)]
+        lines += [f"{split.path.name}: {line}" for line in remarks(split) + beside_others(split, data)]
     if data.kind == "sample":
         lines.append("This is the bundled sample: no number from it says anything about the real SST, QQP or STS.")
     return "\n".join(lines + [problem for split in data.splits.values() for problem in split.problems])
@@ -68,9 +68,13 @@ def _first(ids: list[str]) -> str:
     return f"{len(ids):,}, such as {', '.join(repr(i[:40]) for i in ids[:3])}"
 
 
-def shared_with(split: Split, data: Data) -> list[str]:
-    """A line for each earlier file of the task that has more than a few of this file's texts, in either order."""
-    lines = []
+def beside_others(split: Split, data: Data) -> list[str]:
+    """Remarks on a file beside the other files of its task: dev is longer than train; more than a few texts are shared,
+    in either order. A line each."""
+    lines, train = [], data.splits[split.task, "train"]
+    if split.name == "dev" and len(split.examples) > len(train.examples):
+        lines.append(f"it has {len(split.examples):,} rows, and {train.path.name} only {len(train.examples):,}; are "
+                     "the two files in each other's place?")
     for name in ("train", "dev")[:("train", "dev", "test").index(split.name)]:
         other = data.splits[split.task, name]
         theirs = {frozenset(example.texts) for example in other.examples}

@@ -47,6 +47,16 @@ def test_texts_that_two_files_share(folder):
         f"sts-dev.csv: the texts of 220 of 220 rows (100 %) are in sts-train.csv too, {few}"]
 
 
+def test_dev_that_is_longer_than_train(folder):
+    train, dev = (folder / file_name("sts", split) for split in ("train", "dev"))
+    rows = [len(path.read_text(encoding="utf-8").splitlines()) - 1 for path in (train, dev)]
+    aside = train.rename(folder / "aside")
+    dev.rename(train)
+    aside.rename(dev)
+    assert warned(folder)[-1] == (f"sts-dev.csv: it has {rows[0]:,} rows, and sts-train.csv only {rows[1]:,}; are the "
+                                  "two files in each other's place?")
+
+
 def test_one_label_another_scale_and_damaged_letters(folder):
     change(folder, "sst", "train", lambda i, f: f.__setitem__(-1, "2"))
     change(folder, "sts", "dev", lambda i, f: f.__setitem__(-1, f"{float(f[-1]) / 5:.3f}"))

@@ -16,6 +16,6 @@ def nearest(value: object, valid: Iterable[str], what: str) -> LabError:
     """The error for a name that is not one of `valid`; it suggests the nearest."""
     valid = list(valid)
     lower = {name.lower(): name for name in valid}
-    close = difflib.get_close_matches(str(value).lower(), lower, n=1, cutoff=0.4)
+    close = difflib.get_close_matches(str(value).lower(), lower, n=1, cutoff=0.5)
     hint = f"; did you mean {lower[close[0]]!r}?" if close else ""
     return LabError(f"{what} {value!r} is not known{hint} (valid: {', '.join(valid)})")

@@ -148,6 +148,8 @@ def test_scale_is_read_by_the_protocol_whatever_the_order(run, tiny_data, tiny_e
 
 BAD = [
     (["train", "basline"], "recipe 'basline' is not known; did you mean 'baseline'"),
+    (["train", "smoke"], "'smoke' is a value of protocol, not a recipe; name a recipe, and add --protocol smoke"),
+    (["ablate", "cls"], "'cls' is a value of pooling, not a recipe; name a recipe, and add --set pooling=cls"),
     (["train", "baseline", "--set", "poling=mean"], "did you mean 'pooling'"),
     (["train", "baseline", "--set", "updates=summ"], "did you mean 'sum'"),
     (["train", "baseline", "--protocol", "lapptop"], "did you mean 'laptop'"),

@@ -127,12 +127,15 @@ def named_experiments(recipes: list[str], data: str | None = None, encoder: str 
                       seed: int | None = None) -> tuple[list["Experiment"], "Data"]:
     """The experiments that a command line names, and the data they are for."""
     from lab.data import load_data
-    from lab.experiment import CONTROLS, KNOWN, PROTOCOLS, QUICK, TABLE1, default_protocol
+    from lab.experiment import CHOICES, CONTROLS, KNOWN, PROTOCOLS, QUICK, TABLE1, default_protocol
 
     groups = {"table1": TABLE1, "quick": QUICK, "controls": CONTROLS}
     recipes = [name for given in recipes for name in groups.get(given, [given])]
     for recipe in recipes:
         if recipe not in KNOWN:
+            if field := next((field for field, values in CHOICES.items() if recipe in values), None):
+                option = f"--protocol {recipe}" if field == "protocol" else f"--set {field}={recipe}"
+                raise LabError(f"{recipe!r} is a value of {field}, not a recipe; name a recipe, and add {option}")
             raise nearest(recipe, KNOWN, "recipe")
     loaded = load_data(data)
     protocol = default_protocol(loaded.kind == "sample") if protocol is None else protocol

@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import textwrap
 from pathlib import Path
 from typing import Annotated
 
@@ -38,7 +39,8 @@ def report(
         print(tables.as_text(frame))
         file = page.write(frame, expanded(out or there))
         states = frame.drop_duplicates("run").set_index("run")["state"].sort_index()
-        print(f"\nruns: {', '.join(states.index[states == 'done'])}")
+        names = f"runs: {', '.join(states.index[states == 'done'])}"
+        print("\n" + textwrap.fill(names, 120, break_long_words=False, break_on_hyphens=False))
         if others := [f"{run} ({state})" for run, state in states[states != "done"].items()]:
             print(f"not finished, so not shown: {', '.join(others)}")
         print(f"\npictures: {file}\ntables: {file.with_suffix('.csv')}, {file.with_suffix('.md')}")

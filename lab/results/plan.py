@@ -10,6 +10,7 @@ one false verdict or more, of either kind, is at most 1 - level.
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from math import nan
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,9 +27,9 @@ if TYPE_CHECKING:
     from lab.experiment import Experiment
 
 CLAIMS = ("Claims, written down in data/plan.json before the runs (the first of gse had begun): the difference of the "
-          "overall scores (last epoch, dev) over the seeds that both recipes have, with its own 95 % interval; "
-          "verdicts that are adjusted for all of these contrasts (Holm). The number of seeds is an estimate of what "
-          "would show a difference of the size seen, or of .005, with a probability of .8")
+          "overall scores (last epoch, dev) over the seeds that both recipes have, with its own 95 % interval, beside "
+          "the paper's, of one run each; verdicts that are adjusted for all of these contrasts (Holm). The number of "
+          "seeds is an estimate of what would show a difference of the size seen, or of .005, with a probability of .8")
 COLUMNS = ["a", "b", "claim", "seeds", "difference", "low", "high", "p", "p_equal", "verdict"]
 
 
@@ -150,7 +151,8 @@ def _verdict(row: Any, margin: float, level: float, compared: int) -> str:
 
 
 def claim_cells(found: pd.DataFrame) -> pd.DataFrame:
-    """The frame of `planned` for readers: texts."""
+    """The frame of `planned`, with the paper's difference, for readers: texts."""
     differences = [between(row.difference, row.low, row.high) if row.seeds else "" for row in found.itertuples()]
-    return pd.DataFrame({"claim": found["claim"], "contrast": found["a"] + " - " + found["b"], "seeds": found["seeds"],
-                         "difference": differences, "verdict": found["verdict"]}).astype(str)
+    theirs = [between(paper, nan, nan) for paper in found["paper"]]
+    return pd.DataFrame({"claim": found["claim"], "contrast": found["a"] + " - " + found["b"], "the paper": theirs,
+                         "seeds": found["seeds"], "difference": differences, "verdict": found["verdict"]}).astype(str)

@@ -172,15 +172,17 @@ def claims(runs: pd.DataFrame) -> pd.DataFrame:
     """The contrasts that were planned before the runs were trained (`lab.results.plan`), by the overall score.
 
     runs: they share data, encoder and protocol. Only runs with the settings of their recipe at that protocol count.
-    Empty on the sample, at its protocol and `smoke`, and where no contrast has a seed in common.
+    paper: the difference in the paper's Table 1, of one run each. Empty on the sample, at its protocol and `smoke`, and
+    where no contrast has a seed in common.
     """
-    final, written = _last_overall(runs), plan()
+    final, written, theirs = _last_overall(runs), plan(), paper_table("table1")["overall"]
     final = final[(final["data"] != "sample") & final["protocol"].isin(["laptop", "paper"])]
     as_planned = [is_planned(*made) for made in zip(final["settings"], final["protocol"], strict=True)]
     final = final[np.array(as_planned, dtype=bool)]
     table = pd.DataFrame({"recipe": final["name"], "seed": final["seed"], "value": final["value"]})
     table = table.drop_duplicates(["recipe", "seed"])  # runs may differ in what changes no score
     found = planned(table, written["contrasts"], written["margin"], written["level"])
+    found.insert(3, "paper", theirs.reindex(found["a"]).to_numpy() - theirs.reindex(found["b"]).to_numpy())
     return found if found["seeds"].any() else found[:0]
 
 
@@ -252,11 +254,11 @@ def as_text(runs: pd.DataFrame) -> str:
         lines = [block.provenance + f" · fingerprint: {data['fingerprint']}", "Table 1, dev:",
                  _columns(dev, block.floors)]
         lines += [textwrap.fill(f"{FLOORS_NOTE}.", 120)] if len(block.floors) else []
-        lines += [f"! {note}" for note in block.notes]
+        lines += [textwrap.fill(f"! {note}", 120, subsequent_indent="  ") for note in block.notes]
         lines += [f"not here: {', '.join(gone)}"] if (gone := missing(dev)) else []
         if len(block.verdicts):
             lines += [f"{VERDICTS.format('baseline')}:", verdict_cells(block.verdicts).to_string(index=False)]
-        lines += [block.verdict_note] if block.verdict_note else []
+        lines += [textwrap.fill(block.verdict_note, 120)] if block.verdict_note else []
         if len(block.claims):
             lines += [textwrap.fill(f"{CLAIMS}:", 120),
                       claim_cells(block.claims).drop(columns="claim").to_string(index=False)]

@@ -275,7 +275,7 @@ def test_claims_are_answered_by_the_planned_contrasts_of_runs_as_planned():
     assert found.loc[("multitask", "baseline"), "verdict"] == "differs"
     assert found.loc[("multitask", "baseline"), "difference"] == pytest.approx(-0.1, abs=.002)
     assert found.loc[("gse", "sum_sum"), "verdict"] == "cannot be told: 0 seeds in common"
-    assert "multitask - baseline | 5 | -0.1" in tables.as_markdown(runs)
+    assert "multitask - baseline | -0.005 | 5 | -0.1" in tables.as_markdown(runs)
     other = pd.concat([runs, *(made("smart", seed, .9, lr=1e-5) for seed in range(5, 9))])  # not as it was planned
     for block in tables.blocks(other):
         assert block.claims.set_index(["a", "b"]).loc[("smart", "multitask"), "seeds"] == 5

@@ -3,7 +3,6 @@
 import html
 import json
 
-import demo
 import pandas as pd
 import streamlit as st
 from answers import SHIPS
@@ -71,18 +70,11 @@ def _ask(run: Run | None, weights: str, texts: list[str]) -> dict | str:
 
 
 def _offer() -> None:
-    """Where no run has weights: say what answers, how to train a model, and offer a button that does it."""
-    if demo.under_way():
-        st.write("A model is being trained; this page shows its answers when it is done. Until then the model "
-                 "that ships with the lab answers.")
-        demo.progress()
-        return
+    """Where no run has weights: say what answers, and how to train a model."""
     st.info("No run here has weights yet, so the model that ships with the lab answers: MiniLM as it is, with heads "
             "of its own. `lab train strong` trains the whole model, in minutes, and on the real sets a better one.")
-    if why := demo.why_not():
-        st.error(f"The last training ended early: {plain(why)}")
-    st.button("Train a model here", on_click=demo.start, icon=":material/model_training:",
-              help="The recipe strong on the data at hand: a minute or two on an idle machine")
+    st.page_link("views/train.py", label="Train a model", icon=":material/model_training:",
+                 query_params={"train": "strong"})
 
 
 def _texts() -> list[str]:
@@ -218,8 +210,6 @@ st.title("Live predictions")
 st.write("Type a sentence, or two, and see all three tasks answered by one model. Change one word at a time, and watch "
          "which answers move.")
 offered = _trained()
-training = demo.under_way()
-offered = {name: run for name, run in offered.items() if not training or name != training.name or len(offered) > 1}
 texts = _texts()
 about = visible().runs.drop_duplicates("run").set_index("run")
 finest = best_run(runs_root())

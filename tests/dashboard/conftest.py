@@ -148,14 +148,3 @@ def trained_store(trained):
     """A copy of that store as the test's own."""
     shutil.copytree(trained, runs_root(), ignore=shutil.ignore_patterns(".cache"))
     return runs_root()
-
-
-@pytest.fixture
-def demo(dashboard):
-    """The module of the demo; its training is stopped at the end."""
-    import demo
-
-    yield demo
-    if process := demo.current().process:
-        process.kill()
-        process.wait()

@@ -8,6 +8,7 @@ from helpers import first_quick, page_figures, page_text
 
 import lab
 from lab.runs.folder import Run
+from lab.runs.stores import runs_root
 
 SHIPS = "frozen, as it ships with the lab"
 
@@ -17,6 +18,16 @@ def test_without_runs_the_heads_that_ship_answer_and_say_how_good_they_are(open_
     said = page_text(at)
     assert not at.exception and at.selectbox(key="live").options == [SHIPS] and len(at.metric) == 2
     assert "of 100 unseen sentences" in said and "the real dev sets" in said and "lab train strong" in said
+    link = at.get("page_link")[-1].proto
+    assert (link.page, link.label, link.query_string) == ("train", "Train a model", "train=strong")
+
+
+def test_a_run_that_is_trained_while_the_page_is_open_takes_over(open_page, trained):
+    at = open_page("predictions", say="Good.")
+    assert at.selectbox(key="live").value == SHIPS
+    shutil.copytree(trained, runs_root())
+    at.run()
+    assert not at.exception and at.selectbox(key="live").value == "one" and not at.get("page_link")
 
 
 def test_it_opens_on_two_sentences(open_page):

@@ -73,8 +73,7 @@ def curves(runs: pd.DataFrame, metric: str = "score", split: str = "dev", x: str
 def curve_panels(runs: pd.DataFrame, metric: str = "score", split: str = "dev", x: str = "epoch", *, smooth: float = 0,
                  each_seed: bool = False, log: bool = False, colour: str = "") -> list[Panel]:
     """The panels of `curves`. colour: a setting; lines in which it is the same then have the same colour."""
-    rows = scores_on(runs, [split]) if metric == "score" else runs[among(runs, "metric", [metric])
-                                                                 & among(runs, "split", [split])]
+    rows = scores_on(runs, [split], metric)
     about = distinct_runs(runs)
     rows = labelled(rows, about)
     if x in ("updates", "epoch"):

@@ -90,8 +90,7 @@ def _with_seeds(runs: pd.DataFrame, board: pd.DataFrame) -> str:
 def curves(runs: pd.DataFrame, metric: str = "score", split: str = "dev") -> str:
     """Which line ends best, and how far the next one is away, over the seeds that both have."""
     about = distinct_runs(runs)
-    rows = scores_on(runs, [split]) if metric == "score" else runs[among(runs, "metric", [metric])
-                                                                 & among(runs, "split", [split])]
+    rows = scores_on(runs, [split], metric)
     rows = labelled(rows, about)
     if metric == "score":
         rows = rows[rows["task"].astype(object) == "all"]

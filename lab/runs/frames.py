@@ -54,9 +54,11 @@ def among(runs: pd.DataFrame, column: str, words: list[str]) -> np.ndarray:
     return np.append(runs[column].cat.categories.isin(words), False)[runs[column].cat.codes]
 
 
-def scores_on(runs: pd.DataFrame, splits: list[str]) -> pd.DataFrame:
-    """The rows of each task's score, and of the overall score, on these splits."""
+def scores_on(runs: pd.DataFrame, splits: list[str], metric: str = "score") -> pd.DataFrame:
+    """The rows of each task's score, and of the overall score, on these splits; or those of another metric."""
     part = runs[among(runs, "split", splits)]
+    if metric != "score":
+        return part[among(part, "metric", [metric])]
     return part[part["metric"].astype(object) == part["task"].astype(object).map(SCORES)]
 
 

@@ -115,12 +115,12 @@ class Fork:
         lines = [f"{self.run} with {change}, {self.iterations} iterations from iteration {steps} on; {NOTE}"]
         lines += [f"  the head of {TASK_NAMES[task]} starts afresh there" for field, task in HEADS.items()
                   if field in self.changes]
-        for row in self.effect().itertuples():
+        effect = self.effect()
+        for row, before in zip(effect.itertuples(), effect[ARMS[0]], strict=True):
             moved = between(row.difference, row.low, row.high) + (f", {row.pairs} pairs" if row.low == row.low else "")
             differ = f"{row.flipped:.0f} {'answer differs' if row.flipped == 1 else 'answers differ'}"
             flips = "" if row.task == "all" else f"; {differ}, {row.better:.0f} of them for the better"
-            before, after = (f"{getattr(row, name):.3f}" for name in ("_2", "changed"))
-            lines.append(f"  {row.task:<4} {before} as it was, {after} changed: {moved}{flips}")
+            lines.append(f"  {row.task:<4} {before:.3f} as it was, {row.changed:.3f} changed: {moved}{flips}")
         return "\n".join(lines)
 
 

@@ -74,15 +74,16 @@ def _verdict(runs: pd.DataFrame, name: str, board: pd.DataFrame) -> str:
 
 
 def _with_seeds(runs: pd.DataFrame, board: pd.DataFrame) -> str:
-    """The best of the recipes that have enough seeds for a verdict, where the first row has not."""
-    names = line_labels(board)
-    told = [(name, row) for name, (_, row) in zip(names, board.iterrows(), strict=True)
-            if row["seeds"] >= FEWEST_SEEDS and row["overall"] == row["overall"]]
-    if len(told) < 2 or REFERENCE not in dict(told):
+    """The best of the recipes that have a verdict, where the first row has none."""
+    verdicts, names = tables.verdicts(runs, REFERENCE)[0], np.array(line_labels(board))
+    if verdicts.empty:
         return ""
-    name, row = told[0]
-    said = f"Of the {len(told)} recipes with {FEWEST_SEEDS} seeds or more, {name} is best with {row['overall']:.3f}. "
-    return said + _verdict(runs, name, board[board["seeds"] >= FEWEST_SEEDS])
+    told = np.isin(names, [REFERENCE, *verdicts.loc[verdicts["low"].notna(), "recipe"]])
+    if told.sum() < 2:
+        return ""
+    name, board = names[told][0], board[told]
+    said = f"Of the {told.sum()} recipes that can be compared, {name} is best with {board['overall'].iloc[0]:.3f}. "
+    return said + _verdict(runs, name, board)
 
 
 # ---- curves ----------------------------------------------------------------------------------------------------------
@@ -95,18 +96,20 @@ def curves(runs: pd.DataFrame, metric: str = "score", split: str = "dev") -> str
     if metric == "score":
         rows = rows[rows["task"].astype(object) == "all"]
     rows = last_rows(rows)
+    rows = rows[rows["state"] == "done"] if (rows["state"] == "done").any() else rows
     rows = rows[~rows["label"].isin(rows.loc[rows["value"].isna(), "label"])]  # a seed without a score is a result
     if rows.empty or metric not in ("score", "loss") or (metric == "loss" and _kinds_of_loss(about) > 1):
         return ""
     wide = rows.groupby(["label", "seed"])["value"].mean().unstack()
     means = wide.mean(axis=1).sort_values(ascending=metric == "loss", kind="stable")
-    what = f"overall score on {split}" if metric == "score" else "mean loss over the tasks"
+    what = f"overall score on {'all of dev' if split == 'dev_full' else split}"
+    what = what if metric == "score" else "mean loss over the tasks"
     first, *others = means.index
     if not others:
         return f"{first} ends with {what} {means.iloc[0]:.3f} ({_seeds(wide.loc[first].count())})."
     gap = (wide.loc[first] - wide.loc[others[0]]).dropna()
     return (f"{first} ends with the {'highest' if metric == 'score' else 'lowest'} {what}: {means.iloc[0]:.3f}; "
-            f"{others[0]} follows, {abs(means.iloc[0] - means.iloc[1]):.3f} away{_spread(gap)}")
+            f"{others[0]} follows with {means.iloc[1]:.3f}{_spread(gap)}")
 
 
 def _kinds_of_loss(about: pd.DataFrame) -> int:
@@ -123,6 +126,8 @@ def order(runs: pd.DataFrame) -> list[str]:
     rows = labelled(scores_on(runs, ["dev"]), distinct_runs(runs))
     rows = rows[rows["task"].astype(object) == "all"]
     rows = last_rows(rows)
+    done = rows["state"] == "done"
+    rows = rows[done | ~done.groupby(rows["label"]).transform("any")]  # of a line without a finished run, all
     means = rows.groupby("label")["value"].agg(lambda values: values.mean(skipna=False))
     return list(means.sort_values(ascending=False, kind="stable", na_position="last").index)
 
@@ -131,17 +136,15 @@ def _seeds(count: int) -> str:
     return "one seed" if count == 1 else f"{count} seeds"
 
 
-def _spread(values: pd.Series) -> str:
-    """The end of a sentence: the 95 % interval of a difference over seeds that two lines share, or why there is none.
-    """
-    mean, low, high = interval(values)
-    if low < high:
-        _, low, high = with_interval(mean, low, high, sign="+")
-        return f" (95 % interval of this difference {low} to {high}, over {len(values)} seeds)."
+def _spread(gap: pd.Series) -> str:
+    """The end of a sentence: the difference of two lines over the seeds that both have, with its 95 % interval, or why
+    there is none."""
+    mean, low, high = interval(gap)
     if low == low:
-        return f", in each of {len(values)} seeds."
-    have = {0: "no seed in common", 1: "one seed in common"}.get(len(values), f"{len(values)} seeds in common")
-    return f". They have {have}; it takes {FEWEST_SEEDS} to say how much of that is chance."
+        spread = f" (95 % interval {' to '.join(with_interval(mean, low, high, sign='+')[1:])})" if low < high else ""
+        return f". Over the {len(gap)} seeds that both have, the difference is {mean:+.3f}{spread}."
+    have = {0: "no seed in common", 1: "one seed in common"}.get(len(gap), f"{len(gap)} seeds in common")
+    return f". They have {have}; it takes {FEWEST_SEEDS} to say how much of the difference is chance."
 
 
 # ---- overfitting -----------------------------------------------------------------------------------------------------
@@ -179,8 +182,8 @@ def overfitting(runs: pd.DataFrame, name: str) -> str:
     rest = [TASK_NAMES[task] for task in table["task"] if task in TASKS and task not in trained]
     rest = f" {' and '.join(rest)} {'are' if len(rest) > 1 else 'is'} not trained." if rest else ""
     if tasks["lost"].iloc[0] < SMALLEST:
-        return (f"No {'trained ' if rest else ''}task loses anything on dev until the end: each is best at the last "
-                f"epoch{_few(tasks)}.{rest}")
+        best = ": each is best at the last epoch" if (tasks["best_epoch"] == tasks["last_epoch"]).all() else ""
+        return f"No {'trained ' if rest else ''}task loses anything on dev until the end{best}{_few(tasks)}.{rest}"
     row = tasks.iloc[0]
     lost, low, high = with_interval(row["lost"], row["low"], row["high"])
     spread = f" (95 % interval {low} to {high}, over {row['seeds']} seeds)" if row["low"] < row["high"] else _few(tasks)
@@ -255,8 +258,8 @@ def mistakes(table: pd.DataFrame, task: str) -> str:
     if wrong.empty:
         return f"{said}."
     (gold, answer), many = next(wrong.groupby(["label", "prediction"]).size().sort_values().tail(1).items())
-    names = CLASS_NAMES[task]
-    return f"{said}; the most frequent mistake takes “{names[int(gold)]}” for “{names[int(answer)]}” ({many:,} times)."
+    names, times = CLASS_NAMES[task], f"{many:,} time{'s' * (many != 1)}"
+    return f"{said}; the most frequent mistake takes “{names[int(gold)]}” for “{names[int(answer)]}” ({times})."
 
 
 def _share(hits: int, n: int, what: str) -> str:
@@ -289,5 +292,7 @@ def comparison(tests: pd.DataFrame, a: str, b: str) -> str:
         told.append(f"{row.verdict} on {TASK_NAMES[row.task]} by {by[1:]} (95 % interval {low} to {high})")
     if not told:
         return f"No difference between {a} and {b} is shown on the same examples."
-    rest = [TASK_NAMES[row.task] for row in boot.itertuples() if row.verdict not in ("better", "worse")]
-    return f"{a} against {b}: {'; '.join(told)}" + (f"; no difference shown on {' and '.join(rest)}." if rest else ".")
+    for what, begins in (("no difference shown", "no difference"), ("it cannot be told", "cannot tell")):
+        if rest := [TASK_NAMES[row.task] for row in boot.itertuples() if row.verdict.startswith(begins)]:
+            told.append(f"{what} on {' and '.join(rest)}")
+    return f"{a} against {b}: {'; '.join(told)}."

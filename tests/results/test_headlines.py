@@ -24,9 +24,22 @@ def test_from_one_seed_nothing_is_told():
     more = headlines.leaderboard(runs(baseline=[.51, .53, .52], gse=[.82, .81, .83], smart=[.9]))
     assert more.startswith("Best on dev is smart, with an overall score of 0.900 (one seed).")
     two = headlines.leaderboard(runs(baseline=[.51, .53, .52], gse=[.82, .81, .83], smart=[.9, .9]))
-    assert "(too few seeds (2)). Of the 2 recipes with 3 seeds or more, gse is best with 0.820. It is better" in two
-    assert ("Of the 2 recipes with 3 seeds or more, gse is best with 0.820. It is better than baseline: by +0.300"
+    assert "(too few seeds (2)). Of the 2 recipes that can be compared, gse is best with 0.820. It is better" in two
+    assert ("Of the 2 recipes that can be compared, gse is best with 0.820. It is better than baseline: by +0.300"
             in more)
+
+
+def test_where_the_best_has_no_verdict_the_best_of_those_that_have_one_is_named():
+    heads = pd.concat([records("frozen", seed, overall=.9, trains="heads") for seed in range(3)])
+    alike = runs(baseline=[.51, .53, .52], gse=[.82, .81, .83])
+    said = headlines.leaderboard(pd.concat([heads, alike]))
+    assert said.startswith("Best on dev is frozen")
+    assert ("There is no verdict against baseline (trains other parts). Of the 2 recipes that can be compared, gse is "
+            "best with 0.820. It is better than baseline: by +0.300") in said
+    few = headlines.leaderboard(pd.concat([runs(smart=[.95]), heads, alike]))
+    assert few.startswith("Best on dev is smart") and "Of the 2 recipes that can be compared, gse is best" in few
+    first = headlines.leaderboard(pd.concat([heads, runs(baseline=[.51, .53, .52], gse=[.4, .5, .3])]))
+    assert "baseline is best with 0.520. That is the baseline itself" in first
 
 
 def test_the_verdict_is_the_leaderboards():
@@ -83,7 +96,10 @@ def test_the_task_that_lost_most_is_named_with_its_epoch_and_an_interval_over_se
     said = headlines.overfitting(frame, "smart")
     assert said.startswith("STS is best after epoch 1 of 2; training on lost 0.233 (95 % interval 0.090 to 0.377")
     assert "one seed, so part of this may be chance" in headlines.overfitting(run(1, .8, .6), "smart")
-    assert headlines.overfitting(records("smart"), "smart").startswith("No task loses anything")
+    each = headlines.overfitting(records("smart"), "smart")
+    assert each.startswith("No task loses anything on dev until the end: each is best at the last epoch")
+    level = headlines.overfitting(run(1, .8, .8), "smart")  # STS is as good after the first epoch as after the last
+    assert level.startswith("No task loses anything on dev until the end (one seed")
     assert headlines.overfitting(records("smart"), "gse") == ""
     alone = headlines.overfitting(records("sts_alone", overall=.3, tasks=["sts"]), "sts_alone")
     assert alone.startswith("STS is best after epoch 1 of 2") and alone.endswith(" SST and QQP are not trained.")
@@ -124,13 +140,20 @@ def test_of_many_recipes_the_headline_names_those_that_pcgrad_changed_least_and_
 
 def test_curves_name_the_line_that_ends_best_and_how_sure_that_is():
     few = headlines.curves(runs(gse=[.6], baseline=[.5]))
-    assert few.startswith("gse ends with the highest overall score on dev: 0.600; baseline follows, 0.100 away")
-    assert "They have one seed in common; it takes 3 to say how much of that is chance." in few
+    assert few.startswith("gse ends with the highest overall score on dev: 0.600; baseline follows with 0.500")
+    assert "They have one seed in common; it takes 3 to say how much of the difference is chance." in few
     many = headlines.curves(runs(gse=[.6, .7, .8], baseline=[.5, .5, .6]))
-    assert "95 % interval of this difference +0.023 to +0.310, over 3 seeds" in many
+    assert ("Over the 3 seeds that both have, the difference is +0.167 (95 % interval +0.023 to +0.310)."
+            in many)
+    uneven = headlines.curves(runs(gse=[.6, .7, .8, .1], smart=[.5, .5, .6], baseline=[.4]))  # of the seeds of both
+    assert "highest overall score on dev: 0.550" in uneven and "baseline" not in uneven
     null = headlines.curves(runs(cosine_d=[.9, None], gse=[.6, .7], baseline=[.5, .5]))  # .9 is not its mean
     assert null.startswith("gse ends with the highest overall score on dev: 0.650; baseline follows")
     assert headlines.order(runs(cosine_d=[.9, None], gse=[.6, .7], baseline=[.5, .5]))[-1] == "cosine_d"
+    half = pd.concat([runs(gse=[.6, .6], baseline=[.5]), records("gse", 3, overall=.1, state="running")])
+    assert "gse ends with the highest overall score on dev: 0.600" in headlines.curves(half)
+    assert headlines.order(half) == ["gse", "baseline"]
+    assert headlines.order(half.assign(state="running")) == ["baseline", "gse"]
     losses = [(94, "batch", task, "loss", value) for task, value in (("sst", 1.), ("qqp", 2.))]
     assert "loss over the tasks 1.500 (one seed)" in headlines.curves(records(more=losses), "loss", "batch")
     assert headlines.curves(records(more=losses), "grad_norm", "batch") == ""
@@ -144,6 +167,7 @@ def test_mistakes_are_counted_and_the_most_frequent_one_is_named():
     said = headlines.mistakes(table, "sst")
     assert said.startswith("60 % of 5 answers are wrong (95 % interval 23 to 88 %)")
     assert "takes “negative” for “somewhat negative” (2 times)" in said
+    assert headlines.mistakes(table[2:4], "sst").endswith("“neutral” (1 time).")
     assert "0 % of 1 answers are wrong" in headlines.mistakes(table[3:4], "sst")
     pairs = pd.DataFrame({"label": [1., 5.], "prediction": [1.5, 2.]})
     assert headlines.mistakes(pairs, "sts").startswith("50 % of 2 pairs are more than one point off")

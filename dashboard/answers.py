@@ -17,6 +17,7 @@ from lab.results.comparison import beside, compute_probabilities, predictions, p
 from lab.results.notes import NOTES
 from lab.runs.folder import Run
 from lab.runs.frames import provenance
+from lab.runs.labels import SHIPPED
 
 if TYPE_CHECKING:
     from lab.results.ask import Asked
@@ -28,8 +29,14 @@ QQP_ROWS = 1000  # examples whose probabilities are computed from a checkpoint: 
 def runs_of(selection: Chosen) -> pd.DataFrame:
     """The chosen runs by name, with label, seed and state, in the order of Table 1."""
     about = selection.runs.drop_duplicates("run").astype({"run": str, "label": str})
-    about = about.assign(rank=about["label"].map(rank)).sort_values(["rank", "seed", "run"])
+    about = about.assign(rank=about["label"].map(rank), shipped=about["run"].str.startswith(SHIPPED))
+    about = about.sort_values(["rank", "seed", "shipped", "run"])  # of a seed, one's own runs first
     return about.set_index("run")[["label", "seed", "state"]]
+
+
+def answers_cosine(run: str) -> bool:
+    """Whether a run's answers to STS are cosines, from -1 to 1, and not points of 5."""
+    return run != SHIPS and open_run(run).config["experiment"].get("sts_head") == "cosine_embedding"
 
 
 def provenance_caption(selection: Chosen, names: list[str]) -> None:

@@ -106,6 +106,8 @@ def mixed(now: Snapshot) -> bool:
 def sidebar() -> None:
     """The choices that all pages share, and the runs that are being trained."""
     _drop_empty_values()
+    if group := st.session_state.pop("next-group", None):  # where the page before this one leads to
+        st.session_state.update({"from": group, "recipe": []})
     with st.sidebar:
         if note := shown_store()[1]:
             st.info(plain(f"{note[:1].upper()}{note[1:]}."))
@@ -243,7 +245,7 @@ def _watch(version: tuple) -> None:
             continue
         elif status.get("state") == "stopped":
             ended.append(f"{name} stopped: {_why(status, 'its process has ended')}. The command "
-                         "that began it continues it with `--resume`.")
+                         "that began it continues it: `lab ablate` as it is, `lab train` with `--resume`.")
         elif status.get("state") == "failed":
             ended.append(f"{name} failed: {_why(status, 'the reason is not recorded')}")
     ended += [f"{plain(run)} cannot be read: {plain(why)}" for run, why in now.unreadable.items()]

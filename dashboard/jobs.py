@@ -142,7 +142,8 @@ def show(first: str) -> None:
             if said := job.said():
                 st.code("\n".join(said.split("\n")[-12:]), language=None, wrap_lines=True)
             if running and st.button("Stop", key=f"stop-{job.name}", icon=":material/stop:",
-                                     help="It saves its state first; the same command resumes it"):
+                                     help="It saves its state first; the same command resumes it"
+                                     if first == "ablate" else "It ends; the same command begins again"):
                 try:
                     job.stop()
                 except LabError as error:

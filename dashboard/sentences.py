@@ -10,6 +10,7 @@ from lab.results import tables
 from lab.results.headlines import REFERENCE
 from lab.results.significance import FEWEST_SEEDS
 from lab.runs.frames import scores_on
+from lab.runs.labels import changes
 from lab.runs.records import SHIPPED
 
 
@@ -47,9 +48,9 @@ def next_steps(runs: pd.DataFrame, status: Mapping[str, Mapping[str, Any]]) -> l
     steps = []
     if any(status[run].get("state") == "stopped" for run in own):
         steps.append(("lab train RECIPE --resume", "continues a run that was stopped: repeat the command that began "
-                      "it, and add --resume."))
+                      "it, and add --resume to lab train."))
     board = tables.leaderboard(runs)
-    known = board["name"].isin(KNOWN) & board["protocol"].isin(PROTOCOLS) & (board["departs"] == "")
+    known = board["name"].isin(KNOWN) & board["protocol"].isin(PROTOCOLS) & ~board["settings"].map(changes).map(bool)
     few = board[known & (board["seeds"] < FEWEST_SEEDS)]
     if len(few):
         names = " ".join(dict.fromkeys([few["name"].iloc[0], REFERENCE]))

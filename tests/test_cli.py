@@ -43,19 +43,19 @@ def quick(tiny_data, tiny_encoder, *more):
 
 
 def test_train_predict_and_report(run, tiny_data, tiny_encoder, tmp_path):
-    code, out, err = run("train", "baseline", "multitask", *quick(tiny_data, tiny_encoder))
+    code, out, err = run("train", "baseline", "cosine_embedding", *quick(tiny_data, tiny_encoder))
     assert code == 0 and "Traceback" not in err
     fingerprint = lab.load_data(tiny_data).fingerprint
     assert out.count(fingerprint) == 2 and "epoch  1, dev:" in out + err and "epoch  2, dev at the end:" in out + err
     runs = sorted(p.name for p in (tmp_path / "runs").iterdir() if not p.name.startswith("."))
-    assert [name.split("-")[0] for name in runs] == ["baseline", "multitask"]
+    assert [name.split("-")[0] for name in runs] == ["baseline", "cosine_embedding"]
 
     code, out, _ = run("predict", runs[0], "A fine film.")
     assert code == 0 and out.startswith(f"{runs[0]}: ") and "\nsentiment: " in out
     assert "lab train strong" in out  # nothing is learned in six iterations, and it says so
     assert "give a sentence after it" in run("predict", runs[0])[2]
     code, out, _ = run("predict", runs[1], "How far is it?", "What is the distance?", "--weights", "last")
-    assert code == 0 and "\nparaphrase: " in out and "\nsimilarity: " in out and "last weights" in out
+    assert code == 0 and "\nparaphrase: " in out and "\nsimilarity: a cosine of " in out and "last weights" in out
     best = max(runs, key=lambda name: next(row["value"] for row in Run.open(name).rows() if row["split"] == "dev_full"
                                            and row["metric"] == "overall") or 0)
     assert run("predict", "A fine film.")[1].startswith(f"{best}: ")
@@ -69,11 +69,11 @@ def test_train_predict_and_report(run, tiny_data, tiny_encoder, tmp_path):
     shutil.copytree(tmp_path / "runs" / runs[0], tmp_path / "runs" / "half")
     (tmp_path / "runs" / "half" / "status.json").write_text('{"state": "failed"}')
     code, out, _ = run("report")
-    assert code == 0 and "baseline" in out and "multitask" in out and "too short to compare" in out
+    assert code == 0 and "baseline" in out and "cosine_embedding" in out and "too short to compare" in out
     assert f"runs: {', '.join(runs)}\n" in out and "not shown: half (failed)" in out
     assert "report.csv" in out and (tmp_path / "runs" / "report.md").exists()
     page = (tmp_path / "runs" / "report.html").read_text(encoding="utf-8")
-    assert "multitask" in page and "src=\"http" not in page and "too short to compare" in page
+    assert "cosine_embedding" in page and "src=\"http" not in page and "too short to compare" in page
 
     code, out, _ = run("train", "baseline", "--resume", *quick(tiny_data, tiny_encoder))
     assert code == 0 and "finished already; nothing to do" in out
@@ -154,6 +154,7 @@ BAD = [
     (["train", "baseline", "--set", "updates=summ"], "did you mean 'sum'"),
     (["train", "baseline", "--protocol", "lapptop"], "did you mean 'laptop'"),
     (["train", "baseline", "--protocol", ""], "protocol '' is not known"),
+    (["ablate", "plan", "--set", "scale=0.01"], "the protocol sets the scale; choose another with --protocol"),
     (["ablate", "plan", "--protocol", "lapptop"], "did you mean 'laptop'"),
     (["train", "baseline", "--seed", "2", "--set", "seed=1"], "seed is given twice, as '1' and as '2'"),
     (["train", "baseline", "--set", "encoder=a"], "encoder is given twice, as 'a' and as "),

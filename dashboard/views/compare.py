@@ -2,7 +2,17 @@
 
 import pandas as pd
 import streamlit as st
-from answers import data_of, notice, open_run, provenance_caption, runs_of, scores, stamps, with_predictions
+from answers import (
+    answers_cosine,
+    data_of,
+    notice,
+    open_run,
+    provenance_caption,
+    runs_of,
+    scores,
+    stamps,
+    with_predictions,
+)
 from choices import chosen, draw, visible
 from panels import choose, draw_panels, headline, how_to_read
 from pickers import plain, select_run, select_runs
@@ -69,13 +79,15 @@ def over_seeds(one: str, other: str) -> tuple[pd.DataFrame, list]:
     """Two recipes over the seeds that both have, and the pairs of their runs. LabError: they have too few."""
     recipes = runs["label"][one], runs["label"][other]
     if recipes[0] == recipes[1]:
-        raise LabError(f"{labels[one]} and {labels[other]} are of one recipe, with two seeds: what differs is chance.")
+        seeds = "one seed" if runs["seed"][one] == runs["seed"][other] else "two seeds"
+        raise LabError(f"{labels[one]} and {labels[other]} are of one recipe, with {seeds}: what differs is chance.")
     done = runs[runs["state"] == "done"].reset_index().drop_duplicates(["label", "seed"]).set_index("label")
     seeds = [done.loc[done.index == label].set_index("seed")["run"] for label in recipes]
     shared = sorted(set(seeds[0].index) & set(seeds[1].index))
     if len(shared) < 3:
-        raise LabError(f"No verdict: {recipes[0]} and {recipes[1]} have {len(shared)} finished seeds in common, and it "
-                       "takes 3; lab ablate with --seeds 3 makes them.")
+        many = f"{len(shared)} finished seed{'s' * (len(shared) != 1)}"
+        raise LabError(f"No verdict: {recipes[0]} and {recipes[1]} have {many} in common, and it takes 3; lab ablate "
+                       "with --seeds 3 makes them.")
     return compare_recipes(selection.runs, *recipes), [(open_run(seeds[0][s]), open_run(seeds[1][s])) for s in shared]
 
 
@@ -174,7 +186,9 @@ if lines:
         flips = flipped({labels[name]: opened[name] for name in picked}, task, data_of(opened[against])[0],
                         weights=weights)
         st.caption(f"{len(flips):,} examples that some of these runs answer right and others wrong"
-                   + (" (more than 1 point off)." if task == "sts" else "."))
+                   + (" (more than 1 point off)." if task == "sts" else ".")
+                   + (" A run whose answers are cosines, from -1 to 1, is nearly always off by that count."
+                      if task == "sts" and any(map(answers_cosine, picked)) else ""))
         chosen_row = st.dataframe(flips.round(3), hide_index=True, key=f"flips-{task}-{'-'.join(picked)}",
                                   on_select="rerun", selection_mode="single-row", alt="Examples that flip")
         for row in chosen_row["selection"]["rows"]:

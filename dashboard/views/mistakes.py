@@ -4,6 +4,7 @@ import pandas as pd
 import streamlit as st
 from answers import (
     SHIPS,
+    answers_cosine,
     data_of,
     examples,
     notice,
@@ -135,7 +136,7 @@ labelled = {side: found for side, found in tables.items() if found[0]["label"].n
 for side in labelled:
     with place:
         on = ", on the bundled sample" if side == SHIPS else ""
-        headline(f"{labels[side]}{on}: {headlines.mistakes(labelled[side][0], task)}")
+        headline(f"{labels[side]}{on}: {headlines.mistakes(labelled[side][0], task, answers_cosine(side))}")
 places = st.columns(2)
 for number, side in enumerate(labelled):
     pictures(side, number, *labelled[side], places if task == "sts" or not number else st.columns(2))

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import jobs
 import pandas as pd
 import streamlit as st
-from choices import NO_RUNS, marks, mixed, snapshot, visible
+from choices import NO_RUNS, comparable, marks, mixed, snapshot, visible
 from panels import headline
 from pickers import plain
 
@@ -16,7 +16,7 @@ from lab.errors import LabError
 from lab.experiment import CHOICES, KNOWN, PROTOCOLS
 from lab.results.overview import overview
 from lab.runs.folder import Run
-from lab.runs.labels import changes
+from lab.runs.labels import as_options, changes
 from lab.runs.marks import Mark, discard, discarded, restore
 from lab.runs.records import SHIPPED
 from lab.runs.stores import both_stores
@@ -81,10 +81,10 @@ def train_again(about: pd.Series) -> None:
     head = st.pills("Train again with another STS head", heads, key=f"head-{about['run']}")
     if not head:
         return
-    changed = dict(changes(about["settings"])) | {"sts_head": head, "seed": about["seed"]}
+    kept = [option for option in as_options(about["settings"]) if not option.startswith("sts_head=")]
     data = find_data(None)
     command = ["ablate", about["name"], "--protocol", about["protocol"], "--seeds", "1", "--data", str(data),
-               *(part for field, value in changed.items() for part in ("--set", f"{field}={value}"))]
+               *(part for option in (*kept, f"sts_head={head}", f"seed={about['seed']}") for part in ("--set", option))]
     st.code(shlex.join(["lab", *command]), language=None, wrap_lines=True)
     st.caption(plain(f"It trains on the data in {data}, which need not be those of the run above."))
     st.button("Train it", type="primary", icon=":material/model_training:", on_click=do, args=(begin, command))
@@ -126,12 +126,14 @@ table = every[words.str.contains(find or "", case=False, regex=False)].reset_ind
 if by != "nothing":
     table = parted(table, by)
     summary = table.groupby("group", sort=False).agg(
-        runs=("run", "size"), finished=("state", lambda state: (state == "done").sum()), mean=("overall", "mean"),
-        lowest=("overall", "min"), highest=("overall", "max")).reset_index()
+        runs=("run", "size"), finished=("state", lambda state: (state == "done").sum()))
+    scores = table[table["state"] == "done"].groupby("group")["overall"].agg(
+        mean=lambda values: values.mean(skipna=False), lowest="min", highest="max")
+    summary = summary.join(scores).reset_index()
     st.dataframe(summary, hide_index=True, key="groups", placeholder="n/a",
                  column_config={c: st.column_config.NumberColumn(f"{c} overall", format="%.3f")
                                 for c in ("mean", "lowest", "highest")},
-                 alt="The overall score of each group of runs")
+                 alt="The overall score of the finished runs of each group")
 
 names = list(table["run"])
 number = st.session_state.get("rows-of-runs", 0)
@@ -174,10 +176,14 @@ if picked:
         if len(picked) == 1 and about["name"] in KNOWN:
             st.page_link("views/train.py", label="Train again with ...", icon=":material/model_training:",
                          query_params={"train": about["name"], "scale": about["protocol"],
-                                       "set": [f"{field}={value}" for field, value in changes(about["settings"])]})
+                                       "set": as_options(about["settings"])})
         if len(picked) > 1:
-            st.page_link("views/compare.py", label="Compare these", icon=":material/difference:",
-                         query_params={"runs": [now.labels[run] for run in picked]})
+            group = next((group for group, of in comparable(visible().runs).items() if set(picked) <= set(of["run"])),
+                         None)
+            if st.button("Compare these", icon=":material/difference:", disabled=group is None,
+                         help="Runs that share data, encoder and protocol, and are not hidden, can be compared"):
+                st.session_state["next-group"] = group
+                st.switch_page("views/compare.py", query_params={"runs": [now.labels[run] for run in picked]})
         hide = not all(now.marked.get(run, Mark()).hidden for run in picked)
         st.button("Hide" if hide else "Show again", on_click=do, args=(marks().set, *picked), kwargs={"hidden": hide},
                   icon=":material/visibility_off:" if hide else ":material/visibility:",

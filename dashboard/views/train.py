@@ -7,6 +7,7 @@ import streamlit as st
 from fields import NOT_OFFERED, changed_fields
 from pickers import plain, select
 
+from lab.commands.training import at_protocol
 from lab.data import checkout, find_data
 from lab.errors import LabError
 from lab.experiment import KNOWN, PROTOCOLS, Experiment
@@ -39,7 +40,7 @@ seeds = st.number_input("Seeds", 1, 20, 1, key="many", bind="query-params",
 command = ["ablate", recipe, "--protocol", protocol, "--seeds", str(seeds), "--data", str(data),
            *(part for setting in settings for part in ("--set", setting))]
 try:
-    made, why = usual.with_settings(settings), ""
+    made, why = at_protocol(KNOWN[recipe], protocol, settings), ""
 except LabError as error:
     made, why = usual, str(error)
 if why:

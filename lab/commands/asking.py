@@ -55,6 +55,7 @@ def _answer(asked: "Asked", texts: list[str]) -> None:
     """Print the answers to one or two texts, and how good the model is at each task."""
     from lab.evaluate import predict as ask
     from lab.results.ask import of_five
+    from lab.tasks import CosineEmbedding
 
     for line in asked.remarks(texts):
         print(f"note: {line}")
@@ -64,6 +65,8 @@ def _answer(asked: "Asked", texts: list[str]) -> None:
             answer = f"sentiment: {found['answer']} ({100 * found[[f'p{c}' for c in range(5)]].max():.0f} %)"
         elif task == "qqp":
             answer = f"paraphrase: {found['answer']} (probability of a paraphrase {100 * found['probability']:.0f} %)"
+        elif isinstance(asked.model.heads["sts"], CosineEmbedding):
+            answer = f"similarity: a cosine of {found['prediction']:.2f} (-1 to 1, the same)"
         else:
             answer = f"similarity: {of_five(found['prediction']):.2f} of 5 (0 unrelated, 5 the same)"
         print(f"{answer}\n  {asked.quality(task)}")

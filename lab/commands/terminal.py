@@ -12,10 +12,11 @@ if TYPE_CHECKING:  # torch takes a second to import
     from lab.runs.training import Training
 
 
-def follow(training: "Training", show: Callable[["Training"], None]) -> bool:
+def follow(training: "Training", show: Callable[["Training"], None], again: str) -> bool:
     """Train to the end and show the progress. False: the run was finished already.
 
-    A signal, or an output that cannot be written any more, stops it at the end of the iteration, with everything saved.
+    again: what continues the run, for the message where it is stopped. A signal, or an output that cannot be written
+    any more, stops it at the end of the iteration, with everything saved.
     """
     from lab.runs.signals import Stopped, stopping
 
@@ -34,8 +35,8 @@ def follow(training: "Training", show: Callable[["Training"], None]) -> bool:
         with stopping(ask):
             show(training)
     except KeyboardInterrupt as stop:
-        write(f"\nstopped after iteration {training.step}{f' ({stop})' if str(stop) else ''}; the same command with "
-              f"--resume --run {training.run.name} continues this run", training)
+        write(f"\nstopped after iteration {training.step}{f' ({stop})' if str(stop) else ''}; {again} "
+              "continues this run", training)
         raise typer.Exit(getattr(stop, "code", 130)) from None
     return True
 

@@ -53,4 +53,4 @@ def _train_unless_done(experiment: "Experiment", data: "Data", root: str | None)
     from lab.train import run_name
 
     name = run_name(experiment, data)
-    train_one(experiment, data, name, root, resume=Run(runs_root(root) / name).exists)
+    train_one(experiment, data, name, root, Run(runs_root(root) / name).exists, "the same command")

@@ -50,12 +50,17 @@ def train(
         check_sizes(experiment, loaded)
         if resume:
             find_run(run_name(experiment, loaded), run, resume, runs_root(runs))
+    alone = " with this recipe alone," * (len(experiments) > 1)
     for experiment in experiments:
-        train_one(experiment, loaded, run, runs, resume)
+        train_one(experiment, loaded, run, runs, resume, f"the same command{alone} with --resume --run RUN")
 
 
-def train_one(experiment: "Experiment", data: "Data", name: str | None, root: str | None, resume: bool) -> None:
-    """Train one run, and print what it is made from, its progress, and where its files are."""
+def train_one(experiment: "Experiment", data: "Data", name: str | None, root: str | None, resume: bool,
+              again: str) -> None:
+    """Train one run, and print what it is made from, its progress, and where its files are.
+
+    again: what continues it where it is stopped, with RUN in place of its name.
+    """
     from lab.runs.ranks import Follower
     from lab.runs.signals import stopping
     from lab.train import fit
@@ -73,7 +78,7 @@ def train_one(experiment: "Experiment", data: "Data", name: str | None, root: st
     if cut := run.config["data"].get("cut"):
         print(f"{cut} inputs are longer than the encoder's {training.model.bert.config.max_position_embeddings} "
               "tokens; their ends are cut off")
-    if follow(training, show_scores):
+    if follow(training, show_scores, again.replace("RUN", shlex.quote(name or run.name))):
         times = run.status
         print(f"{times['seconds']:.0f} s, of them {times['scoring']:.0f} s scoring; weights, records and predictions: "
               f"{run.folder}")
@@ -106,6 +111,8 @@ def ablate(
 
         if seeds or encoder:
             raise LabError("lab ablate plan: data/plan.json says the seeds and the encoder; leave out the option")
+        if any(field_of(setting) == "scale" for setting in settings or []):
+            raise LabError("lab ablate plan: the protocol sets the scale; choose another with --protocol")
         experiments = [e.with_settings(settings or []) for e in planned_runs(protocol)]
         loaded, seeds = load_data(data), 1  # each run of the plan is listed with its own seed
     else:
@@ -142,9 +149,21 @@ def named_experiments(recipes: list[str], data: str | None = None, encoder: str 
     if protocol not in PROTOCOLS:
         raise nearest(protocol, PROTOCOLS, "protocol")
     settings = all_settings(settings, encoder, seed)
-    scale = [s for s in settings if s.partition("=")[0].strip() == "scale"]  # the protocol reads it, so it comes first
-    others = [s for s in settings if s not in scale]
-    return [PROTOCOLS[protocol](KNOWN[name].with_settings(scale)).with_settings(others) for name in recipes], loaded
+    return [at_protocol(KNOWN[name], protocol, settings) for name in recipes], loaded
+
+
+def at_protocol(recipe: "Experiment", protocol: str, settings: list[str]) -> "Experiment":
+    """A recipe at the scale of a protocol, with settings. The protocol reads `scale`, so that is set first."""
+    from lab.experiment import PROTOCOLS
+
+    scale = [setting for setting in settings if field_of(setting) == "scale"]
+    others = [setting for setting in settings if setting not in scale]
+    return PROTOCOLS[protocol](recipe.with_settings(scale)).with_settings(others)
+
+
+def field_of(setting: str) -> str:
+    """The field of FIELD=VALUE."""
+    return setting.partition("=")[0].strip()
 
 
 def all_settings(settings: list[str] | None, encoder: str | None, seed: int | None) -> list[str]:
@@ -177,7 +196,7 @@ def pretrain(
           f"{chosen.epochs} epochs of {recorder.iterations} iterations\n"
           f"distinct training sentences: {of['trained on']} to train on, {of['held out']} held out; {of['left out']} "
           f"are in dev or test too and are left out\nhead for the masked words: {head}")
-    follow(training, show_losses)
+    follow(training, show_losses, f"the same command with --resume --run {shlex.quote(run or training.run.name)}")
     place = [word for option, value in (("--data", data), ("--runs", runs)) if value for word in (option, value)]
     print(f"next: {shlex.join(['lab', 'train', 'multitask', *place, '--encoder', str(training.encoder)])}")
 

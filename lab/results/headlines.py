@@ -244,11 +244,14 @@ def update_changes(runs: pd.DataFrame) -> pd.DataFrame:
 
 # ---- mistakes and comparisons ----------------------------------------------------------------------------------------
 
-def mistakes(table: pd.DataFrame, task: str) -> str:
-    """How often a run is wrong, and what it most often takes for what. table: of `comparison.predictions`."""
+def mistakes(table: pd.DataFrame, task: str, cosines: bool = False) -> str:
+    """How often a run is wrong, and what it most often takes for what. table: of `comparison.predictions`. cosines: the
+    answers to STS are cosines, and no points of 5."""
     table = table.dropna(subset="label")
     if table.empty:
         return ""
+    if task == "sts" and cosines:
+        return "the answers are cosines, from -1 to 1, which are not points off; r says how well they agree."
     if task == "sts":
         off = (table["prediction"] - table["label"]).abs()
         return (f"{_share(int((off > 1).sum()), len(off), 'pairs are more than one point off')}; the answers are "

@@ -155,8 +155,9 @@ function compare(box) {
       const of = line => Object.values(line.seeds).map(seed => seed[task]).filter(value => value !== undefined)
       const both = Object.keys(a.seeds).filter(seed => [a, b].every(line => line.seeds[seed]?.[task] !== undefined))
       const gaps = both.map(seed => a.seeds[seed][task] - b.seeds[seed][task])
-      let said = 'no seed in common'
-      if (gaps.length) {
+      const without = both.filter(seed => [a, b].some(line => line.seeds[seed][task] === null)).length
+      let said = without ? `no score with ${without} of ${both.length} seeds` : 'no seed in common'
+      if (gaps.length && !without) {
         const middle = mean(gaps), n = gaps.length
         const spread = Math.sqrt(gaps.reduce((sum, gap) => sum + (gap - middle) ** 2, 0) / (n - 1))
         const half = t[n] ? t[n] * spread / Math.sqrt(n) : NaN
@@ -164,7 +165,7 @@ function compare(box) {
         said = sign(middle) + (n > 2 ? ` (95 % interval ${sign(middle - half)} to ${sign(middle + half)}, ${n} seeds)`
                                      : ` (${n} seed${n > 1 ? 's' : ''}: no interval)`)
       }
-      const text = list => list.length ? mean(list).toFixed(3) : 'n/a'
+      const text = list => list.length && !list.includes(null) ? mean(list).toFixed(3) : 'n/a'
       row(table, [name, text(of(a)), text(of(b)), said])
     }
     box.querySelector('div').replaceChildren(table)

@@ -198,7 +198,7 @@ def _overfit(runs: pd.DataFrame, name: str) -> str:
 def _compare(runs: pd.DataFrame) -> str:
     """A place in which the page's script compares two lines, with their settings and the scores of each seed."""
     about = distinct_runs(runs)
-    rows = last_rows(labelled(scores_on(runs, ["dev_full"]), about)).dropna(subset="value")
+    rows = last_rows(labelled(scores_on(runs, ["dev_full"]), about))
     lines = {}
     for label, part in rows.groupby("label"):
         settings = json.loads(part["settings"].iloc[0])

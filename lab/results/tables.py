@@ -25,7 +25,7 @@ from lab.runs.frames import (
     provenance,
     scores_on,
 )
-from lab.runs.labels import line_labels, settings_of
+from lab.runs.labels import line_labels, own_labels, settings_of
 
 SCORE_COLUMNS = [*TASKS, "overall"]
 TABLES = {"dev": ("dev_full", "table1"), "test": ("test", "table2")}  # split -> its name in records, the paper's table
@@ -75,8 +75,7 @@ def leaderboard(runs: pd.DataFrame, split: str = "dev") -> pd.DataFrame:
             found = zip(ends, interval(values), strict=True)
             rows.setdefault(tuple(row), {}).update({f"{best}{score}{end}": value for end, value in found})
     for row, part in final.groupby(KEYS, sort=False):
-        called = part["called"].unique() if "called" in part else [""]
-        rows[row] |= {"called": called[0] if len(called) == 1 else "", "date": frames.days(part),
+        rows[row] |= {"called": part["called"].iloc[0], "date": frames.days(part),
                       "seeds": part["seed"].nunique(),
                       "null_seeds": part.loc[part["value"].isna(), "seed"].nunique()}
     table = pd.DataFrame([dict(zip(KEYS, row, strict=True)) | found for row, found in rows.items()], columns=columns)
@@ -90,6 +89,7 @@ def _final(runs: pd.DataFrame, split: str) -> pd.DataFrame:
     """The scores of finished runs on a whole split. An experiment that was run twice with one seed counts once."""
     final = scores_on(runs[runs["state"] == "done"], [TABLES[split][0]])
     final = final.assign(score=final["task"].astype(object).replace("all", "overall"))
+    final = final.assign(called=own_labels(final))  # before twins are left out, whose label may be another one
     final = fill_missing(final).dropna(subset=["step"]).drop_duplicates(["run", "step", "score"])
     return final[final["run"] == final.groupby([*KEYS, "seed"])["run"].transform("min")]
 

@@ -19,7 +19,9 @@ import pandas as pd
 from lab.errors import LabError
 
 MADE = re.compile(r"-(sample-)?s\d+-[0-9a-f]{6}(-\d+)?")  # how a name ends that the lab made (`folder.name_end`)
+MARK = re.compile(r"@[0-9a-f]{6}$")  # how the name of an encoder's folder ends in a table: by its weights
 SHIPPED = "shipped/"  # how the names of shipped runs begin where several stores are read: no folder has such a name
+LINE = ["name", "settings", "data"]  # runs that are alike in these columns are one line
 # Settings that change neither a training nor its scores on dev and test: runs that differ in them alone are one line.
 BESIDE = ("device", "samples", "eval_train", "checkpoints")
 # Settings that are no change of a recipe: they name it, or say only how it is scored.
@@ -45,6 +47,11 @@ def changes(settings: str) -> tuple[tuple[str, str], ...]:
     except LabError:
         return ()
     return _differing(made, json.loads(usual.to_json()) | {"scale": own_scale}, wanted)
+
+
+def as_options(settings: str) -> list[str]:
+    """`changes` as texts that `--set` takes: field=value. An encoder is without the mark of its weights."""
+    return [f"{field}={MARK.sub('', value) if field == 'encoder' else value}" for field, value in changes(settings)]
 
 
 @lru_cache(64)
@@ -93,14 +100,13 @@ def line_labels(frame: pd.DataFrame) -> list[str]:
     The label is the recipe's name and, in brackets, what was changed in it; or the label of one's own that all runs of
     the line share. Where several lines would have one label, the settings in which they differ follow, or the data.
     """
-    keys = ["name", "settings", "data"]
-    group = frame.groupby(keys, observed=True, sort=False, dropna=False).ngroup().to_numpy()
+    group = frame.groupby(LINE, observed=True, sort=False, dropna=False).ngroup().to_numpy()
     kinds, first = np.unique(group, return_index=True)
-    about = frame[keys].iloc[first].astype(str).set_axis(kinds)
-    called = _shared(group, frame["called"]) if "called" in frame else {}
+    about = frame[LINE].iloc[first].astype(str).set_axis(kinds)
+    called = own_labels(frame).iloc[first].set_axis(kinds)
     bases: dict[tuple, list] = {}
     for kind, row in about.iterrows():
-        base = (called[kind], ()) if called.get(kind) else (row["name"], changes(row["settings"]))
+        base = (called[kind], ()) if called[kind] else (row["name"], changes(row["settings"]))
         bases.setdefault(base, []).append(kind)
     labels = np.empty(len(kinds), dtype=object)
     for (name, changed), same in bases.items():
@@ -117,10 +123,13 @@ def line_labels(frame: pd.DataFrame) -> list[str]:
     return labels[group].tolist()
 
 
-def _shared(group: np.ndarray, called: pd.Series) -> dict[int, str]:
-    """The label of one's own that all rows of a group have."""
-    pairs = pd.DataFrame({"group": group, "called": called.astype(object).fillna("").to_numpy()}).drop_duplicates()
-    return pairs[~pairs["group"].duplicated(keep=False)].set_index("group")["called"].to_dict()
+def own_labels(frame: pd.DataFrame) -> pd.Series:
+    """For each row the label of one's own that all runs of its line share; "" where they do not. frame: as above."""
+    if "called" not in frame:
+        return pd.Series("", index=frame.index)
+    called = frame["called"].astype(object).fillna("")
+    lines = called.groupby([frame[key] for key in LINE], observed=True, dropna=False)
+    return called.where(lines.transform("nunique") == 1, "")
 
 
 def run_labels(about: pd.DataFrame) -> dict[str, str]:

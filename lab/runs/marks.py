@@ -65,6 +65,9 @@ class Marks:
 
     def set(self, *runs: str, **changes: Any) -> None:
         """Change what is said about runs, such as label="fast". LabError: the file is damaged or cannot be written."""
+        if stores.ships(self.file.parent):
+            raise LabError("the records that ship with the lab stay as they are; name a run store of your own with "
+                           "LAB_RUNS, and they can be labelled and hidden from there")
         with self._locked():
             marks = self._read() if self.file.exists() else {}
             for run in runs:

@@ -24,6 +24,13 @@ def test_scores_are_of_all_of_dev_or_else_of_the_newest_epoch(answers):
     assert set(answers.scores(Chosen(runs, []), ["done"], "best")["done"]) == {.7}
 
 
+def test_of_two_runs_of_a_seed_ones_own_comes_first(answers):
+    from choices import Chosen
+
+    runs = pd.concat([records("smart", run=run).assign(label="smart") for run in ("shipped/smart-1", "smart-1")])
+    assert list(answers.runs_of(Chosen(runs, [])).index) == ["smart-1", "shipped/smart-1"]
+
+
 def test_predictions_have_the_probability_of_the_answer(answers, add_predictions, data):
     folder = add_predictions(sure=.6)
     table, why = answers.examples(Run(folder), "sst", "last", data)

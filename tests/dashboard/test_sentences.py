@@ -1,8 +1,12 @@
 """What the home page says: true to the leaderboard, and silent about what cannot be told."""
 
+from dataclasses import replace
+
 import pandas as pd
 import pytest
 from helpers import records
+
+import lab
 
 
 @pytest.fixture
@@ -41,5 +45,8 @@ def test_the_next_commands_follow_from_what_is_there(sentences):
     assert commands(three, a="done") == ["lab report"]
     assert commands(three[:0], a="running") == ["lab ablate quick"]
     assert commands(three, a="stopped", b="done") == ["lab train RECIPE --resume", "lab report"]
+    made = replace(lab.PROTOCOLS["laptop"](lab.RECIPES["gse"]), lr=1.0)  # the command would train the recipe as it is
+    changed = one.assign(settings=one["settings"].where(one["name"] != "gse", made.to_json()))
+    assert commands(changed, a="done") == ["lab ablate baseline --data DIR --protocol laptop --seeds 3"]
     hostile = one.assign(name="`x` <b>")
     assert commands(hostile, a="done") == ["lab report"]

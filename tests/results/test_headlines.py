@@ -172,6 +172,7 @@ def test_mistakes_are_counted_and_the_most_frequent_one_is_named():
     pairs = pd.DataFrame({"label": [1., 5.], "prediction": [1.5, 2.]})
     assert headlines.mistakes(pairs, "sts").startswith("50 % of 2 pairs are more than one point off")
     assert "1.75 points off on average" in headlines.mistakes(pairs, "sts")
+    assert headlines.mistakes(pairs, "sts", cosines=True).startswith("the answers are cosines")
 
 
 def test_a_comparison_names_the_tasks_with_a_difference():

@@ -8,7 +8,7 @@ import pytest
 from helpers import records
 
 import lab
-from lab.runs.labels import changes, line_labels, run_labels
+from lab.runs.labels import as_options, changes, line_labels, run_labels
 
 
 def test_labels_name_the_settings_that_differ():
@@ -43,6 +43,11 @@ def test_what_a_person_set_is_what_was_changed(changed):
     assert dict(changes(settings(made))) == changed
 
 
+def test_options_name_the_folder_of_an_encoder_without_the_mark_of_its_weights():
+    made = settings(laptop("multitask", "encoder=/my/encoder@1a2b3c", "lr=1e-3"))
+    assert sorted(as_options(made)) == ["encoder=/my/encoder", "lr=0.001"]
+
+
 def test_smart_is_told_by_the_constants_that_differ_and_scoring_is_no_change():
     assert dict(changes(settings(laptop("smart", "smart.sigma=0.1")))) == {"smart.sigma": "0.1"}
     assert dict(changes(settings(laptop("smart", "smart=none")))) == {"smart": "none"}
@@ -71,6 +76,8 @@ def test_a_label_of_ones_own_is_that_of_the_line_once_all_its_runs_have_it():
     two = pd.concat([records(), records("gse", lr=2)]).assign(called="x")
     assert set(line_labels(two)) == {"x (lr=none, name=baseline)", "x (lr=2, name=gse)"}
     assert lab.leaderboard(both.assign(called="mine"))["called"].tolist() == ["mine"]
+    twins = pd.concat([records().assign(called="mine"), records(run="baseline-1-2").assign(called="")])
+    assert lab.leaderboard(twins)["called"].tolist() == [""] and set(line_labels(twins)) == {"baseline"}
 
 
 def test_a_run_is_called_by_ones_own_label_or_by_run_or_by_recipe_and_seed():

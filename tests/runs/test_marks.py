@@ -72,6 +72,10 @@ def test_a_shipped_run_is_marked_in_ones_own_store(tmp_path):
     both = Store(runs_root(), stores.shipped_root())
     both.frame()
     assert both.marked == {"shipped/gse-1": Mark(hidden=True)}
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(LabError, match="stay as they are"):
+        patch.setenv("LAB_RUNS", str(stores.shipped_root()))
+        Marks(runs_root()).set("gse-1", hidden=True)
+    assert not (stores.shipped_root() / "marks.json").exists()
     with pytest.raises(LabError, match="ships with the lab"):
         discard(Run(stores.shipped_root() / "gse-1"))
 

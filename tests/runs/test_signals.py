@@ -59,7 +59,8 @@ def test_a_signal_stops_at_the_end_of_the_iteration_with_everything_saved(number
     command.at_step(6, lambda: os.kill(os.getpid(), number))
     code, out = command()
     status = Run.open("one").status
-    assert code == 128 + number and f"stopped after iteration 6 ({number.name})" in out
+    assert code == 128 + number and (f"stopped after iteration 6 ({number.name}); the same command with --resume --run "
+                                     "one continues this run") in out
     assert (status["state"], status["why"], status["step"]) == ("stopped", number.name, 6)
     assert checkpoints.steps(Run.open("one").checkpoints) == [4, 6]
     assert_goes_on_to_the_same_end(command, tiny_data)

@@ -64,6 +64,27 @@ def test_a_label_of_ones_own_is_what_every_page_says(some, open_page):
     assert "my best" in open_page("compare").multiselect(key="runs").options
 
 
+def test_the_chosen_runs_are_compared_whatever_the_other_pages_show(some, open_page, add_run):
+    for seed in (5, 6):
+        add_run("gse", seed=seed, overall=seed / 10, data="other")
+    app = choose(open_page("runs", recipe="baseline"), "gse-5", "gse-6")
+    assert app.session_state["from"].endswith("(SST 8544)") and app.session_state["recipe"] == ["baseline"]
+    app = click(app, "Compare these")
+    assert app.title[0].value == "Compare" and app.multiselect(key="runs").value == ["gse-5", "gse-6"]
+    assert app.session_state["from"].endswith("(other)") and app.session_state["recipe"] == []
+    apart = choose(open_page("runs"), "gse-1", "gse-5")
+    assert next(button for button in apart.button if button.label == "Compare these").disabled
+
+
+def test_a_group_with_a_run_without_a_score_has_no_mean(add_run, open_page):
+    add_run("cosine_d", seed=1, overall=.5)
+    add_run("cosine_d", seed=2, overall=None)
+    add_run("gse", seed=1, overall=.6)
+    add_run("gse", seed=2, overall=.1, state="running")
+    found = page_table(open_page("runs", group="recipe"), "group", "mean").set_index("group")["mean"]
+    assert found["gse"] == .6 and found.isna()["cosine_d"]
+
+
 def test_a_run_goes_to_the_bin_and_comes_back(some, open_page):
     app = click(choose(open_page("runs"), "gse-1"), "Move to the bin")
     assert "gse-1" not in table(app).index and not (runs_root() / "gse-1").exists()

@@ -30,6 +30,8 @@ def test_the_form_shows_the_command_and_refuses_what_cannot_be_trained(started, 
     assert command.startswith("lab ablate gse --protocol smoke --seeds 3")
     assert "--set lr=0.01 --set pooling=mean" in command
     assert not started.jobs("ablate") and not runs_root().exists()  # an address alone trains nothing
+    small = open_page("train", train="multitask", scale="laptop", set=["scale=0.01"])  # as `lab ablate` reads it
+    assert any(f"10 epochs, {10 * round(755 * .01):,} iterations" in caption.value for caption in small.caption)
     app.text_input(key="change-gse-lr").set_value("fast")
     app.run()
     assert "lr must be a number" in app.error[0].value.replace("\\", "")

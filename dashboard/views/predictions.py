@@ -19,6 +19,7 @@ from lab.runs.stores import runs_root
 
 LONGEST = 500  # characters of a sentence; the rest is not read
 MEAN = "mean of heads"
+SMALLEST = .0005  # an effect below it is shown as none
 EFFECTS = {"sst": "the probability of the answer", "qqp": "the probability of the answer", "sts": "the similarity"}
 EXAMPLES = {  # name -> two sentences of ours, and what to watch
     "Negation": ("The film is not good.", "The film is good.",
@@ -172,7 +173,9 @@ def _importance(run: Run | None, weights: str, task: str, texts: list[str]) -> N
         st.html(f"<p style='overflow-wrap: anywhere'>{' '.join(parts)}</p>")
     strongest = max((pair for words in found for pair in words if pair[1] == pair[1]), key=lambda pair: abs(pair[1]),
                     default=None)
-    if strongest:
+    if strongest and abs(strongest[1]) < SMALLEST:
+        st.caption(f"By occlusion: without any one of the words, {EFFECTS[task]} changes by less than 0.001.")
+    elif strongest:
         st.caption(plain(f"By occlusion: without “{strongest[0]}”, {EFFECTS[task]} changes most, by "
                          f"{-strongest[1]:+.3f}."))
 

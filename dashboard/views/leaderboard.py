@@ -118,7 +118,8 @@ if len(nothing := floors(final, {"dev": "dev_full"}.get(split, split))):
                  hide_index=True, placeholder="n/a", alt="What no training gives on the same rows",
                  column_config={c: st.column_config.NumberColumn(format="%.3f") for c in tables.SCORE_COLUMNS})
 if len(verdicts):
-    st.caption(f"Verdict{', of the scores on dev' * (split == 'test')}: {plain(tables.VERDICTS.format(reference))}. {plain(note)}")
+    on = ", of the scores on dev" * (split == "test")
+    st.caption(f"Verdict{on}: {plain(tables.VERDICTS.format(reference))}. {plain(note)}")
 elif note:
     st.info(plain(note))
 for warning in [*notes(dev), *(test_notes(test) if split == "test" else [])]:

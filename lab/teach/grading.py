@@ -2,8 +2,9 @@
 
     lab class grade FOLDER > grades.csv     # FOLDER/STUDENT/*.ipynb, or FOLDER/STUDENT_04_gradient_surgery.ipynb
 
-A notebook is not executed. Its imports, functions and constants up to the cell of the check are, and then the function
-is called: in a process for each student, with a time limit. That process may do whatever the user who starts it may do.
+A notebook is not executed. Its imports, functions and constants up to the cell of the check are, with the values that
+the answer names, and then the function is called: in a process for each student, with a time limit. That process may do
+whatever the user who starts it may do.
 """
 
 import ast
@@ -152,14 +153,14 @@ def answers_in(path: Path) -> list[Answer]:
                 if name in HELP:  # a cell that fails leaves an earlier answer as it was
                     found.setdefault(name, Answer(name, "", "", broken[-1][1]))
             continue
-        definitions += [ast.unparse(node) for node in tree.body if _defines(node)]
+        definitions += [node for node in tree.body if _defines(node) or isinstance(node, ast.Assign | ast.AnnAssign)]
         for node in tree.body:
             for name, function in _checks(node, texts):
                 named = re.compile(rf"\b{re.escape(function)}\b")
                 wrong = next((why for text, why in reversed(broken) if named.search(text)), "")
                 if name not in HELP:
                     wrong = str(nearest(name, HELP, "exercise")).partition(" (valid")[0]
-                found[name] = Answer(name, "\n\n".join(definitions), function, wrong)
+                found[name] = Answer(name, _reached(definitions, function), function, wrong)
             if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant):
                 texts |= {target.id: node.value.value for target in node.targets if isinstance(target, ast.Name)}
     return [found[name] for name in (*HELP, *(name for name in found if name not in HELP)) if name in found]
@@ -182,12 +183,42 @@ def _defines(node: ast.stmt) -> bool:
     """Whether a statement only defines something: an import, a function, a class, a constant, or another name."""
     if isinstance(node, ast.Import | ast.ImportFrom | ast.FunctionDef | ast.ClassDef):
         return True
+    if isinstance(node, ast.Try):  # of an import
+        return all(map(_defines, [*node.body, *(of for handler in node.handlers for of in handler.body
+                                                if not isinstance(of, ast.Pass))]))
     if not isinstance(node, ast.Assign | ast.AnnAssign):
         return False
     try:
         return isinstance(node.value, ast.Lambda | ast.Name | ast.Attribute) or ast.literal_eval(node.value) is not ...
     except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):  # it is no constant
         return False
+
+
+def _reached(statements: Sequence[ast.stmt], function: str) -> str:
+    """The source of what only defines something, and of the values that `function`, an expression, needs besides.
+
+    A value, as of `NEG = float("-inf")`, is computed only if the function or what it calls reads its name.
+    """
+    names, reads = [], []
+    for node in statements:
+        read, own = _names(node)
+        named = {node.name} if isinstance(node, ast.FunctionDef | ast.ClassDef) else own
+        names.append(named)
+        reads.append(read - own | read & named)
+    reached, new = set(), _names(ast.parse(function))[0]
+    while new:
+        reached |= new
+        new = set().union(*(read for name, read in zip(names, reads, strict=True) if name & new)) - reached
+    return "\n\n".join(ast.unparse(node) for node, name in zip(statements, names, strict=True)
+                       if _defines(node) or name & reached)
+
+
+def _names(node: ast.AST) -> tuple[set[str], set[str]]:
+    """The names that a piece of code reads, and those that it gives a value, arguments included."""
+    used = [of for of in ast.walk(node) if isinstance(of, ast.Name)]
+    given = {of.arg for of in ast.walk(node) if isinstance(of, ast.arg)}
+    return ({of.id for of in used if isinstance(of.ctx, ast.Load)},
+            {of.id for of in used if isinstance(of.ctx, ast.Store)} | given)
 
 
 def _checks(statement: ast.stmt, texts: Mapping[str, object]) -> Iterator[tuple[str, str]]:

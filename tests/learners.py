@@ -332,7 +332,7 @@ def mcnemar_binom(b, c):
 def mcnemar_loop(b, c):
     n, smaller, p = b + c, min(b, c), 0
     for k in range(smaller + 1):
-        p += math.factorial(n) / math.factorial(k) / math.factorial(n - k) * 0.5**n
+        p += math.factorial(n) // math.factorial(k) // math.factorial(n - k) / 2**n
     return 2 * p if b != c else 1.0
 
 

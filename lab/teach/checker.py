@@ -51,7 +51,9 @@ def check(name: str, mine: Callable, seed: int | None = None) -> Checked:
     drawn = exercise.draw(Draw(seed))
     cases = {**exercise.cases, **{f"drawn: {about}": given for about, given in drawn.items()}}
     if not callable(mine):
-        mine = _not_a_function(mine)
+        what = "None" if mine is None else f"a value of type {type(mine).__name__}"
+        return _checked(name, "not yet", seed, [f"You passed {what}; pass the function itself, its name without "
+                                                "parentheses"])
     made = [tried(exercise, mine, given) for given in cases.values()]
     lines = [f"{'✗' if one.fault else '✓'} {about}" for about, one in zip(exercise.cases, made, strict=False)]
     wrong = sum(bool(one.fault) for one in made[len(exercise.cases):])
@@ -67,6 +69,10 @@ def check(name: str, mine: Callable, seed: int | None = None) -> Checked:
         lines.append(diagnosis(name, exercise, mine, cases, made))
         difficulty = f"{about(name)}. " if state == "not attempted" else ""
         lines.append(f'{difficulty}Stuck? teach.hint("{name}")')
+    return _checked(name, state, seed, lines)
+
+
+def _checked(name: str, state: str, seed: int, lines: list[str]) -> Checked:
     result = Checked("\n".join([f"{name}: {state}", *lines]))
     result.state, result.seed, result.page = state, seed, _box(str(result), COLOURS[state])
     return result
@@ -88,13 +94,6 @@ def _remarks(exercise: Any, mine: Callable, made: Sequence[Tried], state: str) -
         remarks.append(f"It reads {', '.join(f'`{name}`' for name in taken)} from the notebook: it is safer to use its "
                        "arguments alone.")
     return remarks
-
-
-def _not_a_function(of: object) -> Callable:
-    def mine(*given: object) -> None:
-        raise TypeError(f"{type(of).__name__} is no function: pass the function itself, its name without parentheses")
-
-    return mine
 
 
 def solution(name: str) -> Text:

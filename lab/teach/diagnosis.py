@@ -262,6 +262,7 @@ def taken_names(mine: Callable) -> list[str]:
         for name in _global_names(function.__code__):
             value = function.__globals__.get(name)
             fine = isinstance(value, types.ModuleType) or callable(value) or name.startswith("__")
+            fine = fine or (isinstance(value, float) and value == getattr(math, name, None))  # from math import inf
             if name in function.__globals__ and not fine and name not in found:
                 found.append(name)
     return found

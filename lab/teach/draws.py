@@ -272,7 +272,7 @@ def mcnemar(draw: Draw) -> Cases:
         f"{b} to {c}": (b, c),
         f"{c} to {b}": (c, b),
         f"{b} to {b}": (b, b),
-        f"{b + 10} to {b + 14}, larger counts": (b + 10, b + 14),
+        f"{b + 520} to {b + 560}, larger counts": (b + 520, b + 560),  # 2 ** n is more than a float holds
         "0 to 5": (0, 5),
     }
 

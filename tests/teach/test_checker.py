@@ -3,6 +3,7 @@
 import html
 import math
 import sys
+from math import inf
 
 import pytest
 import torch
@@ -97,6 +98,27 @@ def test_no_mistake_is_named_that_the_learner_has_not_made():
     assert "is missing from the tail" not in teach.check("mcnemar", mcnemar_folded)
     assert "p is 1 for b = c, not 0" in teach.check(
         "mcnemar", lambda b, c: 0 if b == c else EXERCISES["mcnemar"].right(b, c))
+
+
+@pytest.mark.parametrize(("given", "what"), [(None, "None"), (torch.zeros(2), "a value of type Tensor")])
+def test_a_result_in_place_of_the_function_is_said_and_nothing_else(given, what):
+    found = teach.check("mean_pool", given)
+    assert not found and found.state == "not yet" and found.splitlines()[1:] == [
+        f"You passed {what}; pass the function itself, its name without parentheses"]
+
+
+def test_counts_that_a_float_cannot_hold_are_a_case_of_mcnemar():
+    def floats(b, c):
+        return min(1, 2 * sum(math.comb(b + c, k) * .5 ** (b + c) for k in range(min(b, c) + 1)))
+
+    assert "keep the whole numbers whole and divide once" in teach.check("mcnemar", floats)
+
+
+def test_a_constant_of_math_is_no_value_from_the_notebook():
+    def tail(b, c):
+        return -min(inf, -EXERCISES["mcnemar"].right(b, c))
+
+    assert "`inf`" not in teach.check("mcnemar", tail)
 
 
 def test_an_unknown_name_is_an_error_that_names_the_nearest():

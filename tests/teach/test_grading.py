@@ -96,11 +96,12 @@ def test_what_is_defined_after_the_check_does_not_count(tmp_path):
 
 def test_values_that_an_answer_needs_are_computed_and_no_others(tmp_path):
     notebook(tmp_path / "x.ipynb", "try:\n    import none_such\nexcept ImportError:\n    none_such = None",
-             'ONE = float("1")\nhalf: float = ONE / 2\ntail, unused = (lambda n: half**n), print("trains for an hour")',
+             "ONE = float('1')\nhalf: float = ONE / 2\n"
+             "tail, unused = (lambda n: round(1 / half)**n), print('trains for an hour')",
              "model = print('trains for an hour')\ntraining = model",
              "import math\ndef many(n, k):\n    training = n\n    return math.comb(training, k)\n"
              "class Mine:\n    def __call__(self, b, c):\n"
-             "        return min(ONE, 2 * sum(many(b + c, k) for k in range(min(b, c) + 1)) * tail(b + c))",
+             "        return min(ONE, 2 * sum(many(b + c, k) for k in range(min(b, c) + 1)) / tail(b + c))",
              "mine = Mine()", CHECK.replace("mcnemar)", "mine)"))
     (answer,) = answers_in(tmp_path / "x.ipynb")
     assert "half: float = ONE / 2" in answer.code and "none_such" in answer.code and "model =" not in answer.code

@@ -67,9 +67,9 @@ class BertConfig:
         if (kind := entries.get("model_type", "bert")) != "bert":
             raise LabError(f"{path}: a model of the type {reprlib.repr(kind)}; the lab's encoder is BERT, of the type "
                            "'bert', without DistilBERT, RoBERTa and other relatives")
-        if entries.get("position_embedding_type", "absolute") != "absolute":
-            raise LabError(f"{path}: position_embedding_type must be 'absolute', not "
-                           f"{reprlib.repr(entries['position_embedding_type'])}")
+        for field, only in (("position_embedding_type", "absolute"), ("is_decoder", False)):
+            if (entries.get(field) or only) != only:
+                raise LabError(f"{path}: {field} must be {only!r}, not {reprlib.repr(entries[field])}")
         sizes = {f.name: entries[f.name] for f in fields(cls) if f.name in entries}
         for name, value in sizes.items():
             shown = reprlib.repr(value)  # which is short

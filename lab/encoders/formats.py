@@ -48,6 +48,8 @@ HEAD_NAMES = {"dense.weight": "transform.dense.weight", "dense.bias": "transform
               "norm.weight": "transform.LayerNorm.weight", "norm.bias": "transform.LayerNorm.bias", "bias": "bias"}
 SHARDS = "model-*-of-*.safetensors"
 SHARD = re.compile(r"model-[\w.]+-of-[\w.]+\.safetensors")
+OTHER_KINDS = {b"PK\x03\x04": "a PyTorch pickle", b"\x80\x02": "a PyTorch pickle", b"\x89HDF": "TensorFlow's weights",
+               b"GGUF": "a GGUF file"}  # how files of weights begin
 MOST_BYTES = 10_000_000_000  # of a file of weights; BERT's have one or two
 MOST_HEADER = 5_000_000  # bytes of its header; BERT's have less than 100,000
 MOST_INDEX = 5_000_000  # bytes of an index of shards
@@ -113,7 +115,7 @@ def weight_files(folder: Path) -> list[Path]:
     LabError: there are none, or one is something else than a file of weights (see `check_file`).
     """
     whole, index = folder / "model.safetensors", folder / "model.safetensors.index.json"
-    check_file(whole, MOST_BYTES)
+    _check_weights(whole)
     if whole.exists():
         return [whole]
     if not index.exists():
@@ -129,8 +131,22 @@ def weight_files(folder: Path) -> list[Path]:
     if bad:
         raise LabError(f"{index}: {reprlib.repr(bad[0])} is not a valid name of a shard; expected {SHARDS}")
     for shard in shards:
-        check_file(folder / shard, MOST_BYTES)
+        _check_weights(folder / shard)
     return [folder / shard for shard in shards]
+
+
+def _check_weights(file: Path) -> None:
+    """LabError: see `check_file`; or it is empty, or a file of weights of another kind under this name."""
+    check_file(file, MOST_BYTES)
+    if file.exists():
+        with open(file, "rb") as stream:
+            start = stream.read(8)
+        for begins, what in OTHER_KINDS.items():
+            if start.startswith(begins):
+                raise LabError(f"{file}: {what} under the name of a safetensors file; take the encoder's own "
+                               "model.safetensors, or convert it with transformers where you trust it")
+        if not start:
+            raise LabError(f"{file}: an empty file; fetch it again")
 
 
 def contents(folder: Path) -> str:
@@ -245,6 +261,9 @@ def read_weights(folder: Path, config: BertConfig, name: str) -> Bert:
                     target.copy_(file.get_tensor(key))
                     if not target.isfinite().all():
                         raise LabError(f"{path}: {key} holds NaN or infinite values, so this encoder is damaged")
+                    if ours.startswith("layers.") and ours.endswith(".weight") and not target.any():
+                        raise LabError(f"{path}: {key} is 0 throughout, so this file is damaged or incomplete; fetch "
+                                       "it again")
     except (OSError, SafetensorError) as error:
         raise LabError(f"{path}: cannot be read as a safetensors file ({first_line(error)})") from None
     return bert

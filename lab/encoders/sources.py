@@ -34,7 +34,7 @@ MINILM_SHA256 = {
 # "minilm-raw" has them as they are.
 MINILM_POOLER = 8.0
 HUB_FILES = ["config.json", "model.safetensors", "model.safetensors.index.json", SHARDS,
-             "tokenizer.json", "tokenizer_config.json", "vocab.txt", "special_tokens_map.json"]
+             "tokenizer.json", "tokenizer_config.json", "vocab.txt", "special_tokens_map.json", "added_tokens.json"]
 HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}(/[A-Za-z0-9][A-Za-z0-9._-]{0,95})?")
 HUB_TIMEOUT = 10  # seconds
 ELSEWHERE: dict[str, Path] = {}  # a folder's name -> where it stands on this machine, if that is not its place

@@ -21,6 +21,7 @@ MOST_BYTES = 30_000_000  # of a tokenizer.json or vocab.txt; multilingual BERTs 
 MOST_OTHER = 2_000_000  # of the other files
 FILES = {"tokenizer.json": MOST_BYTES, "tokenizer_config.json": MOST_OTHER, "added_tokens.json": MOST_OTHER,
          "special_tokens_map.json": MOST_OTHER}
+WORD_PIECE = (None, "BertTokenizer", "BertTokenizerFast", "PreTrainedTokenizerFast", "TokenizersBackend")
 CASED = 0.01  # the share of words with capitals from which on a vocabulary is cased; multilingual ones have a third
 
 
@@ -41,6 +42,9 @@ def load_tokenizer(folder: Path, config: BertConfig) -> "PreTrainedTokenizerBase
             _check_words(path, len(set(words)), config)
             case = _options(entries.get("normalizer") or {})
         elif vocab.exists():
+            if (kind := options.get("tokenizer_class")) not in WORD_PIECE:
+                raise LabError(f"{folder}: its tokenizer is {reprlib.repr(kind)}, and BERT's WordPiece would split "
+                               "texts otherwise than this encoder knows them")
             words = _vocabulary(vocab)
             _check_words(vocab, len(words), config)
             case = _case(folder, words, options.get("do_lower_case"))
@@ -51,6 +55,7 @@ def load_tokenizer(folder: Path, config: BertConfig) -> "PreTrainedTokenizerBase
             own = Tokenizer.from_file(str(path))
             tokenizer.backend_tokenizer.normalizer = own.normalizer
             tokenizer.backend_tokenizer.pre_tokenizer = own.pre_tokenizer
+            tokenizer.backend_tokenizer.model = own.model
         largest, said = max(tokenizer.get_vocab().values()), tokenizer.model_max_length
         needed = map(str, (tokenizer.cls_token, tokenizer.sep_token, tokenizer.unk_token))
         missing = [token for token in needed if token not in words and token not in added]
@@ -89,6 +94,8 @@ def _vocabulary(vocab: Path) -> list[str]:
     if text.startswith("\ufeff"):
         raise LabError(f"{vocab}: it begins with a byte order mark, so its first word would be unknown; save it as "
                        "UTF-8 without one")
+    if "\n\u2581" in text and "\n##" not in text:
+        raise LabError(f"{vocab}: its words begin with \u2581, so it is SentencePiece's; BERT needs WordPiece")
     return text.removesuffix("\n").split("\n")
 
 

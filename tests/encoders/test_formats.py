@@ -131,7 +131,24 @@ def test_a_missing_pooler_is_drawn_afresh_with_a_warning(folder, theirs):
     assert_same_encoder((bert, tokenizer), theirs)
 
 
-@pytest.mark.parametrize("content", [b"", b"abc", b"\xff" * 100, 300, -1], ids=str)
+@pytest.mark.parametrize(("content", "message"), [
+    (b"PK\x03\x04" + b"x" * 99, "a PyTorch pickle under the name"), (b"\x80\x02x", "a PyTorch pickle under the name"),
+    (b"\x89HDF\r\n", "TensorFlow's weights under the name"), (b"", "an empty file; fetch it again")])
+def test_another_kind_of_file_is_named(content, message, folder):
+    (folder / "model.safetensors").write_bytes(content)
+    with pytest.raises(LabError, match=f"model.safetensors: {message}"):
+        load_encoder(folder)
+
+
+def test_a_file_whose_end_is_zeros_is_damaged(folder):
+    path = folder / "model.safetensors"
+    content = path.read_bytes()
+    path.write_bytes(content[:len(content) // 2] + bytes(len(content) - len(content) // 2))
+    with pytest.raises(LabError, match="is 0 throughout, so this file is damaged or incomplete; fetch it again"):
+        load_encoder(folder)
+
+
+@pytest.mark.parametrize("content", [b"abc", b"\xff" * 100, 300, -1], ids=str)
 def test_a_damaged_file_is_named(content, folder):
     path = folder / "model.safetensors"
     path.write_bytes(content if isinstance(content, bytes) else path.read_bytes()[:content])

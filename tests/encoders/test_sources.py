@@ -390,6 +390,13 @@ def test_what_a_config_says_is_shown_in_one_short_line(folder, change):
         load_encoder(folder)
 
 
+def test_a_decoder_is_refused(folder):
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"is_decoder": True}))
+    with pytest.raises(LabError, match="is_decoder must be False, not True"):
+        load_encoder(folder)
+
+
 def test_a_config_as_windows_editors_save_it(folder):
     text = (folder / "config.json").read_text()
     (folder / "config.json").write_text(text, encoding="utf-8-sig")

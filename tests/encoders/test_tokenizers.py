@@ -97,6 +97,24 @@ def test_a_vocabulary_without_the_words_that_bert_needs(words, folder):
         load_encoder(folder)
 
 
+@pytest.mark.parametrize(("words", "kind", "message"), [
+    (TINY_WORDS, "KoBertTokenizer", "its tokenizer is 'KoBertTokenizer', and BERT's WordPiece would split"),
+    ([word.replace("##", "\u2581") for word in TINY_WORDS], "BertTokenizer", "so it is SentencePiece's")])
+def test_another_tokenizer_with_a_vocabulary_is_refused(words, kind, message, folder):
+    for file in folder.glob("tokenizer*.json"):
+        file.unlink()
+    (folder / "vocab.txt").write_text("\n".join(words), encoding="utf-8")
+    (folder / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": kind}))
+    with pytest.raises(LabError, match=message):
+        load_encoder(folder)
+
+
+def test_the_tokenizers_file_says_how_pieces_begin(theirs, folder):
+    path = folder / "tokenizer.json"
+    path.write_text(path.read_text(encoding="utf-8").replace("##", "@@"), encoding="utf-8")
+    assert load_encoder(folder)[1].tokenize("cats") == ["cat", "@@s"]
+
+
 @pytest.mark.parametrize(("content", "message"), [
     (b"\xef\xbb\xbf" + "\n".join(TINY_WORDS).encode(), r"vocab\.txt: it begins with a byte order mark, .*; save it as"),
     ("\n".join(TINY_WORDS).encode("latin1"), r"vocab\.txt: not UTF-8 text \(.*\); take the original file"),

@@ -27,7 +27,8 @@ HEADERS = {
     "qqp": ["", "id", "sentence1", "sentence2", "is_duplicate"],
     "sts": ["", "id", "sentence1", "sentence2", "similarity"],
 }
-BROKEN = 'a broken quote (a field that begins with " ends with one, and each " inside it is doubled)'
+BROKEN = ('a broken quote (a field that begins with " ends with one in the same line, and each " inside it is '
+          "doubled)")
 ROWS = 200  # so that 2 unusable rows are exactly 1 %
 
 
@@ -511,12 +512,13 @@ def quoted(separator, *columns):
     (lambda b: b"version https://git-lfs.github.com/spec/v1\n", 1, "a Git LFS pointer", "git lfs pull"),
     (lambda b: b"\xef\xbb\xbf\n<!DOCTYPE html>\n", 1, "a web page in place", "download the file"),
     (at(9, "1\ta\tcafé\tc\t1.0".encode("latin1")), 9, "byte 0xe9 is not UTF-8", "iconv -f latin1 -t utf-8"),
-    (lambda b: b"\xef\xbb\xbf" + at(2, b"1\ta\t\xff\tc\t1.0")(b), 2, "byte 0xff is not UTF-8", "Latin-1"),
+    (at(9, "1\ta\tit’s\tc\t1.0".encode("cp1252")), 9, "byte 0x92 is not UTF-8", "iconv -f cp1252 -t utf-8"),
+    (lambda b: b"\xef\xbb\xbf" + at(2, b"1\ta\t\xff\tc\t1.0")(b), 2, "byte 0xff is not UTF-8", "iconv -f latin1"),
     (lambda b: b.replace(b"\n", b"\r", 3), 1, "a carriage return", "lines end with LF or CRLF"),
 ], ids=["renamed", "two-missing", "twice", "commas", "semicolons", "spaces", "kaggle", "quoted-semicolons", "glue",
         "quote-in-header", "empty", "only-bom", "header-only", "header-crlf", "nul", "utf-16-without-bom",
         "utf-16", "utf-32", "parquet", "html-table", "only-empty-fields", "zip", "gzip", "lfs", "html", "latin-1",
-        "latin-1-bom", "some-cr"])
+        "windows-1252", "latin-1-bom", "some-cr"])
 def test_a_damaged_file_is_refused(six, damage, line, wrong, right):
     path = six / "sts-train.csv"
     path.write_bytes(damage(path.read_bytes()))

@@ -10,7 +10,8 @@ UNREAD = (".csv", ".tsv", ".jsonl", ".gz", ".zip")  # ends of names that a user 
 EMPTY = {"nan", "none", "null", "n/a", "#n/a", "<na>"}  # what programs write in place of an empty text
 FEW = 3  # rows with damaged letters, as the real STS has one, that are not worth a line
 SHARED = 0.05  # of a file's texts that may be in another one without a line; the real STS shares 2 %
-DAMAGED = re.compile("\ufffd|Ã[\x80-\xbf]|Â[\xa0-\xbf]|â€")  # U+FFFD; UTF-8 that was read as Latin-1 or Windows-1252
+DAMAGED = re.compile("\ufffd|Ã[\x80-\xbf]|Â[\xa0-\xbf]|â€|[\x80-\x9f]")  # read as Latin-1 or Windows-1252, and was not
+BYTES = re.compile(r"b(['\"]).*\1")  # as Python writes bytes
 
 
 def check_report(data: Data) -> str:
@@ -56,6 +57,10 @@ def remarks(split: Split) -> list[str]:
     if len(words) > FEW:
         lines.append(f"{len(words):,} texts are {words[0]!r} or the like, which programs write in place of an empty "
                      "one; take the original file")
+    texts = [text for example in split.examples for text in example.texts]
+    if sum(map(bool, map(BYTES.fullmatch, texts))) > len(texts) / 2:
+        lines.append(f"texts are written as Python writes bytes, such as {texts[0][:30]!r}: decode them, and write the "
+                     "file again")
     damaged = [text for example in split.examples for text in example.texts if DAMAGED.search(text)]
     if len(damaged) > FEW:
         at = DAMAGED.search(damaged[0]).start()

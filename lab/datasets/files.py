@@ -150,8 +150,12 @@ def _fields(row: Row, form: Format, labelled: bool) -> list[str]:
     """The id, the texts and the label as they are written. ValueError: why the row cannot be used."""
     if row.fault:
         raise ValueError(row.fault)
-    given = ["" if value is None else str(value) for value in (row.id, *row.texts)]
-    fields = [visible(re.sub(r"[\t\r\n\0]+", " ", text)) for text in given]
+    fields = []
+    for name, value in zip(("id", *form.texts), (row.id, *row.texts), strict=True):
+        value = value.decode("utf-8") if isinstance(value, bytes) else value
+        if not isinstance(value, str | int | float | None):
+            raise ValueError(f"{name} is a {type(value).__name__}, not a text")
+        fields.append(visible(re.sub(r"[\t\r\n\0]+", " ", "" if value is None else str(value))))
     for name, text in zip(("id", *form.texts), fields, strict=True):
         if not text:
             raise ValueError(f"no {name}")

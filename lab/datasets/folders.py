@@ -30,33 +30,35 @@ from lab.datasets.files import (
     target_folder,
     write_rows,
 )
-from lab.datasets.tsv import SEP, foreign, normal, plain_names
+from lab.datasets.tsv import SEP, conversion, foreign, normal, plain_names
 from lab.errors import LabError
 
 SEPARATORS = {"\t": "tabs", ",": "commas", ";": "semicolons"}
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet", ".zip", ".xlsx", ".gz", ".csv.txt", ".tsv.txt", ".jsonl.txt")
 FIVE = {"very negative", "negative", "neutral", "positive", "very positive"}  # SetFit's label_text
+UNCLOSED = "a quote that opens in this line is not closed as it should be"
 MAX_LINES = 10  # of one row in a file with quotes; Quora has questions of two and three lines
 DEV_SHARE = 10  # of Quora's own file, one question pair in ten, by a hash of its id
 
 
 class Layout(NamedTuple):
-    """How one source names its columns. `quoted`: whether " quotes in its tab-separated files."""
+    """How one source names its columns."""
 
     name: str
     task: str
     id: str
     texts: tuple[str, ...]
     label: str
-    quoted: bool = False
 
 
-COURSE = tuple(Layout("the course's", task, "id", form.texts, form.label, True) for task, form in FORMATS.items())
+COURSE = tuple(Layout("the course's", task, "id", form.texts, form.label) for task, form in FORMATS.items())
 OTHERS = (Layout("Quora's", "qqp", "id", ("question1", "question2"), "is_duplicate"),
           Layout("GLUE's", "sts", "index", ("sentence1", "sentence2"), "score"))
 SETFIT = Layout("SetFit's", "sst", "", ("text",), "label")
 HUB = (Layout("the hub's", "qqp", "", ("question1", "question2"), "label"),
-       Layout("the hub's", "sts", "", ("sentence1", "sentence2"), "label"))  # MRPC has the same columns
+       Layout("the hub's", "sts", "", ("sentence1", "sentence2"), "label"),  # MRPC has the same columns
+       Layout("the hub's", "sts", "", ("sentence1", "sentence2"), "score"))
+LABELS = {layout.label for layout in (*COURSE, *OTHERS, *HUB)}
 
 
 class Found(NamedTuple):
@@ -148,9 +150,10 @@ def recognise(path: Path) -> Found:
             split = _split(of)
             return Found(path, SETFIT, "", split, file_name("sst", split))
     for layout in HUB if not separator else ():
+        sure = layout.task == "qqp" or layout.label == "score"
         if {*layout.texts, layout.label} <= set(columns) and (
-                layout.task == "qqp" or re.search("sts-?b", f"{path.parent.name} {path.stem}".lower())):
-            if of == {"test"}:
+                sure or re.search("sts-?b", f"{path.parent.name} {path.stem}".lower())):
+            if of == {"test"} and layout.label == "label":
                 raise ValueError("a test file whose labels GLUE hides, so that the lab could not score it")
             split = _split(of)
             return Found(path, layout, "", split, file_name(layout.task, split))
@@ -158,13 +161,15 @@ def recognise(path: Path) -> Found:
         name, own = f"{path.stem}.csv", (student_name(task), file_name(task, "test"))
         if separator and {"id", *layout.texts} <= set(columns) and name in own:
             return Found(path, layout, separator, "test", name, labelled=False)
-    if of == {"test"} and any(set(layout.texts) <= set(columns) for layout in (*COURSE, *OTHERS)):
+    if of == {"test"} and not LABELS & set(columns) and any(
+            set(layout.texts) <= set(columns) for layout in (*COURSE, *OTHERS)):
         raise ValueError("a test file without labels, which the lab could not score")
     found = ", ".join(repr(column[:40]) for column in columns[:20])
-    needed = "; ".join(f"{layout.task.upper()}: {', '.join((layout.id, *layout.texts, layout.label))}"
-                       for layout in COURSE)
-    raise ValueError(f"not recognised; its columns are {found or 'none'}; a first line with these is needed, separated "
-                     f"by tabs, commas or semicolons: {needed}")
+    needed = "; ".join(f"{layout.task.upper()}: {', '.join(filter(None, (layout.id, *layout.texts, layout.label)))}"
+                       for layout in (COURSE if separator else (SETFIT, *HUB)))
+    what = "a first line with these is needed, separated by tabs, commas or semicolons" if separator else (
+        "in Parquet and JSONL these are known, and label_text beside SST's five classes")
+    raise ValueError(f"not recognised; its columns are {found or 'none'}; {what}: {needed}")
 
 
 def _split(words: set[str]) -> str:
@@ -194,7 +199,7 @@ def _header(path: Path) -> tuple[str, list[str]]:
             separator = told[1] if told and told[1] in SEPARATORS else max(SEPARATORS, key=line.count)
             columns = plain_names(next(csv.reader([line], delimiter=separator), []))
     except UnicodeDecodeError:
-        raise ValueError("not UTF-8 text; convert it, as with iconv -f latin1 -t utf-8") from None
+        raise ValueError(f"not UTF-8 text; convert it, as with {conversion(path.read_bytes())}") from None
     if not columns:
         raise ValueError("an empty file; columns and rows are expected")
     return separator, columns
@@ -224,7 +229,8 @@ def _convert(file: Found, folder: Path, halved: bool) -> list[str]:
                            "ten; put a file for dev beside it")
         count, problems = write_rows(folder / name, layout.task, part, file.labelled)
         check_share(file.path, count, problems)
-        lines.append(f"{about}: {name}, {count:,} rows{named(problems)}")
+        without = "" if file.labelled else f", without labels: it has no column {layout.label}"
+        lines.append(f"{about}: {name}, {count:,} rows{without}{named(problems)}")
         split = "dev" if name == file_name(layout.task, "dev") else file.split
         lines += [f"{name}: {line}" for line in remarks(read_split(folder / name, layout.task, split))]
     return lines
@@ -235,18 +241,23 @@ def _in_dev(row: Row) -> bool:
 
 
 def _objects(file: Found) -> Iterator[Row]:
-    for number, (place, found) in enumerate(read_objects(file.path)):
-        yield Row(place, f"{file.split}-{number}", tuple(found.get(name) for name in file.layout.texts),
-                  found.get(file.layout.label))
+    try:
+        for number, (place, found) in enumerate(read_objects(file.path)):
+            yield Row(place, f"{file.split}-{number}", tuple(found.get(name) for name in file.layout.texts),
+                      found.get(file.layout.label))
+    except ValueError as error:  # a file that was cut off, or is not UTF-8 to its end
+        raise LabError(f"{file.path}: {error}") from None
 
 
 def _lines(file: Found) -> Iterator[Row]:
-    """The rows of a file with separators. Of those with tabs only the course's has quotes; others may span lines."""
+    """The rows of a file with separators; only those with quotes may span lines. Of files with tabs, the course's and
+    GLUE's have none: a file whose header is quoted has."""
     try:
         text = normal(file.path.read_bytes().decode("utf-8"))  # so that lines keep their numbers
     except UnicodeDecodeError:
-        raise LabError(f"{file.path}: not UTF-8 text; convert it, as with iconv -f latin1 -t utf-8") from None
-    if file.separator == "\t":
+        raise LabError(f"{file.path}: not UTF-8 text; convert it, as with {conversion(file.path.read_bytes())}"
+                       ) from None
+    if file.separator == "\t" and not text.lstrip().startswith('"'):
         table = ((number, line.rstrip("\r").split("\t")) for number, line in enumerate(text.split("\n"), start=1))
     else:
         table = _quoted(file, list(io.StringIO(text, newline="")))
@@ -254,6 +265,8 @@ def _lines(file: Found) -> Iterator[Row]:
     for number, fields in table:
         if isinstance(fields, list) and not any(map(str.strip, fields)):
             continue
+        if header is None and isinstance(fields, str):
+            raise LabError(f"{file.path}: line {number}: {fields}")
         if header is None:
             header = plain_names(fields)
             continue
@@ -282,18 +295,21 @@ def _quoted(file: Found, lines: list[str]) -> Iterator[tuple[int, list[str] | st
         fields, taken = _record(file, lines, number)
         if taken > 1 and header and (taken > MAX_LINES or len(fields) != len(header) or any(
                 _whole(file, header, lines, further) for further in range(number + 1, number + taken))):
-            fields, taken = "a quote that opens in this line is not closed as it should be", 1
+            fields, taken = UNCLOSED, 1
         yield number + 1, fields
-        header = header or (plain_names(fields) if any(map(str.strip, fields)) else [])
+        header = header or (plain_names(fields) if isinstance(fields, list) and any(map(str.strip, fields)) else [])
         number += taken
 
 
-def _record(file: Found, lines: list[str], number: int) -> tuple[list[str], int]:
-    """The fields of the row that begins at this index, and how many lines it takes, at most MAX_LINES + 1."""
-    reader = csv.reader(lines[number:number + MAX_LINES + 1], delimiter=file.separator)
+def _record(file: Found, lines: list[str], number: int) -> tuple[list[str] | str, int]:
+    """The fields of the row that begins at this index, and how many lines it takes, at most MAX_LINES + 1; or, as a
+    text, why it has none."""
+    reader = csv.reader(lines[number:number + MAX_LINES + 1], delimiter=file.separator, strict=True)
     try:
         return next(reader), reader.line_num
     except csv.Error as error:
+        if "limit" not in str(error):
+            return UNCLOSED, 1
         raise LabError(f"{file.path}: not readable as CSV near line {number + 1} ({error}); a quote there is probably "
                        "not closed") from None
 
@@ -303,7 +319,7 @@ def _whole(file: Found, header: list[str], lines: list[str], number: int) -> boo
     if lines[number].count('"') % 2:
         return False
     fields, taken = _record(file, lines, number)
-    if taken > 1 or len(fields) != len(header):
+    if isinstance(fields, str) or taken > 1 or len(fields) != len(header):
         return False
     row = _row(file, "", dict(zip(header, fields, strict=True)))
     return bool(re.fullmatch(r"\S+", row.id)) and not (file.labelled and label_fault(row.label, file.layout.task))

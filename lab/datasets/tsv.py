@@ -10,7 +10,7 @@ from lab.errors import LabError
 
 Line = tuple[int, list[str] | str]  # its number, and its fields; or, in a text, why it has none
 OTHER_LAYOUTS = ("`lab data import DIR` brings in files with commas or semicolons and those of Kaggle, GLUE and "
-                 "SetFit; give any other file this header")
+                 "SetFit's SST-5; give any other file this header")
 SEP = re.compile(r'"?sep=(.)"?')  # a first line that tells Excel the separator
 # A sign that is seen: no space, no control or format character, such as the zero-width space.
 VISIBLE = re.compile(r"[^\s\x00-\x1f\x7f-\x9f\xad\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff]")
@@ -69,11 +69,18 @@ def _decode(path: Path, content: bytes) -> str:
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise LabError(f"{path}:{line}: byte 0x{content[error.start]:02x} is not UTF-8, which is expected; "
-                       "if the file is Latin-1, convert it: iconv -f latin1 -t utf-8") from None
+                       f"if the whole file is in another encoding, convert it: {conversion(content)}") from None
     text = normal(text)
     if not text.strip():
         raise LabError(f"{path}:1: an empty file; a header and rows are expected")
     return text
+
+
+def conversion(content: bytes) -> str:
+    """The command that converts a file to UTF-8: from Windows-1252 if it has a byte, such as that of a curly quote, for
+    which Latin-1 has no letter."""
+    high = re.search("[\udc80-\udc9f]", content.decode("utf-8", "surrogateescape"))  # bytes that cannot be decoded
+    return f"iconv -f {'cp1252' if high else 'latin1'} -t utf-8"
 
 
 def normal(text: str) -> str:
@@ -81,7 +88,8 @@ def normal(text: str) -> str:
     first line where that one tells Excel the separator. No line gets another number.
     """
     text = text.lstrip("\ufeff")
-    text = text if "\n" in text else text.replace("\r", "\n")
+    alone = text.count("\r") - text.count("\r\n")
+    text = re.sub("\r(?!\n)", "\n", text) if alone > text.count("\n") else text
     first, end, rest = text.partition("\n")
     return end + rest if SEP.fullmatch(first.rstrip("\r")) else text
 
@@ -94,7 +102,7 @@ def visible(text: str) -> str:
 
 def _check_separator(path: Path, text: str, columns: tuple[str, ...]) -> None:
     """LabError: the header is separated by commas or semicolons, or has a single column."""
-    header = text.strip().split("\n", 1)[0]
+    header = re.split("[\r\n]", text.strip(), maxsplit=1)[0]
     if "\t" in header:
         return
     fault = "the header has a single column"
@@ -119,7 +127,8 @@ def _rows(text: str) -> Iterator[Line]:
             elif "larger" in str(error):
                 fields = f"a field of more than {csv.field_size_limit():,} characters; a sentence is expected"
             else:
-                fields = 'a broken quote (a field that begins with " ends with one, and each " inside it is doubled)'
+                fields = ('a broken quote (a field that begins with " ends with one in the same line, and each " '
+                          "inside it is doubled)")
         if isinstance(fields, str) or any(map(str.strip, fields)):
             yield number, fields
 

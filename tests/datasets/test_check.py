@@ -71,6 +71,14 @@ def test_one_label_another_scale_and_damaged_letters(folder):
         "them by 5"]
 
 
+def test_texts_as_python_writes_bytes_and_control_characters(folder):
+    change(folder, "sts", "dev", lambda i, f: f.__setitem__(slice(2, 4), [f"b'{text}'" for text in f[2:4]]))
+    change(folder, "qqp", "dev", lambda i, f: f.__setitem__(2, f"it\x92s {i}") if i < 4 else None)
+    said = warned(folder)
+    assert said[0].startswith("quora-dev.csv: letters of 4 texts are damaged, such as 'it\\x92s 0'")
+    assert said[1].startswith("sts-dev.csv: texts are written as Python writes bytes, such as ")
+
+
 def test_labels_that_no_row_has_and_words_for_empty_texts(folder):
     change(folder, "sst", "dev", lambda i, f: f.__setitem__(-1, str(i % 2)))
     change(folder, "qqp", "train", lambda i, f: f.__setitem__(2, ("nan", "NaN", "None", "null")[i]) if i < 4 else None)

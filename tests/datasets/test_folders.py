@@ -111,6 +111,7 @@ def test_kaggles_file_is_split_by_a_hash_of_the_ids(tmp_path):
     ("sts-dev.csv", '"sep=,"\nid,sentence1,sentence2,Similarity,a;b;c;d;e;f\na,One.,Two.,2.5,\n'),
     ("sts-dev.csv", "\ufeff\ufeff \n\nid,sentence1,sentence2,similarity\n,,,\na,One.,Two.,2.5\n  \n"),
     ("sts-dev.csv", "id;sentence1;sentence2;similarity\ra;One.;Two.;2.5\r"),
+    ("sts-dev.csv", "id,sentence1,sentence2,similarity\r\ra,One.,Two.,2.5\r\n"),  # an editor has added a last line end
     ("sts-dev.csv", '"sep=\t"\r\nid\tsentence1\tsentence2\tsimilarity\r\na\t"One."\tTwo.\t2.5\r\n'),
     ("dev.tsv", "index\tsentence1\tsentence2\tscore\ra\tOne.\tTwo.\t2.5"),
     ("dev.tsv", "Index\tSentence1\tSentence2\tScore\na\tOne.\tTwo.\t2.5\n")])
@@ -204,7 +205,43 @@ def test_qqp_and_sts_as_the_hub_has_them(kind, tmp_path):
     assert examples(tmp_path / "to", "qqp", "dev")[1] == ("dev-1", ("One?", "validation 1"), 1.0)
     assert [row.label for row in examples(tmp_path / "to", "sts", "train")] == [0.0, 2.6, 5.0]
     assert said.count("a test file whose labels GLUE hides, so that the lab could not score it; not taken") == 2
-    assert "4 files written" in said and said.count(": not recognised; its columns are 'idx'") == 2  # MRPC's
+    assert "4 files written" in said and said.count(": not recognised; its columns are 'idx'") == 3  # MRPC's
+
+
+def test_files_with_tabs_whose_header_is_quoted_have_quotes(tmp_path):
+    put(tmp_path / "QQP" / "train.tsv", QUORA, [])
+    with open(tmp_path / "QQP" / "train.tsv", "w", newline="") as file:
+        csv.writer(file, delimiter="\t", quoting=csv.QUOTE_ALL).writerows([QUORA, *quora(30)])
+    put(tmp_path / "QQP" / "dev.tsv", QUORA, quora(5))
+    imported(tmp_path, tmp_path / "to")
+    assert examples(tmp_path / "to", "qqp", "train")[3] == ("3", ('How, "in short", is 3?', "Why 3?"), 1.0)
+
+
+def test_escaped_quotes_cost_their_rows_and_are_no_texts(tmp_path):
+    rows = "".join(f'{i},1,2,"Is it {i}?","Why, {i}?",1\n' for i in range(200))
+    (tmp_path / "train.csv").write_text(",".join(QUORA) + "\n" + '0,1,2,"He said \\"Why?\\"",b,0\n' + rows)
+    put(tmp_path / "dev.csv", QUORA, quora(5), ",")
+    assert f"1 left out: line 2: {UNCLOSED}" in "\n".join(imported(tmp_path, tmp_path / "to"))
+    assert len(examples(tmp_path / "to", "qqp", "train")) == 200
+
+
+def test_parquet_of_bytes_and_scores_by_another_name(tmp_path):
+    def write(name, **columns):
+        (tmp_path / "from").mkdir(exist_ok=True)
+        parquet.write_table(pyarrow.table(columns), tmp_path / "from" / name)
+
+    first = pyarrow.array([b"A caf\xc3\xa9."], pyarrow.binary())
+    write("train.parquet", sentence1=first, sentence2=["Two."], score=[4.5])
+    write("test.parquet", sentence1=["One."], sentence2=["Two."], score=[2.0])
+    imported(tmp_path / "from", tmp_path / "to")
+    assert examples(tmp_path / "to", "sts", "train")[0].texts == ("A café.", "Two.")
+    assert examples(tmp_path / "to", "sts", "test")[0].label == 2
+
+
+def test_a_test_file_whose_labels_have_another_name_is_said_to_have_none(tmp_path):
+    put(tmp_path / "sts-test.csv", ["id", "sentence1", "sentence2", "gold"], [["a", "One.", "Two.", 3.5]], ",")
+    assert "sts-test.csv, 1 rows, without labels: it has no column similarity" in "\n".join(
+        imported(tmp_path, tmp_path / "to"))
 
 
 def test_sentiment_of_two_classes_is_not_taken_for_five(tmp_path):
@@ -226,7 +263,7 @@ def test_sentiment_of_two_classes_is_not_taken_for_five(tmp_path):
     ("train.csv", "id,sentence,sentiment\n1,caf\xe9,2\n", r"train\.csv: not UTF-8 text; convert it, as with iconv"),
     ("sst.csv", "id,sentence,sentiment\n1,fine,2\n", r"sst\.csv: its name says none of train, dev and test"),
     ("dev_test.csv", "id,sentence,sentiment\n1,fine,2\n", r"dev_test\.csv: its name says dev and test of train"),
-    ("dev.csv", "id,sentence,sentiment\n1,fine,2\n2,\"fi\"ne,7\n", r"dev\.csv: 1 of 2 rows cannot be used.*line 3: "
+    ("dev.csv", "id,sentence,sentiment\n1,fine,2\n2,fine,7\n", r"dev\.csv: 1 of 2 rows cannot be used.*line 3: "
                                                                  r"sentiment '7' is not a whole number from 0 to 4"),
     ("dev.csv", "id,sentence,sentiment\n1,\"" + "x" * 140000, r"dev\.csv: not readable as CSV near line 2 \(field la"),
     ("sts-dev.csv.txt", "id", r"; sts-dev\.csv\.txt: its name ends in \.csv\.txt: rename it to sts-dev\.csv$"),
@@ -246,6 +283,13 @@ def test_sentiment_of_two_classes_is_not_taken_for_five(tmp_path):
     ("dev.csv", "id,sentence,sentiment\n", r"dev\.csv: no rows; one row per line is expected below the header"),
     ("dev.jsonl", '{"text": "a", "label": 1, "label_text": "negative"}\n{"text": \n', r"dev\.jsonl: line 2 is not JSON "
      r"\(Expecting value, column 9\); one object in each line is expected"),
+    ("dev.csv", "id,sentence,sentiment\n1,\"fi\"ne\n", r"dev\.csv: 1 of 1 rows cannot be used.*line 2: a quote that"),
+    ("dev.csv", "id,sentence,sentiment\n1,it\x92s,2\n", r"dev\.csv: not UTF-8 text; .* iconv -f cp1252"),
+    ("train.jsonl", '{"question1": "a", "question2": "b", "label": 1}\n{"question1": "a', r"train\.jsonl: line 2 is "
+     r"not JSON \(Unterminated string"),
+    ("train.jsonl", '{"question1": ["a"], "question2": "b", "label": 1}', r"line 1: sentence1 is a list, not a text"),
+    ("train.jsonl", '{"text1": "a", "text2": "b", "score": 1}', r"in Parquet and JSONL these are known, .*: SST: text, "
+     r"label; QQP: question1, question2, label; STS: sentence1, sentence2, label; STS: sentence1, sentence2, score$"),
     ("train.jsonl", "[" * 100_000, r"train\.jsonl: line 1 is not JSON \(nested too deeply\)"),
 ])
 def test_what_cannot_be_taken_is_said_in_one_line_and_nothing_is_written(name, content, message, tmp_path):

@@ -58,9 +58,10 @@ def remarks(split: Split) -> list[str]:
         lines.append(f"{len(words):,} texts are {words[0]!r} or the like, which programs write in place of an empty "
                      "one; take the original file")
     texts = [text for example in split.examples for text in example.texts]
-    if sum(map(bool, map(BYTES.fullmatch, texts))) > len(texts) / 2:
-        lines.append(f"texts are written as Python writes bytes, such as {texts[0][:30]!r}: decode them, and write the "
-                     "file again")
+    as_bytes = [text for text in texts if BYTES.fullmatch(text)]
+    if len(as_bytes) > len(texts) / 2:
+        lines.append(f"texts are written as Python writes bytes, such as {as_bytes[0][:30]!r}: decode them, and write "
+                     "the file again")
     damaged = [text for example in split.examples for text in example.texts if DAMAGED.search(text)]
     if len(damaged) > FEW:
         at = DAMAGED.search(damaged[0]).start()

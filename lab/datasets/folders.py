@@ -36,7 +36,7 @@ from lab.errors import LabError
 SEPARATORS = {"\t": "tabs", ",": "commas", ";": "semicolons"}
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet", ".zip", ".xlsx", ".gz", ".csv.txt", ".tsv.txt", ".jsonl.txt")
 FIVE = {"very negative", "negative", "neutral", "positive", "very positive"}  # SetFit's label_text
-UNCLOSED = "a quote that opens in this line is not closed as it should be"
+UNCLOSED = 'a quote that is not closed, or that stands within quotes and is not doubled ("" is expected, not \\")'
 MAX_LINES = 10  # of one row in a file with quotes; Quora has questions of two and three lines
 DEV_SHARE = 10  # of Quora's own file, one question pair in ten, by a hash of its id
 
@@ -168,7 +168,8 @@ def recognise(path: Path) -> Found:
     needed = "; ".join(f"{layout.task.upper()}: {', '.join(filter(None, (layout.id, *layout.texts, layout.label)))}"
                        for layout in (COURSE if separator else (SETFIT, *HUB)))
     what = "a first line with these is needed, separated by tabs, commas or semicolons" if separator else (
-        "in Parquet and JSONL these are known, and label_text beside SST's five classes")
+        "in Parquet and JSONL these are known, SST with a label_text of five classes, and STS with label where the "
+        "file or its folder is named stsb")
     raise ValueError(f"not recognised; its columns are {found or 'none'}; {what}: {needed}")
 
 
@@ -229,6 +230,7 @@ def _convert(file: Found, folder: Path, halved: bool) -> list[str]:
                            "ten; put a file for dev beside it")
         count, problems = write_rows(folder / name, layout.task, part, file.labelled)
         check_share(file.path, count, problems)
+        lines += [f"{name}: known as STS by its columns alone"] * (layout.label == "score" and layout in HUB)
         without = "" if file.labelled else f", without labels: it has no column {layout.label}"
         lines.append(f"{about}: {name}, {count:,} rows{without}{named(problems)}")
         split = "dev" if name == file_name(layout.task, "dev") else file.split
@@ -250,8 +252,8 @@ def _objects(file: Found) -> Iterator[Row]:
 
 
 def _lines(file: Found) -> Iterator[Row]:
-    """The rows of a file with separators; only those with quotes may span lines. Of files with tabs, the course's and
-    GLUE's have none: a file whose header is quoted has."""
+    """The rows of a file with separators; only those with quotes may span lines. Files with tabs are read without
+    quotes, as GLUE's, unless their header is quoted."""
     try:
         text = normal(file.path.read_bytes().decode("utf-8"))  # so that lines keep their numbers
     except UnicodeDecodeError:

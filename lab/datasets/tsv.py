@@ -88,8 +88,8 @@ def normal(text: str) -> str:
     first line where that one tells Excel the separator. No line gets another number.
     """
     text = text.lstrip("\ufeff")
-    alone = text.count("\r") - text.count("\r\n")
-    text = re.sub("\r(?!\n)", "\n", text) if alone > text.count("\n") else text
+    alone = re.compile("\r(?!\r*\n)")
+    text = alone.sub("\n", text) if len(alone.findall(text)) > text.count("\n") else text
     first, end, rest = text.partition("\n")
     return end + rest if SEP.fullmatch(first.rstrip("\r")) else text
 

@@ -48,8 +48,9 @@ HEAD_NAMES = {"dense.weight": "transform.dense.weight", "dense.bias": "transform
               "norm.weight": "transform.LayerNorm.weight", "norm.bias": "transform.LayerNorm.bias", "bias": "bias"}
 SHARDS = "model-*-of-*.safetensors"
 SHARD = re.compile(r"model-[\w.]+-of-[\w.]+\.safetensors")
-OTHER_KINDS = {b"PK\x03\x04": "a PyTorch pickle", b"\x80\x02": "a PyTorch pickle", b"\x89HDF": "TensorFlow's weights",
-               b"GGUF": "a GGUF file"}  # how files of weights begin
+OTHER_KINDS = {b"PK\x03\x04": "a PyTorch pickle", b"\x80\x02\x8a\n": "a PyTorch pickle",  # how files of weights begin
+               b"\x89HDF": "TensorFlow's weights", b"GGUF": "a GGUF file"}
+TAIL = 4096  # bytes at the end of a file of weights, not all of which are 0
 MOST_BYTES = 10_000_000_000  # of a file of weights; BERT's have one or two
 MOST_HEADER = 5_000_000  # bytes of its header; BERT's have less than 100,000
 MOST_INDEX = 5_000_000  # bytes of an index of shards
@@ -141,12 +142,16 @@ def _check_weights(file: Path) -> None:
     if file.exists():
         with open(file, "rb") as stream:
             start = stream.read(8)
+            stream.seek(max(0, file.stat().st_size - TAIL))
+            end = stream.read()
         for begins, what in OTHER_KINDS.items():
             if start.startswith(begins):
                 raise LabError(f"{file}: {what} under the name of a safetensors file; take the encoder's own "
                                "model.safetensors, or convert it with transformers where you trust it")
         if not start:
             raise LabError(f"{file}: an empty file; fetch it again")
+        if len(end) == TAIL and not any(end):  # as a download that was cut off leaves it, where its place was reserved
+            raise LabError(f"{file}: nothing but zeros at its end, so it is damaged or incomplete; fetch it again")
 
 
 def contents(folder: Path) -> str:
@@ -261,9 +266,6 @@ def read_weights(folder: Path, config: BertConfig, name: str) -> Bert:
                     target.copy_(file.get_tensor(key))
                     if not target.isfinite().all():
                         raise LabError(f"{path}: {key} holds NaN or infinite values, so this encoder is damaged")
-                    if ours.startswith("layers.") and ours.endswith(".weight") and not target.any():
-                        raise LabError(f"{path}: {key} is 0 throughout, so this file is damaged or incomplete; fetch "
-                                       "it again")
     except (OSError, SafetensorError) as error:
         raise LabError(f"{path}: cannot be read as a safetensors file ({first_line(error)})") from None
     return bert

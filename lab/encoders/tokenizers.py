@@ -21,7 +21,10 @@ MOST_BYTES = 30_000_000  # of a tokenizer.json or vocab.txt; multilingual BERTs 
 MOST_OTHER = 2_000_000  # of the other files
 FILES = {"tokenizer.json": MOST_BYTES, "tokenizer_config.json": MOST_OTHER, "added_tokens.json": MOST_OTHER,
          "special_tokens_map.json": MOST_OTHER}
-WORD_PIECE = (None, "BertTokenizer", "BertTokenizerFast", "PreTrainedTokenizerFast", "TokenizersBackend")
+# The classes of tokenizers that split words as BERT's does.
+ALIKE = ("Bert", "DistilBert", "Electra", "MobileBert", "LayoutLM")
+WORD_PIECE = [None, "PreTrainedTokenizerFast", "TokenizersBackend",
+              *(f"{of}Tokenizer{end}" for of in ALIKE for end in ("", "Fast"))]
 CASED = 0.01  # the share of words with capitals from which on a vocabulary is cased; multilingual ones have a third
 
 
@@ -42,8 +45,9 @@ def load_tokenizer(folder: Path, config: BertConfig) -> "PreTrainedTokenizerBase
             _check_words(path, len(set(words)), config)
             case = _options(entries.get("normalizer") or {})
         elif vocab.exists():
-            if (kind := options.get("tokenizer_class")) not in WORD_PIECE:
-                raise LabError(f"{folder}: its tokenizer is {reprlib.repr(kind)}, and BERT's WordPiece would split "
+            said = options.get("tokenizer_class") or _object(folder / "config.json", MOST_OTHER).get("tokenizer_class")
+            if said not in WORD_PIECE:
+                raise LabError(f"{folder}: its tokenizer is {reprlib.repr(said)}, and BERT's WordPiece would split "
                                "texts otherwise than this encoder knows them")
             words = _vocabulary(vocab)
             _check_words(vocab, len(words), config)
@@ -117,7 +121,7 @@ def _object(file: Path, most: int) -> dict[str, Any]:
     """The JSON object in a file; empty where there is none. LabError: it cannot be read."""
     check_file(file, most)
     try:
-        entries = json.loads(file.read_text("utf-8")) if file.exists() else {}
+        entries = json.loads(file.read_text("utf-8-sig")) if file.exists() else {}
     except (OSError, ValueError, RecursionError) as error:
         raise LabError(f"{file}: cannot be read as JSON ({first_line(error)})") from None
     if not isinstance(entries, dict):

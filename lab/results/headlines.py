@@ -60,7 +60,7 @@ def _verdict(runs: pd.DataFrame, name: str, board: pd.DataFrame) -> str:
     if len(board) == 1:
         return "No other recipe has finished, so there is nothing to compare it with."
     if name == REFERENCE:
-        return "That is the baseline itself: no other recipe scored higher."
+        return "That is the baseline itself: none of the others scored higher."
     verdicts, note = tables.verdicts(runs, REFERENCE)
     if verdicts.empty:
         return f"{note[:1].upper()}{note[1:]}."
@@ -141,8 +141,9 @@ def _spread(gap: pd.Series) -> str:
     there is none."""
     mean, low, high = interval(gap)
     if low == low:
-        spread = f" (95 % interval {' to '.join(with_interval(mean, low, high, sign='+')[1:])})" if low < high else ""
-        return f". Over the {len(gap)} seeds that both have, the difference is {mean:+.3f}{spread}."
+        shown = with_interval(mean, low, high, sign="+")
+        spread = f" (95 % interval {shown[1]} to {shown[2]})" if low < high else ""
+        return f". Over the {len(gap)} seeds that both have, the difference is {shown[0]}{spread}."
     have = {0: "no seed in common", 1: "one seed in common"}.get(len(gap), f"{len(gap)} seeds in common")
     return f". They have {have}; it takes {FEWEST_SEEDS} to say how much of the difference is chance."
 

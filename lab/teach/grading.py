@@ -15,6 +15,7 @@ import random
 import re
 import signal
 import subprocess
+import symtable
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -153,8 +154,8 @@ def answers_in(path: Path) -> list[Answer]:
                 if name in HELP:  # a cell that fails leaves an earlier answer as it was
                     found.setdefault(name, Answer(name, "", "", broken[-1][1]))
             continue
-        definitions += [node for node in tree.body if _defines(node) or isinstance(node, ast.Assign | ast.AnnAssign)]
         for node in tree.body:
+            definitions += [node] * (_defines(node) or isinstance(node, ast.Assign | ast.AnnAssign))
             for name, function in _checks(node, texts):
                 named = re.compile(rf"\b{re.escape(function)}\b")
                 wrong = next((why for text, why in reversed(broken) if named.search(text)), "")
@@ -183,9 +184,9 @@ def _defines(node: ast.stmt) -> bool:
     """Whether a statement only defines something: an import, a function, a class, a constant, or another name."""
     if isinstance(node, ast.Import | ast.ImportFrom | ast.FunctionDef | ast.ClassDef):
         return True
-    if isinstance(node, ast.Try):  # of an import
-        return all(map(_defines, [*node.body, *(of for handler in node.handlers for of in handler.body
-                                                if not isinstance(of, ast.Pass))]))
+    if isinstance(node, ast.Try):  # of an import; a message in a handler does no harm
+        handled = [of for handler in node.handlers for of in handler.body if not isinstance(of, ast.Pass | ast.Expr)]
+        return all(map(_defines, [*node.body, *node.orelse, *node.finalbody, *handled]))
     if not isinstance(node, ast.Assign | ast.AnnAssign):
         return False
     try:
@@ -199,12 +200,7 @@ def _reached(statements: Sequence[ast.stmt], function: str) -> str:
 
     A value, as of `NEG = float("-inf")`, is computed only if the function or what it calls reads its name.
     """
-    names, reads = [], []
-    for node in statements:
-        read, own = _names(node)
-        named = {node.name} if isinstance(node, ast.FunctionDef | ast.ClassDef) else own
-        names.append(named)
-        reads.append(read - own | read & named)
+    reads, names = zip(*map(_names, statements), strict=True) if statements else ((), ())
     reached, new = set(), _names(ast.parse(function))[0]
     while new:
         reached |= new
@@ -214,11 +210,14 @@ def _reached(statements: Sequence[ast.stmt], function: str) -> str:
 
 
 def _names(node: ast.AST) -> tuple[set[str], set[str]]:
-    """The names that a piece of code reads, and those that it gives a value, arguments included."""
-    used = [of for of in ast.walk(node) if isinstance(of, ast.Name)]
-    given = {of.arg for of in ast.walk(node) if isinstance(of, ast.arg)}
-    return ({of.id for of in used if isinstance(of.ctx, ast.Load)},
-            {of.id for of in used if isinstance(of.ctx, ast.Store)} | given)
+    """The names that a piece of code reads from the notebook, and those that it gives a value there."""
+    top = symtable.symtable(ast.unparse(node), "notebook", "exec")
+    tables = [top]
+    for table in tables:
+        tables += table.get_children()
+    reads = {of.get_name() for table in tables for of in table.get_symbols()
+             if of.is_referenced() and (table is top or of.is_global())}
+    return reads, {of.get_name() for of in top.get_symbols() if of.is_assigned()}
 
 
 def _checks(statement: ast.stmt, texts: Mapping[str, object]) -> Iterator[tuple[str, str]]:

@@ -42,7 +42,8 @@ WHERE_IT_FAILS: dict[str, dict[tuple[str, ...], str]] = {
                                         "clamp, and use F.logsigmoid(z) and F.logsigmoid(-z), or log_softmax"},
     "interval": {("three",): "three seeds are enough: low and high are NaN below 3, n < 3"},
     "mcnemar": {("larger counts",):
-                "a float cannot hold 2 ** 1100: keep the whole numbers whole and divide once, sum(...) / 2**n",
+                "it must hold for large counts too: take no approximation, and since no float holds 2 ** 1100, keep "
+                "the whole numbers whole and divide once, sum(...) / 2**n",
                 ("60 to 40", "larger counts"):
                 "the exact test holds for all counts: take no approximation where they are large",
                 tuple(f"{n} to {n}" for n in range(4, 10)): "if b = c, nothing speaks for either run: p is 1",

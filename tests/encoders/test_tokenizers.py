@@ -104,7 +104,12 @@ def test_another_tokenizer_with_a_vocabulary_is_refused(words, kind, message, fo
     for file in folder.glob("tokenizer*.json"):
         file.unlink()
     (folder / "vocab.txt").write_text("\n".join(words), encoding="utf-8")
-    (folder / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": kind}))
+    own, config = folder / "tokenizer_config.json", folder / "config.json"
+    own.write_text(json.dumps({"tokenizer_class": kind}))
+    with pytest.raises(LabError, match=message):
+        load_encoder(folder)
+    own.unlink()  # as in older folders, where config.json says it
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"tokenizer_class": kind}))
     with pytest.raises(LabError, match=message):
         load_encoder(folder)
 

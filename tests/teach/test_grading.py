@@ -95,7 +95,9 @@ def test_what_is_defined_after_the_check_does_not_count(tmp_path):
 
 
 def test_values_that_an_answer_needs_are_computed_and_no_others(tmp_path):
-    notebook(tmp_path / "x.ipynb", "try:\n    import none_such\nexcept ImportError:\n    none_such = None",
+    notebook(tmp_path / "x.ipynb",
+             "try:\n    import none_such\nexcept ImportError:\n    print('oh')\n    none_such = None",
+             "try:\n    import math\nfinally:\n    print('trains for an hour')\neps = half = 3",
              "ONE = float('1')\nhalf: float = ONE / 2\n"
              "tail, unused = (lambda n: round(1 / half)**n), print('trains for an hour')",
              "model = print('trains for an hour')\ntraining = model",
@@ -104,7 +106,13 @@ def test_values_that_an_answer_needs_are_computed_and_no_others(tmp_path):
              "        return min(ONE, 2 * sum(many(b + c, k) for k in range(min(b, c) + 1)) / tail(b + c))",
              "mine = Mine()", CHECK.replace("mcnemar)", "mine)"))
     (answer,) = answers_in(tmp_path / "x.ipynb")
+    assert "finally" not in answer.code
     assert "half: float = ONE / 2" in answer.code and "none_such" in answer.code and "model =" not in answer.code
+    assert judge_one(answer, 5) == ("solved", "")
+    notebook(tmp_path / "y.ipynb", MCNEMAR.replace("LARGEST = 1.0", "LARGEST = float('1')\ncalls = [*'ab']").replace(
+        "(b, c):", "(b, c, most=LARGEST):\n    global calls\n    calls = calls + [[LARGEST for LARGEST in range(2)]]"
+    ).replace("min(LARGEST", "min(LARGEST, most") + f"{CHECK}\nmcnemar = mcnemar(3, 5)")
+    (answer,) = answers_in(tmp_path / "y.ipynb")
     assert judge_one(answer, 5) == ("solved", "")
 
 

@@ -48,12 +48,12 @@ def check(name: str, mine: Callable, seed: int | None = None) -> Checked:
     exercise = _exercise(name)
     if seed is None:  # committed outputs must not change from one execution to the next
         seed = 0 if os.environ.get(SCALE) else random.SystemRandom().randrange(10_000)
-    drawn = exercise.draw(Draw(seed))
-    cases = {**exercise.cases, **{f"drawn: {about}": given for about, given in drawn.items()}}
     if not callable(mine):
         what = "None" if mine is None else f"a value of type {type(mine).__name__}"
         return _checked(name, "not yet", seed, [f"You passed {what}; pass the function itself, its name without "
                                                 "parentheses"])
+    drawn = exercise.draw(Draw(seed))
+    cases = {**exercise.cases, **{f"drawn: {about}": given for about, given in drawn.items()}}
     made = [tried(exercise, mine, given) for given in cases.values()]
     lines = [f"{'✗' if one.fault else '✓'} {about}" for about, one in zip(exercise.cases, made, strict=False)]
     wrong = sum(bool(one.fault) for one in made[len(exercise.cases):])

@@ -72,8 +72,8 @@ def compare(table: pd.DataFrame, reference: str, level: float = .95) -> pd.DataF
     table: a row for each run, with columns recipe, seed, value. Model: value = recipe + seed + residual, by least
     squares. Seeds are blocks, which need not be complete: where all recipes have the same seeds, a difference is the
     mean of the paired ones, and where one lacks a seed, the others still count it. One seed draws the same rows for all
-    recipes of one scale, and in `data/runs` the blocks reduce the sd of the overall score from .0067 to .0061 (F = 2.8,
-    p = .010, docs/claims.md). The residual variance is pooled, which assumes that it is equal for all recipes. A recipe
+    recipes of one scale, and in `data/runs` the blocks reduce the sd of the overall score from .0067 to .0060 (F = 3.0,
+    p = .004, docs/claims.md). The residual variance is pooled, which assumes that it is equal for all recipes. A recipe
     with fewer than 3 of the reference's seeds is not compared, and its scores are not in the model.
 
     Returns a row for each recipe, highest mean first: mean and seeds, of all its scores; used, the seeds that it shares

@@ -168,7 +168,6 @@ def test_why_this_mistake(visit):
     page = visit("mistakes")
     click = Clicks(page)
     click(page.get_by_role("button", name="Show the runs that have predictions"))
-    page.locator(".dvn-scroller").last.scroll_into_view_if_needed()
     link = page.get_by_role("link", name="Open this example in Live predictions")
     choose_rows(click, [1], link, table=-1)
     click(link)

@@ -73,16 +73,20 @@ def growth(runs: pd.DataFrame) -> list[str]:
 
 
 def smart_by_task(runs: pd.DataFrame) -> list[str]:
-    """What the paper says of SMART by task: the paired t test of each task, adjusted for the three (Holm 1979)."""
-    lines = ["| task | the paper | smart - multitask | seeds | p | p, adjusted |", "|---" * 6 + "|"]
+    """What the paper says of SMART by task: the paired t test of each task, adjusted for the three (Holm 1979).
+
+    The lab planned the contrast with `multitask`, which makes as many steps; the paper's sentence is about `baseline`.
+    """
+    lines = ["| against | task | the paper | here | seeds | p | p, adjusted |", "|---" * 7 + "|"]
     paper = paper_table("table1")
-    found = {task: _paired(runs, "smart", "multitask", task) for task in TASKS}
-    p = pd.Series({task: stats.ttest_1samp(d, 0).pvalue for task, d in found.items()}).sort_values()
-    adjusted = (p * np.arange(len(p), 0, -1)).cummax().clip(upper=1)
-    for task, d in found.items():
-        theirs = paper.loc["smart", task] - paper.loc["multitask", task]
-        lines.append(f"| {TASK_NAMES[task]} | {_signed(theirs)} | {between(*interval(d))} | {len(d)} | {p[task]:.2g} "
-                     f"| {adjusted[task]:.2g} |")
+    for other in ("multitask", "baseline"):
+        found = {task: _paired(runs, "smart", other, task) for task in TASKS}
+        p = pd.Series({task: stats.ttest_1samp(d, 0).pvalue for task, d in found.items()}).sort_values()
+        adjusted = (p * np.arange(len(p), 0, -1)).cummax().clip(upper=1)
+        for task, d in found.items():
+            theirs = paper.loc["smart", task] - paper.loc[other, task]
+            lines.append(f"| {other} | {TASK_NAMES[task]} | {_signed(theirs)} | {between(*interval(d))} | {len(d)} "
+                         f"| {p[task]:.2g} | {adjusted[task]:.2g} |")
     return lines
 
 

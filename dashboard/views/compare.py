@@ -30,7 +30,8 @@ from lab.runs.frames import floors
 
 same_data = {Data: lambda data: data.fingerprint}
 MOST = 6  # runs that are tested against the reference: each takes a second
-SETTING, SCORE = "setting of the runs", "score of"  # first columns; no run is called so
+SETTING, SCORE = "setting of the runs", "score of"  # first columns
+TAKEN = {SETTING, SCORE, "gold", "id", "label", "run", "text", "text1", "text2"}  # columns beside those of the runs
 
 
 @st.cache_data(max_entries=64, show_spinner="Testing: 10,000 resamples a task ...", hash_funcs=same_data)
@@ -99,7 +100,7 @@ if len(names) < 2:
     notice("It takes two runs that may be compared; `lab ablate quick` makes fifteen.")
     st.stop()
 labels = visible().labels
-labels = {name: labels[name] for name in names}
+labels = {name: labels[name] + " (run)" * (labels[name] in TAKEN) for name in names}
 place = st.container()
 predicted = with_predictions()
 first = next((name for name in names if name in predicted), names[0])

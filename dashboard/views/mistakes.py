@@ -44,7 +44,8 @@ def pictures(side: str, number: int, table: pd.DataFrame, why: str, places: list
     if task == "sts":
         with places[number]:
             r, low, high = found = predictions.correlation(table)
-            alt = f"Gold similarity against the answers of {labels[side]}: Pearson r {r:.3f} ({low:.3f} to {high:.3f})"
+            alt = f"Gold similarity against the answers of {labels[side]}: " + (
+                f"Pearson r {r:.3f} ({low:.3f} to {high:.3f})" if r == r else "no Pearson r")
             draw(predictions.scatter(table, found, provenance), f"scatter{number}", alt,
                  table[["id", "label", "prediction"]])
         return

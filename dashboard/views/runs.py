@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import zlib
 from collections.abc import Callable
 
 import jobs
@@ -38,9 +39,12 @@ def do(what: Callable[..., object], *given: object, **more: object) -> None:
 
 
 def throw_away(runs: list[str]) -> None:
-    """Move runs to the bin."""
+    """Move runs to the bin. LabError: one is not there any more, and none is moved."""
+    folders = snapshot().folders
+    if gone := [run for run in runs if run not in folders]:
+        raise LabError(f"there is no run {', '.join(gone)} any more; nothing was moved to the bin")
     for run in runs:
-        discard(Run(snapshot().folders[run]))
+        discard(Run(folders[run]))
 
 
 def parted(table: pd.DataFrame, by: str) -> pd.DataFrame:
@@ -120,8 +124,8 @@ every = every.assign(settings=every["run"].map(shown.about.set_index(shown.about
 if len(every):
     with place:
         headline(summary_of(every))
-words = every[["run", "label", "changed", "state", "note", "recipe"]].agg(" ".join, axis=1)
-words += every["tags"].map(lambda tags: " " + " ".join(tags))
+words = pd.Series([" ".join([run.run, run.label, run.changed, run.state, run.note, run.recipe, *run.tags])
+                   for run in every.itertuples()], every.index, dtype=str)
 table = every[words.str.contains(find or "", case=False, regex=False)].reset_index(drop=True)
 if by != "nothing":
     table = parted(table, by)
@@ -140,8 +144,16 @@ number = st.session_state.get("rows-of-runs", 0)
 columns = (["group"] if by != "nothing" else []) + [c for c in COLUMNS if c != "whose" or mixed(now)]
 columns = [c for c in columns if c not in ("tags", "note", "changed") or table[c].map(len).any()]
 shown = table[columns].assign(label=table["label"].str.removesuffix(", shipped"))  # the column whose says it
+# The browser keeps the numbers of the chosen rows. Where other rows stand there now, the table gets a new key, and the
+# runs that were chosen are chosen again, where they stand now.
+rows = (number, zlib.crc32("\n".join(names).encode()))
+before, start = st.session_state.get("rows-chosen"), st.session_state.get("rows-start")
+if start is None or start[0] != rows:
+    kept = before[1] if before and before[0] == number else []
+    start = st.session_state["rows-start"] = rows, [row for row, run in enumerate(names) if run in kept]
 chosen = st.dataframe(
-    shown, key=f"runs-{number}", hide_index=True, on_select="rerun", placeholder="", height="auto",
+    shown, key="runs-{}-{}".format(*rows), hide_index=True, on_select="rerun", placeholder="", height="auto",
+    selection_default={"selection": {"rows": start[1]}},
     alt=f"{len(table)} runs, the newest first", column_config={
         "label": st.column_config.TextColumn("run", pinned=True),
         "changed": st.column_config.TextColumn(help="What was changed in the recipe at its protocol"),
@@ -153,6 +165,7 @@ st.caption("Scores on all of dev at the last epoch; of a run without these, afte
            "heading sorts. Choose runs on their left to name, hide, delete or compare them.")
 
 picked = list(dict.fromkeys(names[row] for row in chosen["selection"]["rows"] if row < len(names)))
+st.session_state["rows-chosen"] = number, picked
 if picked:
     st.subheader(plain(now.labels[picked[0]]) if len(picked) == 1 else f"{len(picked)} runs")
     st.caption("Folders: " + ", ".join(map(plain, picked)))

@@ -52,6 +52,7 @@ def share(
     hidden: Annotated[bool, typer.Option("--hidden", help="The runs too that are hidden on the dashboard")] = False,
 ) -> None:
     """Write all results, your own and the shipped ones, as one HTML file that opens anywhere, without the lab."""
+    from lab.errors import LabError
     from lab.results import report as page
     from lab.runs.records import Store
     from lab.runs.stores import both_stores, expanded
@@ -59,6 +60,8 @@ def share(
     store = Store(*([expanded(runs)] if runs else both_stores()))
     frame = store.frame()
     left_out = [] if hidden else [run for run, said in store.marked.items() if said.hidden]
+    if not (frame.loc[~frame["run"].isin(left_out), "state"] == "done").any():
+        raise LabError(f"there is nothing to share: no finished runs in {' or '.join(map(str, store.places))}")
     file = page.write(frame[~frame["run"].isin(left_out)], expanded(out), beside=False)
     print(f"{file}: {file.stat().st_size / 1e6:.1f} MB; it needs no network and no lab")
     for run, why in store.unreadable.items():

@@ -9,7 +9,7 @@ import pandas as pd
 from lab.figures.panels import Panel, escape
 from lab.figures.styles import Style
 from lab.results.words import bounds
-from lab.runs.frames import among
+from lab.runs.frames import among, ended
 
 MOST, MOST_OF_A_SEED = 400, 150  # points of a line that are drawn
 
@@ -18,19 +18,22 @@ def line_panels(rows: pd.DataFrame, titles: Mapping[str, str], drawn: Mapping[st
                 smooth: float = 0, each_seed: bool = False, log: bool = False) -> dict[str, Panel]:
     """A panel for each key of `titles` that rows have as "panel"; in it a line with its band for each label.
 
-    rows: columns panel, label, run, seed (with each_seed), step, value and x. drawn: the style of each label.
-    smooth, each_seed, log: as in `figures.curves`.
+    rows: columns panel, label, run, seed (with each_seed or a state), maybe state, step, value and x. drawn: the style
+    of each label. smooth, each_seed, log: as in `figures.curves`. Runs that have not ended lie as thin lines beside a line of those
+    that have.
     """
     rows = rows[among(rows, "panel", list(titles))]
     rows = rows.assign(panel=rows["panel"].astype(object), label=rows["label"].astype(object))
     axis, unsmoothed, by = x, {}, ["panel", "label", "step"]
     if half_life := smooth * rows[x].max() if len(rows) else 0:
-        unsmoothed = _by_line(over_seeds(rows, by, x).reset_index())
+        unsmoothed = _by_line(over_seeds(ended(rows), by, x).reset_index())
         series = rows.groupby(["panel", "run"], observed=True).ngroup().to_numpy()
         rows = rows.assign(value=smoothed(*rows[[x, "value"]].to_numpy(float).T, series, half_life))
         axis = f"{x} (smoothed, half-life {half_life:.3g})"
-    means = _by_line(over_seeds(rows, by, x).reset_index())
-    single = _by_line(rows[[*dict.fromkeys(["panel", "label", "seed", "value", x])]]) if each_seed else {}
+    finished = ended(rows)
+    means = _by_line(over_seeds(finished, by, x).reset_index())
+    alone = rows if each_seed else rows[~rows["run"].isin(finished["run"])]
+    single = _by_line(alone[[*dict.fromkeys(["panel", "label", "seed", "value", x])]]) if len(alone) else {}
     opacity = max(0.05, 0.15 - len({label for _, label in means}) / 100)  # many bands would hide the lines
     panels = {}
     for key, title in titles.items():
@@ -46,7 +49,7 @@ def line_panels(rows: pd.DataFrame, titles: Mapping[str, str], drawn: Mapping[st
                 bands.append(named | band(part, style) | {"opacity": opacity})
             if unsmoothed:
                 thin.append(named | unsmoothed_line(unsmoothed[key, label], style))
-            if each_seed:
+            if (key, label) in single:
                 thin.append(named | seed_lines(single[key, label], style, x))
             lines.append(named | mean_line(part, style, name))
         if lines:  # they lie over all bands

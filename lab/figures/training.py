@@ -26,6 +26,7 @@ from lab.runs.frames import (
     among,
     best_epoch,
     distinct_runs,
+    ended,
     floors,
     labelled,
     last_rows,
@@ -137,7 +138,7 @@ def overfit_panels(runs: pd.DataFrame, name: str) -> list[Panel]:
     rows = labelled(scores_on(runs, ["train", "dev"]), about)
     rows = rows[rows["label"] == name]
     rows = rows.assign(label=rows["split"].astype(str), step=rows["epoch"], panel=rows["task"])
-    ends = {key: best_epoch(part) for key, part in rows.groupby(["task", "split"], observed=True)}
+    ends = {key: best_epoch(part) for key, part in ended(rows).groupby(["task", "split"], observed=True)}
     none = (float("nan"),) * 3
     last = {key: ends.get(key, none)[2] for key in itertools.product(SCORE_TITLES, ("train", "dev"))}
     best = {task: ends.get((task, "dev"), none)[0] for task in SCORE_TITLES}

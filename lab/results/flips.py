@@ -12,8 +12,8 @@ from lab.runs.folder import Run
 def flipped(runs: Mapping[str, Run], task: str, data: Data, *, weights: str = "last") -> pd.DataFrame:
     """The dev examples that some of these runs answer right and others wrong; of STS, more than 1 point off is wrong.
 
-    runs: by the name of their column. Columns: the texts, label, the answers of each run, id. The examples on which
-    fewest runs are right come first. LabError: see `predictions`.
+    runs: by the name of their column, which is none of the others. Columns: the texts, gold, the answers of each run,
+    id. The examples on which fewest runs are right come first. LabError: see `predictions`.
     """
     found = {name: predictions(run, task, data, weights=weights) for name, run in runs.items()}
     table = next(iter(found.values()))

@@ -16,13 +16,13 @@ from lab.data import CLASS_NAMES, TASK_NAMES, TASKS
 from lab.results import conflict, tables
 from lab.results.significance import FEWEST_SEEDS, interval
 from lab.results.words import with_interval
-from lab.runs.frames import among, best_epoch, distinct_runs, floors, labelled, last_rows, scores_on
+from lab.runs.frames import among, best_epoch, distinct_runs, ended, floors, labelled, last_rows, scores_on
 from lab.runs.labels import line_labels
 
 REFERENCE = "baseline"
 ONE_SEED = ("Nothing can be told from one seed: the same recipe with another seed may score as far away as another "
             "recipe does.")
-VERDICTS = {"better": f"It is better than {REFERENCE}", "worse": f"It is worse than {REFERENCE}",
+VERDICTS = {"better": f"It is better than {REFERENCE}",
             "no difference shown": f"No difference from {REFERENCE} is shown"}
 COMBINERS = {"pcgrad": "PCGrad", "gradvac": "GradVac"}
 SMALLEST = .0005  # a loss below it is shown as none
@@ -46,8 +46,8 @@ def leaderboard(runs: pd.DataFrame) -> str:
     said += _verdict(runs, name, board)
     below, scored = (board["overall"] < untrained).sum(), board["overall"].notna().sum()
     if 0 < below < scored:
-        said += (f" {below} of {scored} recipes score below the {untrained:.3f} that the untouched encoder gives "
-                 "without training.")
+        said += (f" {below} of {scored} recipes score{'s' if below == 1 else ''} below the {untrained:.3f} that the "
+                 "untouched encoder gives without training.")
     return said
 
 
@@ -59,18 +59,28 @@ def _verdict(runs: pd.DataFrame, name: str, board: pd.DataFrame) -> str:
         return f"{ONE_SEED} {_with_seeds(runs, board)}".strip()
     if len(board) == 1:
         return "No other recipe has finished, so there is nothing to compare it with."
-    if name == REFERENCE:
-        return "That is the baseline itself: none of the others scored higher."
     verdicts, note = tables.verdicts(runs, REFERENCE)
+    if name == REFERENCE:
+        better = verdicts[verdicts["verdict"] == "better"] if len(verdicts) else verdicts
+        if better.empty:
+            return "That is the baseline itself: none of the others scored higher."
+        row = better.sort_values("difference").iloc[-1]
+        return (f"That is the baseline itself. But {row['recipe']} is better over the {row['used']} seeds that both "
+                f"have{_by(row)}.")
     if verdicts.empty:
         return f"{note[:1].upper()}{note[1:]}."
     row = verdicts.set_index("recipe").loc[name]
     if row["low"] != row["low"]:
         why = row["verdict"].rsplit(": ", 1)[0]
         return f"There is no verdict against {REFERENCE} ({why}). {_with_seeds(runs, board)}".strip()
+    if row["verdict"] == "worse":  # means over other seeds may be in another order
+        return f"But it is worse than {REFERENCE} over the {row['used']} seeds that both have{_by(row)}."
+    return f"{VERDICTS.get(row['verdict'], row['verdict'])}{_by(row)}, over {row['used']} seeds."
+
+
+def _by(row: pd.Series) -> str:
     difference, low, high = with_interval(row["difference"], row["low"], row["high"], sign="+")
-    return (f"{VERDICTS.get(row['verdict'], row['verdict'])}: by {difference}, 95 % interval {low} to {high}, over "
-            f"{row['used']} seeds.")
+    return f": by {difference}, 95 % interval {low} to {high}"
 
 
 def _with_seeds(runs: pd.DataFrame, board: pd.DataFrame) -> str:
@@ -89,15 +99,21 @@ def _with_seeds(runs: pd.DataFrame, board: pd.DataFrame) -> str:
 # ---- curves ----------------------------------------------------------------------------------------------------------
 
 def curves(runs: pd.DataFrame, metric: str = "score", split: str = "dev") -> str:
-    """Which line ends best, and how far the next one is away, over the seeds that both have."""
+    """Which line ends best, and how far the next one is away, over the seeds that both have.
+
+    Where no run has ended yet: which is best at the newest step that all have reached.
+    """
     about = distinct_runs(runs)
     rows = scores_on(runs, [split], metric)
     rows = labelled(rows, about)
     if metric == "score":
         rows = rows[rows["task"].astype(object) == "all"]
-    rows = last_rows(rows)
-    rows = rows[rows["state"] == "done"] if (rows["state"] == "done").any() else rows
+    done = rows["state"] == "done"
+    ends = "ends with" if done.any() else "so far has"
+    rows = last_rows(rows[done] if done.any() else rows[rows["step"] <= rows.groupby("run")["step"].max().min()])
     rows = rows[~rows["label"].isin(rows.loc[rows["value"].isna(), "label"])]  # a seed without a score is a result
+    if not done.any() and not (rows["step"] > 0).all():
+        return ""
     if rows.empty or metric not in ("score", "loss") or (metric == "loss" and _kinds_of_loss(about) > 1):
         return ""
     wide = rows.groupby(["label", "seed"])["value"].mean().unstack()
@@ -106,10 +122,10 @@ def curves(runs: pd.DataFrame, metric: str = "score", split: str = "dev") -> str
     what = what if metric == "score" else "mean loss over the tasks"
     first, *others = means.index
     if not others:
-        return f"{first} ends with {what} {means.iloc[0]:.3f} ({_seeds(wide.loc[first].count())})."
+        return f"{first} {ends} {what} {means.iloc[0]:.3f} ({_seeds(wide.loc[first].count())})."
     gap = (wide.loc[first] - wide.loc[others[0]]).dropna()
-    return (f"{first} ends with the {'highest' if metric == 'score' else 'lowest'} {what}: {means.iloc[0]:.3f}; "
-            f"{others[0]} follows with {means.iloc[1]:.3f}{_spread(gap)}")
+    return (f"{first} {ends} the {'highest' if metric == 'score' else 'lowest'} {what}: {means.iloc[0]:.3f}; "
+            f"{others[0]} follows with {means.iloc[1]:.3f}{_spread(gap, 1 if metric == 'score' else -1)}")
 
 
 def _kinds_of_loss(about: pd.DataFrame) -> int:
@@ -124,10 +140,7 @@ def order(runs: pd.DataFrame) -> list[str]:
     Those that have no score with some seed come last.
     """
     rows = labelled(scores_on(runs, ["dev"]), distinct_runs(runs))
-    rows = rows[rows["task"].astype(object) == "all"]
-    rows = last_rows(rows)
-    done = rows["state"] == "done"
-    rows = rows[done | ~done.groupby(rows["label"]).transform("any")]  # of a line without a finished run, all
+    rows = ended(last_rows(rows[rows["task"].astype(object) == "all"]))
     means = rows.groupby("label")["value"].agg(lambda values: values.mean(skipna=False))
     return list(means.sort_values(ascending=False, kind="stable", na_position="last").index)
 
@@ -136,14 +149,15 @@ def _seeds(count: int) -> str:
     return "one seed" if count == 1 else f"{count} seeds"
 
 
-def _spread(gap: pd.Series) -> str:
+def _spread(gap: pd.Series, sign: int) -> str:
     """The end of a sentence: the difference of two lines over the seeds that both have, with its 95 % interval, or why
-    there is none."""
+    there is none. sign: that of a difference in favour of the first line."""
     mean, low, high = interval(gap)
     if low == low:
         shown = with_interval(mean, low, high, sign="+")
         spread = f" (95 % interval {shown[1]} to {shown[2]})" if low < high else ""
-        return f". Over the {len(gap)} seeds that both have, the difference is {shown[0]}{spread}."
+        over = "But over" if mean * sign < 0 else "Over"
+        return f". {over} the {len(gap)} seeds that both have, the difference is {shown[0]}{spread}."
     have = {0: "no seed in common", 1: "one seed in common"}.get(len(gap), f"{len(gap)} seeds in common")
     return f". They have {have}; it takes {FEWEST_SEEDS} to say how much of the difference is chance."
 
@@ -158,7 +172,7 @@ def best_epochs(runs: pd.DataFrame, name: str) -> pd.DataFrame:
     picked on dev itself, so `lost` is never below 0, and chance alone makes it positive.
     """
     rows = labelled(scores_on(runs, ["dev"]), distinct_runs(runs))
-    rows = rows[(rows["label"] == name) & (rows["epoch"] > 0)]
+    rows = ended(rows[(rows["label"] == name) & (rows["epoch"] > 0)])
     found = []
     for task in (*TASKS, "all"):
         part = rows[rows["task"].astype(object) == task]
@@ -233,6 +247,8 @@ def update_changes(runs: pd.DataFrame) -> pd.DataFrame:
             continue
         r, c = wide["update_length"], wide["update_cosine"]
         change = np.sqrt((1 + r ** 2 - 2 * r * c).clip(lower=0)).dropna()
+        if change.empty:
+            continue
         seeds = change.groupby("seed").mean()
         updates = json.loads(part["settings"].iloc[0]).get("updates") or []
         names = [COMBINERS.get(name, name) for name in updates if name not in ("sum", "mean", "separate")]
@@ -294,6 +310,8 @@ def comparison(tests: pd.DataFrame, a: str, b: str) -> str:
     for row in boot[boot["verdict"].isin(["better", "worse"])].itertuples():
         by, low, high = with_interval(row.difference, row.low, row.high, sign="+")
         told.append(f"{row.verdict} on {TASK_NAMES[row.task]} by {by[1:]} (95 % interval {low} to {high})")
+    if not told and boot["verdict"].str.startswith("cannot tell").all():
+        return f"Whether {a} and {b} differ cannot be told from these examples."
     if not told:
         return f"No difference between {a} and {b} is shown on the same examples."
     for what, begins in (("no difference shown", "no difference"), ("it cannot be told", "cannot tell")):

@@ -161,7 +161,8 @@ function compare(box) {
         const middle = mean(gaps), n = gaps.length
         const spread = Math.sqrt(gaps.reduce((sum, gap) => sum + (gap - middle) ** 2, 0) / (n - 1))
         const half = t[n] ? t[n] * spread / Math.sqrt(n) : NaN
-        const sign = value => (value < 0 ? '' : '+') + value.toFixed(3)
+        const digits = half > 0 ? Math.max(3, Math.min(9, -Math.floor(Math.log10(half)))) : 3
+        const sign = value => (value < 0 ? '' : '+') + value.toFixed(digits)
         said = sign(middle) + (n > 2 ? ` (95 % interval ${sign(middle - half)} to ${sign(middle + half)}, ${n} seeds)`
                                      : ` (${n} seed${n > 1 ? 's' : ''}: no interval)`)
       }

@@ -205,7 +205,8 @@ def _compare(runs: pd.DataFrame) -> str:
         seeds = {str(seed): dict(zip(of["task"].astype(str), of["value"], strict=True))
                  for seed, of in part.groupby("seed")}
         lines[label] = {"settings": {key: as_set(value) for key, value in settings.items()}, "seeds": seeds}
-    t = {str(n): float(half_width(1, n) * n ** .5) for n in range(FEWEST_SEEDS, 31)}
+    most = max((len(line["seeds"]) for line in lines.values()), default=0)
+    t = {str(n): float(half_width(1, n) * n ** .5) for n in range(FEWEST_SEEDS, most + 1)}
     found = {"lines": lines, "t": t, "tasks": dict(TASK_NAMES)}
     return (f"<div class='compare'><p></p><div class='wide' tabindex='0' role='region' aria-label='Comparison'></div>"
             f"{_json(found)}<p class='soft'>Over the seeds that both lines have; each score by itself.</p></div>")

@@ -57,7 +57,7 @@ def leaderboard(runs: pd.DataFrame, split: str = "dev") -> pd.DataFrame:
     """Table 1 (split "dev") or 2 ("test") of the finished runs in `lab.load_runs()`: a row for each recipe and setting.
 
     Sorted by overall, best first. Scores are means over seeds on the whole split: sst, qqp, sts, overall at the last
-    epoch, which involves no selection on dev; best_* at the epoch that was best on dev, as in the paper; *_low, *_high
+    epoch, which involves no selection on dev; best_* at the epoch that was best on dev; *_low, *_high
     the 95 % interval of each over seeds (`significance.interval`: nan for fewer than 3). paper_*: the paper's numbers,
     nan for runs on the sample and for changed recipes. A recipe with a null score in some seeds (null_seeds) has a null
     mean and is ranked last. called: the label of one's own that all its runs share. date: the days on which they began.
@@ -107,7 +107,7 @@ def overfitting(runs: pd.DataFrame) -> pd.DataFrame:
     and of dev.
     """
     rows, none = [], (float("nan"),) * 3
-    for recipe, part in labelled(scores_on(runs, ["train", "dev"]), distinct_runs(runs)).groupby("label"):
+    for recipe, part in frames.ended(labelled(scores_on(runs, ["train", "dev"]), distinct_runs(runs))).groupby("label"):
         found = {key: best_epoch(scores) for key, scores in part.groupby(["split", "task"], observed=True)}
         best, at_best, at_last = found.get(("dev", "all"), none)
         gaps = {task: found.get(("train", task), none)[2] - found.get(("dev", task), none)[2]

@@ -130,3 +130,14 @@ def labelled(rows: pd.DataFrame, about: pd.DataFrame) -> pd.DataFrame:
     """The rows of the runs in `about`, a frame of `distinct_runs`, with the names of their lines as "label"."""
     label = rows["run"].map(about.set_index("run")["label"])
     return rows.assign(label=label)[label.notna()]
+
+
+def ended(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows with a "label": of each line those of its finished runs, or all where none has finished.
+
+    So a seed that failed, or has only begun, takes nothing from the mean of the others. Rows without states stay.
+    """
+    if "state" not in rows:
+        return rows
+    done = rows["state"] == "done"
+    return rows[done | ~done.groupby(rows["label"]).transform("any")]

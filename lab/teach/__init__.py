@@ -13,5 +13,6 @@ __getattr__, __dir__, __all__ = public(__name__, {
     "check": "checker", "solution": "checker", "hint": "hints", "progress": "solved",
     "EXERCISES": "exercises", "WRONG_ANSWERS": "wrong_answers",
     "experiment": "scale",
+    "contrasts": "claims",
     "plot": "pictures", "arrows": "pictures", "slider": "pictures",
 })

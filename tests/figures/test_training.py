@@ -10,6 +10,7 @@ from lab import figures
 from lab.figures import training
 from lab.figures.panels import describe, numbers, standalone
 from lab.figures.styles import STYLES
+from lab.results import tables
 from lab.results.significance import interval
 
 EVERY = {"curves": figures.curves, "leaderboard": figures.leaderboard, "conflict": figures.conflict,
@@ -129,12 +130,25 @@ def test_a_null_seed_is_a_gap_in_line_and_band():
 
 def test_a_mean_is_drawn_only_where_all_of_its_seeds_have_a_value():
     short = records(seed=3, overall=0.9, state="running").query("step < 94 and split != 'dev_full'")
-    figure = figures.curves(pd.concat([records(seed=1), records(seed=2, overall=0.7), short]))
+    running = pd.concat([records(seed=1, state="running"), records(seed=2, overall=0.7, state="running"), short])
+    figure = figures.curves(running)
     x, y = lines(figure)["baseline"]
     assert x[:1] == [1] and y[0] == pytest.approx(0.4) and np.isnan(y[1:]).all()
     assert 2 not in bands(figure)["baseline"].x
-    two = figures.overfit(pd.concat([records(seed=1), short]), "baseline")  # the gap and the best epoch are of epoch 1
+    two = figures.overfit(running[running["seed"] != 2], "baseline")  # the gap and the best epoch are of epoch 1
     assert "gap at the end 0.100" in two.layout.annotations[0].text and two.layout.shapes[0].x0 == 1
+
+
+def test_a_seed_that_failed_takes_nothing_from_the_mean_of_those_that_finished_and_lies_beside_it():
+    short = records(seed=3, overall=0.1, state="failed").query("step < 94 and split != 'dev_full'")
+    runs = pd.concat([records(seed=1), records(seed=2, overall=0.7), short])
+    figure, whole = figures.curves(runs), figures.curves(runs[runs["state"] == "done"])
+    x, y = lines(figure)["baseline"]
+    assert (list(x), list(y)) == tuple(map(list, lines(whole)["baseline"])) and not np.isnan(y).any()
+    thin = [trace for trace in figure.data if trace.line.width == 1]
+    assert thin and set(thin[0].customdata[~np.isnan(thin[0].customdata)]) == {3}
+    found = tables.overfitting(runs).iloc[0]
+    assert found["dev_last"] == tables.overfitting(runs[runs["state"] == "done"])["dev_last"].iloc[0]
 
 
 FLOORS = [(0, split, *row) for split in ("dev", "dev_full") for row in (

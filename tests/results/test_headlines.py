@@ -67,7 +67,7 @@ def test_recipes_that_are_not_above_no_training_are_called_that():
     assert "That is not above the 0.600 that the untouched encoder gives" in headlines.leaderboard(records(more=floor))
     assert "untouched" not in headlines.leaderboard(records(overall=.7, more=floor))
     two = pd.concat([records("gse", overall=.7, more=floor), records(overall=.5, more=floor)])
-    assert "1 of 2 recipes score below the 0.600 that the untouched encoder gives" in headlines.leaderboard(two)
+    assert "1 of 2 recipes scores below the 0.600 that the untouched encoder gives" in headlines.leaderboard(two)
 
 
 def test_no_interval_is_shown_as_the_estimate_itself():

@@ -3,7 +3,8 @@
 import pytest
 from helpers import page_table, page_text, records, rerun, stored
 
-from lab.runs.marks import Mark, Marks
+from lab.runs.folder import Run
+from lab.runs.marks import Mark, Marks, discard
 from lab.runs.stores import runs_root
 
 
@@ -14,8 +15,8 @@ def table(app):
 def choose(app, *labels):
     """Choose rows of the table, as a click on their left does."""
     rows = [list(table(app).index).index(label) for label in labels]
-    times = app.session_state["rows-of-runs"] if "rows-of-runs" in app.session_state else 0  # chosen anew so often
-    app.session_state[f"runs-{times}"] = {"selection": {"rows": rows, "columns": [], "cells": []}}
+    key = "runs-{}-{}".format(*app.session_state["rows-start"][0])
+    app.session_state[key] = {"selection": {"rows": rows, "columns": [], "cells": []}}
     return rerun(app)
 
 
@@ -51,6 +52,29 @@ def test_failed_runs_are_hidden_by_one_click_and_come_back(some, open_page):
     app = choose(rerun(app), "smart-1")
     click(app, "Show again")
     assert set(table(open_page("runs")).index) == {"baseline-1", "gse-1", "smart-1"}
+
+
+def test_the_chosen_run_stays_chosen_when_others_appear_or_the_search_changes(some, open_page, add_run):
+    app = choose(open_page("runs"), "baseline-1")
+    add_run("frozen", started="2026-11-26T10:00:00+0000")
+    assert "Folders: baseline-1" in page_text(rerun(app))
+    app.text_input(key="find").set_value("base")
+    assert "Folders: baseline-1" in page_text(rerun(app))
+    app.text_input(key="find").set_value("gse")
+    assert "Folders:" not in page_text(rerun(app))
+
+
+def test_where_every_run_is_hidden_the_table_is_empty(add_run, open_page):
+    add_run("gse")
+    app = choose(open_page("runs"), "gse-1")
+    assert table(click(app, "Hide")).empty
+
+
+def test_a_run_that_has_gone_meanwhile_is_not_moved_to_the_bin(some, open_page, tmp_path):
+    app = choose(open_page("runs"), "gse-1")
+    discard(Run(tmp_path / "runs" / "gse-1"))
+    next(button for button in app.button if button.label == "Move to the bin").click()
+    assert not app.run().exception and "any more; nothing was moved" in app.error[0].value
 
 
 def test_a_label_of_ones_own_is_what_every_page_says(some, open_page):

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import streamlit as st
+from pickers import plain
 
 from lab.experiment import CHOICES, Experiment
 from lab.runs.labels import as_set
@@ -25,8 +26,9 @@ def changed_fields(usual: Experiment, offered: Sequence[str], key: str) -> list[
                             key=key, placeholder="nothing: train the recipe as it is")
     settings = []
     for field in fields:
-        first, usually = before.get(field), as_set(getattr(usual, field, ""))
-        label = f"{field} (usually {usually})" if usually else field
+        first = before.get(field)  # the address may name anything
+        usually = as_set(getattr(usual, field)) if field in Experiment.__dataclass_fields__ else ""
+        label = f"{field} (usually {usually})" if usually else plain(field)
         where = f"{key}-{field}"
         if field in CHOICES and field not in SEVERAL:
             names = list(CHOICES[field])

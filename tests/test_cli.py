@@ -278,6 +278,12 @@ def test_a_run_that_cannot_be_read_is_named_where_results_are_shared(run, tmp_pa
     assert code == 0 and re.search("^left out: gse-1: .*metrics.jsonl has changed since", out, re.MULTILINE)
 
 
+def test_a_store_without_a_finished_run_is_not_shared(run, tmp_path):
+    (tmp_path / "empty").mkdir()
+    code, _, err = run("share", "--out", str(tmp_path / "view.html"), "--runs", str(tmp_path / "empty"))
+    assert code == 2 and "nothing to share: no finished runs" in err and not (tmp_path / "view.html").exists()
+
+
 def test_help_does_not_wait_for_torch():
     modules = "lab.cli, lab.results.report, lab.figures.training, lab.runs.records"
     code = f"import sys, {modules}; print('torch' in sys.modules)"

@@ -19,8 +19,8 @@ def line_panels(rows: pd.DataFrame, titles: Mapping[str, str], drawn: Mapping[st
     """A panel for each key of `titles` that rows have as "panel"; in it a line with its band for each label.
 
     rows: columns panel, label, run, seed (with each_seed or a state), maybe state, step, value and x. drawn: the style
-    of each label. smooth, each_seed, log: as in `figures.curves`. Runs that have not ended lie as thin lines beside a line of those
-    that have.
+    of each label. smooth, each_seed, log: as in `figures.curves`. Runs that have not ended lie as thin lines beside a
+    line of those that have.
     """
     rows = rows[among(rows, "panel", list(titles))]
     rows = rows.assign(panel=rows["panel"].astype(object), label=rows["label"].astype(object))

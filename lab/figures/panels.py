@@ -138,7 +138,8 @@ def standalone(panel: Panel, beside: Sequence[Panel] = ()) -> go.Figure:
 
 
 def _cut(name: str) -> str:
-    return name if len(name) <= LONGEST else name[: LONGEST - 1] + "…"
+    """A long name without its middle: names of one recipe differ in what is at their end."""
+    return name if len(name) <= LONGEST else f"{name[: LONGEST // 2]}…{name[LONGEST // 2 + 1 - LONGEST :]}"
 
 
 def describe(panel: Panel) -> str:

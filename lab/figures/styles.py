@@ -46,9 +46,15 @@ STYLES = {  # all of lab.experiment.KNOWN, in the order of Table 1; related reci
 
 
 def style_of(label: str) -> Style:
-    """The style of a line: a recipe's own, or one that is drawn from its label alone, so that it never changes."""
+    """The style of a line: a recipe's own, or one that is drawn from its label alone, so that it never changes.
+
+    What is drawn is no recipe's own, but two labels may draw the same.
+    """
     pick = Random(label.encode(errors="replace")).choice
-    return STYLES.get(label) or Style(pick(COLOURS), pick(DASHES), pick(MARKERS))
+    style = STYLES.get(label)
+    while style is None or (label not in STYLES and style in STYLES.values()):
+        style = Style(pick(COLOURS), pick(DASHES), pick(MARKERS))
+    return style
 
 
 def styles_of(labels: Iterable[str]) -> dict[str, Style]:

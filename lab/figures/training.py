@@ -80,8 +80,9 @@ def curve_panels(runs: pd.DataFrame, metric: str = "score", split: str = "dev", 
     if x in ("updates", "epoch"):
         settings = {text: json.loads(text) for text in about["settings"].unique()}
         # An iteration is one optimizer step per update; `separate` takes one for each of its three batches.
-        steps = {text: sum(3 if update == "separate" else 1 for update in of.get("updates") or ["sum"])
-                 for text, of in settings.items()}
+        steps = {text: sum(3 if update == "separate" else 1 for update in updates)
+                 for text, of in settings.items()
+                 for updates in [of["updates"] if isinstance(of.get("updates"), list) else ["sum"]]}
         iterations = rows["settings"].map({text: of.get("iterations") for text, of in settings.items()})
         epochs = rows["step"] / pd.to_numeric(iterations, errors="coerce")  # a fraction, where rows lie within an epoch
         rows = rows.assign(updates=rows["step"] * rows["settings"].map(steps).astype(float),

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from lab.data import CLASS_NAMES, METRICS, SCORES, TASKS, Data, Split, load_data, no_formula
 from lab.errors import LabError
+from lab.results.words import printable
 from lab.runs.folder import Run
 from lab.runs.labels import as_set
 
@@ -292,7 +293,7 @@ def as_text(a: str | Path | Run, b: str | Path | Run, data: Data, weights: str =
     wide = pd.DataFrame(differ, index=["a", "b"]).T.to_string() if differ else "none: the same experiment twice"
     numbers = {c: tests[c].map("{:.4f}".format) for c in ("a", "b", "difference", "low", "high")}
     shown = tests.assign(**numbers, p=tests["p"].map("{:.3g}".format)).astype(object).replace("nan", "n/a")
-    return "\n".join([
+    return printable("\n".join([
         *(f"{side}: {run.name} (started {str(config.get('started'))[:10]})"
           for side, run, config in zip("ab", runs, configs, strict=True)),
         f"data: {data.label} ({data.fingerprint}), dev, {weights} weights\n",
@@ -301,7 +302,7 @@ def as_text(a: str | Path | Run, b: str | Path | Run, data: Data, weights: str =
         "\na minus b, on the same examples:", shown.where(shown.notna(), "").to_string(index=False),
         "\nVerdict: whether a is better or worse than b. It is about these two runs on new examples of the same kind, "
         "not about\ntheir recipes, which only several seeds can compare (`lab report`). The five tests are not "
-        "corrected for each other."])
+        "corrected for each other."]))
 
 
 def _lacking(runs: Sequence[Run], data: Data, weights: str) -> list[str]:

@@ -23,8 +23,8 @@ def notes(dev: pd.DataFrame) -> list[str]:
     real = dev["settings"][dev["data"] != "sample"]  # which has fewer rows than any limit
     if limits := {limit for text in real if (limit := settings_of(text).get("end_qqp"))}:
         error = (0.7 * 0.3 / min(limits)) ** 0.5  # of an accuracy of .7
-        said.append(f"QQP is scored on {min(limits):,} rows of its dev set, always the same, with a sampling error of "
-                    f"{error:.3f}")
+        said.append(f"QQP is scored on at most {min(limits):,} rows of its dev set, always the same; so many have a "
+                    f"sampling error of {error:.3f}")
     constant = [f"{name} ({row['null_seeds']} of {row['seeds']} seeds)"
                 for name, (_, row) in zip(line_labels(dev), dev.iterrows(), strict=True)
                 if row["null_seeds"] and np.isnan(row["sts"])]

@@ -34,15 +34,15 @@ def overview(runs: pd.DataFrame, about: pd.DataFrame, status: Mapping[str, Mappi
     found = found.assign(
         run=found.index, label=found.index.map(labels), recipe=found["name"],
         changed=[", ".join(f"{field}={value}" for field, value in changes(text)) for text in found["settings"]],
-        started=pd.to_datetime(found["started"].astype(str).str[:19], errors="coerce"),
+        started=pd.to_datetime(found["started"].astype(str).str[:19], errors="coerce"),  # by the clock of its machine
+        moment=pd.to_datetime(found["started"].astype(str), errors="coerce", format="mixed", utc=True),
         minutes=pd.Series(timed, dtype=float) / 60, **{
             column: last[column].reindex(found.index) if column in last else float("nan")
             for column in ("overall", "sst", "qqp", "sts")},
         course=pd.Series(epochs.groupby("run")["value"].agg(list), dtype=object).reindex(found.index),
         tags=[list(mark.tags) for mark in marks.values()], note=[mark.note for mark in marks.values()],
         hidden=[mark.hidden for mark in marks.values()])
-    return found.reset_index(drop=True)[COLUMNS].sort_values("started", ascending=False, na_position="last",
-                                                             kind="stable", ignore_index=True)
+    return found.sort_values("moment", ascending=False, na_position="last", kind="stable", ignore_index=True)[COLUMNS]
 
 
 def _number(value: Any) -> float | None:

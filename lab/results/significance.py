@@ -140,10 +140,10 @@ def power_line(table: pd.DataFrame, reference: str, difference: float = .005) ->
     if not model.sd > 0:
         why = "there is no spread over seeds" if model.sd == 0 else f"that takes {FEWEST_SEEDS} seeds of two recipes"
         return f"How many seeds a difference of {difference:g} needs cannot be computed yet: {why}."
-    needed, few, many = seeds_needed(model.sd, difference, comparisons=len(model.compared)), *model.seeds
-    return (f"To show a difference of {difference:g} from {reference} with probability 0.8, as one of "
-            f"{len(model.compared)} comparisons, takes {needed} seeds (here {few}{f' to {many}' * (few < many)}; "
-            f"residual sd {model.sd:.2g}).")
+    n, (few, many) = len(model.compared), model.seeds
+    needed, among = seeds_needed(model.sd, difference, comparisons=n), f", as one of {n} comparisons," * (n > 1)
+    return (f"To show a difference of {difference:g} from {reference} with probability 0.8{among} takes {needed} seeds "
+            f"(here {few}{f' to {many}' * (few < many)}; residual sd {model.sd:.2g}).")
 
 
 class McNemar(NamedTuple):

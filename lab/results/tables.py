@@ -1,6 +1,5 @@
 """Tables of results: Table 1 (dev), Table 2 (test) and verdicts, for a terminal, as CSV and as Markdown."""
 
-import re
 import textwrap
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -12,7 +11,7 @@ from lab.data import TASKS, checkout, no_formula
 from lab.results.notes import notes, test_notes
 from lab.results.plan import CLAIMS, claim_cells, is_planned, plan, planned
 from lab.results.significance import compare, interval, power_line
-from lab.results.words import ROUNDING, decimals, with_interval
+from lab.results.words import ROUNDING, decimals, printable, with_interval
 from lab.runs import frames
 from lab.runs.frames import (
     KEYS,
@@ -269,7 +268,7 @@ def as_text(runs: pd.DataFrame) -> str:
     if not texts:
         return "no finished runs yet; `lab train baseline` makes one"
     texts.append(textwrap.fill(LEGEND.replace("±: a", "± (here for overall only): a"), 120))
-    return re.sub(r"[^\n -~\xa0-\uffff]", "?", "\n".join(texts))  # no name in a record may control the terminal
+    return printable("\n".join(texts))
 
 
 def _columns(table: pd.DataFrame, beside: pd.DataFrame) -> str:

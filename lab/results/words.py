@@ -1,6 +1,7 @@
 """Words for readers: what recorded metrics are called, and with how many digits an estimate and its interval stand."""
 
 import math
+import re
 
 METRICS = {
     "score": "score", "accuracy": "accuracy", "pearson": "Pearson's r", "overall": "overall score", "loss": "loss",
@@ -23,6 +24,11 @@ def metric_words(metric: str, split: str = "") -> str:
     """A metric as readers know it, and on which rows. A name that the lab does not know stays as it is recorded."""
     name = METRICS.get(metric, metric)
     return f"{name}, {SPLITS.get(split, split)}" if split else name
+
+
+def printable(text: str) -> str:
+    """A text without what controls a terminal: names in records may hold anything."""
+    return re.sub(r"[^\n -~\xa0-\uffff]", "?", text)
 
 
 def decimals(value: float, low: float, high: float, least: int = 3) -> int:

@@ -19,7 +19,8 @@ def test_the_style_of_a_line_does_not_depend_on_the_others():
     together = styles_of(names)
     assert all(styles_of([name]) == {name: together[name]} for name in names)
     assert together["gse"] == STYLES["gse"] and len(set(together.values())) == len(names)
-    assert style_of("mine") == ("#009E73", "longdash", "cross")  # in every process
+    assert style_of("mine") == ("#D55E00", "dot", "star-diamond")  # in every process
+    assert not {style_of(f"{name} (lr={i})") for name in STYLES for i in range(50)} & set(STYLES.values())
 
 
 def test_recipes_come_in_the_order_of_table_1_then_controls_then_all_others():

@@ -8,7 +8,7 @@ from lab.results import conflict
 
 
 def with_null(name, seed, gaps, shuffled=0.02):
-    return records(name, seed, more=[row for step, gap in zip((25, 50, 75, 94), gaps, strict=True)
+    return records(name, seed, more=[row for step, gap in zip((25, 50, 75, 94), gaps, strict=False)
                                      for row in ((step, "sampled", "sst-qqp", "cosine_gap", gap),
                                                  (step, "sampled", "sst-qqp", "cosine_shuffled", shuffled))])
 
@@ -40,3 +40,15 @@ def test_nothing_is_said_without_a_null():
     assert table.empty and conflict.sentence(table) == ""
     none = conflict.against_null(with_null("gse", 1, (0.0, 0.1, 0.0, 0.1)))
     assert conflict.sentence(none).startswith("No two tasks")
+
+
+def test_each_seed_counts_once_however_many_windows_it_has():
+    runs = pd.concat([with_null("gse", 1, [-.1] * 4, .0), with_null("gse", 2, [.2], .3), with_null("gse", 3, [.3], .3)])
+    row = conflict.against_null(runs).iloc[0]
+    assert row["shuffled"] == pytest.approx(.2) and row["cosine"] == pytest.approx(.2 + .4 / 3)
+
+
+def test_elsewhere_is_said_only_where_there_is_an_elsewhere():
+    table = conflict.against_null(pd.concat([with_null("gse", seed, [-.3 - seed / 1000] * 2) for seed in (1, 2, 3)]))
+    assert "More conflict than with shuffled labels: SST and QQP in gse" in conflict.sentence(table)
+    assert "elsewhere" not in conflict.sentence(table)

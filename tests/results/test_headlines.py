@@ -138,6 +138,35 @@ def test_of_many_recipes_the_headline_names_those_that_pcgrad_changed_least_and_
                                                 "3 recipes, and by 5.0 % in gse, the most.")
 
 
+def seeds(**scores):
+    """A frame with a run for each seed of each recipe."""
+    return pd.concat([records(name, seed, overall=value) for name, by_seed in scores.items()
+                      for seed, value in by_seed.items()], ignore_index=True)
+
+
+def test_where_means_over_other_seeds_are_in_another_order_than_the_seeds_in_common_both_are_said():
+    few, many = {1: .58, 2: .583, 3: .582}, {1: .60, 2: .602, 3: .601, 4: .40, 5: .41, 6: .42}
+    worse = seeds(baseline=many, gse=few)
+    assert "Best on dev is gse" in headlines.leaderboard(worse)
+    assert "But it is worse than baseline over the 3 seeds that both have: by -0.019" in headlines.leaderboard(worse)
+    assert "But over the 3 seeds that both have, the difference is -0.019" in headlines.curves(worse)
+    better = headlines.leaderboard(seeds(baseline=few, gse=many))
+    assert "That is the baseline itself. But gse is better over the 3 seeds that both have: by +0.019" in better
+
+
+def test_curves_of_runs_in_training_are_compared_where_all_of_them_are():
+    first = records("gse", overall=.6, best=.4, state="running")
+    second = records("smart", overall=.2, best=.5, state="running").query("step < 94 and split != 'dev_full'")
+    said = headlines.curves(pd.concat([first, second]))
+    assert said.startswith("smart so far has the highest overall score on dev: 0.500; gse follows with 0.400")
+
+
+def test_two_runs_of_which_no_test_can_tell_are_not_said_to_show_no_difference():
+    tests = pd.DataFrame({"test": "paired bootstrap", "task": ["sst", "sts"], "verdict": "cannot tell: too few",
+                          "difference": 0.0, "low": 0.0, "high": 0.0})
+    assert headlines.comparison(tests, "a", "b") == "Whether a and b differ cannot be told from these examples."
+
+
 def test_curves_name_the_line_that_ends_best_and_how_sure_that_is():
     few = headlines.curves(runs(gse=[.6], baseline=[.5]))
     assert few.startswith("gse ends with the highest overall score on dev: 0.600; baseline follows with 0.500")

@@ -66,7 +66,8 @@ def bench(data: Data | str | Path | None = None, encoder: str = "minilm", rounds
         times = {name: of[WARM_UP:] for name, of in times.items()}
         count, gflops = statistics.mean(counts[WARM_UP:]), _products(ours.model.bert)
         seconds = {name: statistics.median(of) for name, of in times.items()}
-        rows = prepare(data, ours.tokenizer, share=kept_share(e, data))
+        longest = ours.model.bert.config.max_position_embeddings
+        rows = prepare(data, ours.tokenizer, share=kept_share(e, data), longest=longest)
         scoring = _scoring(ours, rows)
         floor = 6 * _multiplied(ours.model.bert) * count / gflops / 1e9
         return {"seconds": seconds, "tokens": count, "floor": floor, "gflops": gflops, "scoring": scoring,

@@ -2,7 +2,7 @@
 
 import csv
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -224,9 +224,9 @@ def predict(run_or_model: "str | Path | Run | MultitaskModel", task: str, texts:
     if tokenizer is None:
         raise LabError("a model needs its tokenizer: predict(model, task, texts, tokenizer=tokenizer)")
     size = 1 if task == "sst" else 2
-    if isinstance(texts, str):
-        raise LabError(f"texts must be a list, not a string: predict(..., {task!r}, [...])")
-    pairs = [(text,) if isinstance(text, str) else tuple(text) for text in texts]
+    if isinstance(texts, str) or not isinstance(texts, Iterable):
+        raise LabError(f"texts must be a list: predict(..., {task!r}, [...])")
+    pairs = [(of,) if isinstance(of, str | dict) or not isinstance(of, Iterable) else tuple(of) for of in texts]
     if not pairs or any(len(pair) != size or not all(isinstance(t, str) and t.strip() for t in pair) for pair in pairs):
         raise LabError(f"texts of {task} must be {'sentences' if size == 1 else 'pairs of sentences'}, none empty")
     answer = logits(model, as_rows(model, tokenizer, task, pairs))[task]

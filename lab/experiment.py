@@ -149,6 +149,10 @@ class Experiment(Settings):
             if getattr(self, field) not in FROM_ONE:
                 raise LabError(f"{field} {getattr(self, field)!r} compares two vectors, and pair 'cross' makes one of "
                                f"both sentences (valid with it: {', '.join(FROM_ONE)})")
+        if self.trains == "heads" and self.sts_head == "cosine_embedding" and (
+                self.tasks == ("sts",) or "separate" in self.updates or self.sampling != "parallel"):
+            raise LabError("sts_head 'cosine_embedding' has no weights, so with trains 'heads' a step for STS alone "
+                           "would train nothing (valid with it: updates sum, sampling parallel, another task too)")
         if self.trains == "heads" and (self.smart or set(self.updates) - {"separate", "sum"}):
             raise LabError("trains 'heads' leaves the encoder as it is, and smart and the combiners of gradients act "
                            "on the encoder (valid with it: updates separate or sum, smart none)")

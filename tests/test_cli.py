@@ -109,6 +109,8 @@ def test_without_runs_the_heads_that_ship_answer(run, tmp_path):
     assert code == 0 and "sentiment: negative" in out
     code, out, _ = run("predict", "A man plays a guitar.", "Someone plays a guitar.")
     assert code == 0 and float(out.split("similarity: ")[1].split()[0]) > 2.5
+    code, out, _ = run("predict", f"{'A long word. ' * 60}I give it 9/10.")  # no folder can have this name
+    assert code == 0 and "sentiment: " in out
     assert not (tmp_path / "runs").exists()
 
 

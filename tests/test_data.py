@@ -491,6 +491,7 @@ def quoted(separator, *columns):
     (lambda b: b.replace(b"\t", b","), 1, "separated by commas, but id, sent", "by tabs; `lab data import DIR` brings"),
     (lambda b: b.replace(b"\t", b";"), 1, "separated by semicolons, but id", "by tabs; `lab data import DIR` brings"),
     (lambda b: b.replace(b"\t", b" "), 1, "the header has a single column, but id", "separated by tabs"),
+    (lambda b: b"a b " * 40_000, 1, "the header has a single column, but id", "separated by tabs"),
     (quoted(",", "id", "qid1", "question1", "question2", "is_duplicate"), 1,
      "this is Kaggle's file of Quora Question Pairs, separated by commas", "`lab data import DIR` brings"),
     (quoted(";", "id", "sentence1", "sentence2", "similarity"), 1, "1: separated by semicolons", "lab data import"),
@@ -515,8 +516,8 @@ def quoted(separator, *columns):
     (at(9, "1\ta\tit’s\tc\t1.0".encode("cp1252")), 9, "byte 0x92 is not UTF-8", "iconv -f cp1252 -t utf-8"),
     (lambda b: b"\xef\xbb\xbf" + at(2, b"1\ta\t\xff\tc\t1.0")(b), 2, "byte 0xff is not UTF-8", "iconv -f latin1"),
     (lambda b: b.replace(b"\n", b"\r", 3), 1, "a carriage return", "lines end with LF or CRLF"),
-], ids=["renamed", "two-missing", "twice", "commas", "semicolons", "spaces", "kaggle", "quoted-semicolons", "glue",
-        "quote-in-header", "empty", "only-bom", "header-only", "header-crlf", "nul", "utf-16-without-bom",
+], ids=["renamed", "two-missing", "twice", "commas", "semicolons", "spaces", "one-long-line", "kaggle",
+        "quoted-semicolons", "glue", "quote-in-header", "empty", "only-bom", "header-only", "header-crlf", "nul", "utf-16-without-bom",
         "utf-16", "utf-32", "parquet", "html-table", "only-empty-fields", "zip", "gzip", "lfs", "html", "latin-1",
         "windows-1252", "latin-1-bom", "some-cr"])
 def test_a_damaged_file_is_refused(six, damage, line, wrong, right):

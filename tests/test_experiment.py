@@ -262,6 +262,11 @@ def test_what_acts_on_the_encoder_needs_a_trained_one(wrong):
     with pytest.raises(lab.LabError, match=r"trains 'heads' leaves the encoder as it is.*valid with it: updates s"):
         Experiment(trains="heads", **wrong)
     assert Experiment(trains="heads", updates=("separate",)).trains == "heads"
+    for more in ({"updates": ("separate",)}, {"updates": ("sum",), "tasks": ("sts",)},
+                 {"updates": ("sum",), "sampling": "proportional"}):
+        with pytest.raises(lab.LabError, match="cosine_embedding' has no weights"):
+            Experiment(trains="heads", sts_head="cosine_embedding", **more)
+    assert Experiment(trains="heads", sts_head="cosine_embedding", updates=("sum",)).trains == "heads"
 
 
 def test_departs_names_what_is_changed():

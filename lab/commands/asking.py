@@ -39,7 +39,7 @@ def _run_and_texts(given: list[str], root: str | None) -> tuple[str | None, list
     sentence = any(map(str.isspace, given[0]))  # what has no space looks like a run's name
     try:
         Run.open(given[0], root)
-    except LabError as error:
+    except (LabError, OSError) as error:  # a long sentence with a slash in it is no name that a folder can have
         if len(given) > 2 and sentence:
             raise LabError("one or two sentences can be asked about; put each in quotes") from None
         if len(given) > 1 and not sentence:

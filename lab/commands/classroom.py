@@ -13,7 +13,7 @@ def class_grade(
                                           "begin with the student's name")],
     feedback: Annotated[bool, typer.Option("--feedback", help="A row for each answer with the check's feedback, not "
                                            "a row for each student")] = False,
-    seconds: Annotated[int, typer.Option(min=5, help="The time for one student's exercises")] = 60,
+    seconds: Annotated[int, typer.Option(min=5, help="After so long an answer that hangs is stopped")] = 60,
     seed: Annotated[int | None, typer.Option(help="Draw the hidden cases as in an earlier table")] = None,
 ) -> None:
     """Print a table of a class as CSV: who has solved which exercise, on cases that nobody has seen. Students' code

@@ -44,8 +44,11 @@ def train(
     from lab.train import check_sizes, run_name
 
     experiments, loaded = named_experiments(recipes, data, encoder, protocol, settings, seed)
+    experiments = list(dict.fromkeys(experiments))  # named twice, as in `quick smart`, and trained once
     if run and len(experiments) > 1:
         raise LabError("--run names one run; give one recipe with it")
+    if run and runs and len(Path(run).parts) > 1:
+        raise LabError(f"--run {run} is a folder of its own, so --runs {runs} would mean nothing; give one of them")
     for experiment in experiments:  # before any of them is trained
         check_sizes(experiment, loaded)
         if resume:

@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import json
+import math
 import os
 import re
 import tempfile
@@ -100,7 +101,7 @@ def read_parquet(path: Path) -> Iterator[tuple[str, dict[str, object]]]:
 
     try:
         rows = parquet.read_table(path).to_pylist()
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, OverflowError) as error:
         reason = str(error).partition("\n")[0]
         raise ValueError(f"cannot be read as Parquet ({reason}); fetch the file again") from None
     for number, found in enumerate(rows, start=1):
@@ -153,7 +154,7 @@ def _fields(row: Row, form: Format, labelled: bool) -> list[str]:
     fields = []
     for name, value in zip(("id", *form.texts), (row.id, *row.texts), strict=True):
         value = value.decode("utf-8") if isinstance(value, bytes) else value
-        if not isinstance(value, str | int | float | None):
+        if not isinstance(value, str | int | float | None) or (isinstance(value, float) and not math.isfinite(value)):
             raise ValueError(f"{name} is a {type(value).__name__}, not a text")
         fields.append(visible(re.sub(r"[\t\r\n\0]+", " ", "" if value is None else str(value))))
     for name, text in zip(("id", *form.texts), fields, strict=True):

@@ -122,7 +122,7 @@ def _header(path: Path) -> tuple[str, list[str]]:
             if "\0" in line:
                 raise ValueError("a NUL byte; UTF-8 text is expected (if it is UTF-16: iconv -f utf-16 -t utf-8)")
             separator = told[1] if told and told[1] in SEPARATORS else max(SEPARATORS, key=line.count)
-            columns = plain_names(next(csv.reader([line], delimiter=separator), []))
+            columns = plain_names(next(csv.reader([line[:10_000]], delimiter=separator), []))  # csv refuses long fields
     except UnicodeDecodeError:
         raise ValueError(f"not UTF-8 text; convert it, as with {conversion(path.read_bytes())}") from None
     if not columns:

@@ -143,6 +143,16 @@ def minilm_folder() -> Path:
     return folder
 
 
+def _whole(folder: Path) -> bool:
+    """Whether a folder has an encoder's sizes, all of its weights, and its vocabulary."""
+    try:
+        weights = weight_files(folder)
+    except LabError:
+        return False
+    return (folder / "config.json").exists() and all(file.exists() for file in weights) and any(
+        (folder / file).exists() for file in ("tokenizer.json", "vocab.txt"))
+
+
 def hub_folder(name: str) -> Path:
     """The folder of a hub model in the local cache, downloaded first if it is not there. No code, no pickle is loaded.
 
@@ -153,7 +163,7 @@ def hub_folder(name: str) -> Path:
 
     try:  # A cached model is not looked up again: it needs no network, and does not change.
         folder = Path(snapshot_download(name, allow_patterns=HUB_FILES, local_files_only=True))
-        if (folder / "config.json").exists() and any(folder.glob("model*.safetensors")):
+        if _whole(folder):  # another program may have fetched a part of it
             return folder
     except LocalEntryNotFoundError:
         pass

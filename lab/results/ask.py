@@ -130,7 +130,7 @@ def best_run(root: str | Path | None = None) -> Run | None:
                 continue
             scores, majority, used = scores_of(run)
             sample = on_sample(run)
-        except (LabError, OSError, KeyError, TypeError, AttributeError):
+        except (LabError, OSError, KeyError, TypeError, ValueError, AttributeError):
             continue  # a damaged record answers nothing
         learned = (scores.get("sts") or 0) >= LEAST_R and all(
             has_learned(scores.get(task) or 0, majority.get(task, 0), used[task]) for task in ("sst", "qqp"))

@@ -40,6 +40,16 @@ def commit(target: Path, write: Callable[[Path], object]) -> None:
                 remove(part)
 
 
+def copied(source: Path, target: Path) -> None:
+    """Copy a file or a folder, which can be written whether or not its source can be."""
+    if source.is_dir():
+        for path in source.iterdir():
+            copied(path, target / path.name)
+    else:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, target)
+
+
 def make_folder(folder: Path) -> None:
     """Make a folder, and its parents, so that they are still there after a power cut."""
     missing = [path for path in (folder, *folder.parents) if not path.exists()]

@@ -50,6 +50,8 @@ def checked_name(name: str) -> str:
     if name.lower() in (PRETRAINED, FORKS):
         raise LabError(f"{name!r} cannot name a run: `lab pretrain` or `lab fork` keeps its runs in the folder of that "
                        "name")
+    if name.lower().endswith((".json", ".html", ".csv", ".md")):
+        raise LabError(f"{name!r} cannot name a run: a store keeps files with such names, as of its labels and reports")
     return name
 
 
@@ -78,7 +80,8 @@ class Run:
         if isinstance(run, Run):
             return run
         given = expanded(run)
-        folder = given if given.is_absolute() or len(given.parts) > 1 else shown_store(root)[0] / checked_name(str(run))
+        is_path = given.is_absolute() or len(given.parts) > 1 or str(run) != given.name  # RUN/ and ./RUN too
+        folder = given if is_path else shown_store(root)[0] / checked_name(str(run))
         if not cls(folder).exists:
             there = ", ".join(r.name for r in runs_in(runs_root(root))) or "none yet; `lab train baseline` makes one"
             raise LabError(f"there is no run {str(run)!r} (runs: {there})")

@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from tqdm.auto import tqdm
 
 from lab.data import Data
@@ -178,7 +179,7 @@ class Recorder:
 
     def _in_one_line(self, error: BaseException) -> LabError | None:
         """An error of the machine, such as a full disk, as a LabError that says how to go on. None: another error."""
-        if isinstance(error, OSError):
+        if isinstance(error, OSError | SafetensorError):  # safetensors writes the cache of tokens
             why = str(error)
         elif isinstance(error, MemoryError) or (isinstance(error, RuntimeError)
                                                 and re.search("allocate memory|out of memory", str(error))):

@@ -1,12 +1,12 @@
 """`lab verify`: train the last stretch of a run again, from the checkpoint before it, and compare every bit."""
 
-import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 from lab.errors import LabError
 from lab.runs import checkpoints
+from lab.runs.disk import copied
 from lab.runs.folder import Run
 from lab.runs.signals import Stopped
 from lab.runs.training import Training
@@ -46,10 +46,10 @@ def replay(run: Run, resume: Callable[[Path], Training]) -> tuple[int, int, list
     with tempfile.TemporaryDirectory(prefix="lab-verify-") as beside:
         copy = Run(Path(beside, run.name))
         for step in steps[:-1]:  # an older one may be that of the best weights
-            shutil.copytree(run.checkpoints / f"{step:08d}", copy.checkpoints / f"{step:08d}")
-        shutil.copytree(run.folder / "encoder", copy.folder / "encoder")
+            copied(run.checkpoints / f"{step:08d}", copy.checkpoints / f"{step:08d}")
+        copied(run.folder / "encoder", copy.folder / "encoder")
         for name in ("experiment.json", "metrics.jsonl"):
-            shutil.copy(run.folder / name, copy.folder / name)
+            copied(run.folder / name, copy.folder / name)
         train_until(resume(copy.folder), last)
         again, again_state = checkpoints.load(copy.checkpoints, last)
         rows = [[row | {"seconds": None} for row in of.rows()

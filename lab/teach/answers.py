@@ -200,9 +200,9 @@ def _gradients(exercise: Any, function: Callable, given: Sequence[Any], at: Sequ
     """The gradients of a fixed weighted sum of what matters in a function's answer. None: it has no gradient."""
     arguments = copies(given)
     leaves = [arguments[i].requires_grad_() for i in at]
-    for i in at:
-        arguments[i] = arguments[i].clone()  # a function may write into it
-    with torch.enable_grad():
+    with torch.enable_grad():  # a notebook may have switched it off
+        for i in at:
+            arguments[i] = arguments[i].clone()  # a function may write into it
         of = _tensor(function(*arguments)).to(torch.float64)
         of = exercise.matters(of, *given) if exercise.matters else of
         total = (of.flatten() * torch.arange(1, of.numel() + 1, dtype=torch.float64).cos()).sum()

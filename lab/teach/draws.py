@@ -262,7 +262,9 @@ def interval(draw: Draw) -> Cases:
         return [round(draw.number(-2, 2) + 0.01 * i, 2) for i in range(n)]  # wide, so that every factor is seen
 
     n = draw.whole(6, 9)
+    many, more = draw.whole(11, 15), draw.whole(32, 40)  # where a table of t ends, and where some take 1.96
     return {f"{n} values": (scores(n),), "three values": (scores(3),), "four values": (scores(4),),
+            f"{many} values": (scores(many),), f"{more} values": (scores(more),),
             "two values": (scores(2),), "one value": (scores(1),)}
 
 
@@ -272,6 +274,7 @@ def mcnemar(draw: Draw) -> Cases:
         f"{b} to {c}": (b, c),
         f"{c} to {b}": (c, b),
         f"{b} to {b}": (b, b),
+        f"{b + 68} to {c + 35}, no approximation": (b + 68, c + 35),
         f"{b + 520} to {b + 560}, larger counts": (b + 520, b + 560),  # 2 ** n is more than a float holds
         "0 to 5": (0, 5),
     }

@@ -18,6 +18,7 @@ import subprocess
 import symtable
 import sys
 import tempfile
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -33,6 +34,7 @@ SEEDS = 3  # draws of the cases; an answer must be right in all of them
 SOLVED = "solved"
 LONGEST = 300  # characters of the feedback in the table
 CANNOT_BE_READ, NO_NOTEBOOK = "cannot be read", "no notebook"
+VALUES = ast.Assign | ast.AnnAssign | ast.AugAssign | ast.For | ast.If | ast.With | ast.Try  # what may give a value
 NOTHING = (CANNOT_BE_READ, NO_NOTEBOOK, "no answer", "unknown exercise")  # results without an answer to judge
 LEFT_OUT = {"__MACOSX", "__pycache__", "drawings"}  # what archives and `lab class notebooks` put beside notebooks
 
@@ -48,8 +50,8 @@ class Answer(NamedTuple):
 
 def grade(folder: str | Path, seconds: int = 60, seed: int | None = None) -> "tuple[pd.DataFrame, int]":
     """One row for each student, notebook and exercise: what the answer is, and the check's feedback; and the seed of
-    the hidden cases. What gave no answer has a row too, with a result of NOTHING. seconds: the time for a student's
-    exercises. LabError: there is no such folder, or it has no notebooks."""
+    the hidden cases. What gave no answer has a row too, with a result of NOTHING. seconds: after so long an answer
+    that hangs is stopped. LabError: there is no such folder, or it has no notebooks."""
     import pandas as pd
 
     folder = Path(folder)
@@ -67,7 +69,7 @@ def grade(folder: str | Path, seconds: int = 60, seed: int | None = None) -> "tu
             about = {"student": student, "notebook": str(path.relative_to(folder))}
             try:
                 answers = answers_in(path)
-            except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+            except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError, MemoryError):
                 mine.append(about | _said(CANNOT_BE_READ, "this file is no notebook"))
                 continue
             found += [(about, answer) for answer in answers if answer.exercise in HELP]
@@ -83,7 +85,8 @@ def grade(folder: str | Path, seconds: int = 60, seed: int | None = None) -> "tu
                          | _said(NO_NOTEBOOK, "no notebook (*.ipynb) was handed in")]
     rows.sort(key=lambda row: (row["student"], row["notebook"]))
     columns = ["student", "notebook", "exercise", "result", "feedback"]
-    return pd.DataFrame(rows, columns=columns).map(no_formula), seed
+    rows = [{name: no_formula(said.encode("utf-8", "replace").decode()) for name, said in row.items()} for row in rows]
+    return pd.DataFrame(rows, columns=columns), seed  # a file's name may be of no encoding
 
 
 def _said(result: str, why: str, exercise: str = "") -> dict[str, str]:
@@ -147,15 +150,16 @@ def answers_in(path: Path) -> list[Answer]:
         source = "".join(cell["source"])
         try:
             tree = _parsed(source)
-        except SyntaxError as error:
-            broken.append((source, f"cell {number} of the notebook is no Python, line {error.lineno}: "
-                                   f"{type(error).__name__}: {error.msg}"))
+        except (SyntaxError, MemoryError, RecursionError) as error:
+            line, why = getattr(error, "lineno", 1), getattr(error, "msg", "it is nested too deeply")
+            broken.append((source, f"cell {number} of the notebook is no Python, line {line}: {type(error).__name__}: "
+                                   f"{why}"))
             for name in re.findall(r"""\bcheck\(\s*["'](\w+)["']""", source):
                 if name in HELP:  # a cell that fails leaves an earlier answer as it was
                     found.setdefault(name, Answer(name, "", "", broken[-1][1]))
             continue
         for node in tree.body:
-            definitions += [node] * (_defines(node) or isinstance(node, ast.Assign | ast.AnnAssign))
+            definitions += [node] * (_defines(node) or isinstance(node, VALUES))
             for name, function in _checks(node, texts):
                 named = re.compile(rf"\b{re.escape(function)}\b")
                 wrong = next((why for text, why in reversed(broken) if named.search(text)), "")
@@ -172,12 +176,15 @@ def _parsed(source: str) -> ast.Module:
 
     SyntaxError: it is no Python.
     """
+    tree = None
     with contextlib.suppress(SyntaxError):
-        return ast.parse(source)
-    if re.match(r"\s*%%(?!time|capture|prun)", source):
+        tree = ast.parse(source)
+    if tree is None and re.match(r"\s*%%(?!time|capture|prun)", source):
         return ast.Module([], [])
     commands = r"(?m)^([ \t]*)([%!?]|[\w., ]+=[ \t]*[!%]|[\w.]+\?\??[ \t]*$).*$"
-    return ast.parse(re.sub(commands, r"\1pass", source))
+    tree = tree or ast.parse(textwrap.dedent(re.sub(commands, r"\1pass", source)))
+    compile(tree, "notebook", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)  # as of `def f(a, a)`, which can be parsed
+    return tree
 
 
 def _defines(node: ast.stmt) -> bool:
@@ -198,7 +205,8 @@ def _defines(node: ast.stmt) -> bool:
 def _reached(statements: Sequence[ast.stmt], function: str) -> str:
     """The source of what only defines something, and of the values that `function`, an expression, needs besides.
 
-    A value, as of `NEG = float("-inf")`, is computed only if the function or what it calls reads its name.
+    A value, as of `NEG = float("-inf")`, is computed only if the function or what it calls reads its name. A call by
+    itself, as of `W.append(1)`, is not.
     """
     reads, names = zip(*map(_names, statements), strict=True) if statements else ((), ())
     reached, new = set(), _names(ast.parse(function))[0]
@@ -210,14 +218,17 @@ def _reached(statements: Sequence[ast.stmt], function: str) -> str:
 
 
 def _names(node: ast.AST) -> tuple[set[str], set[str]]:
-    """The names that a piece of code reads from the notebook, and those that it gives a value there."""
+    """The names that a piece of code reads from the notebook, and those that it gives a value there, or a part of one.
+    """
     top = symtable.symtable(ast.unparse(node), "notebook", "exec")
     tables = [top]
     for table in tables:
         tables += table.get_children()
     reads = {of.get_name() for table in tables for of in table.get_symbols()
              if of.is_referenced() and (table is top or of.is_global())}
-    return reads, {of.get_name() for of in top.get_symbols() if of.is_assigned()}
+    parts = {ast.unparse(of.value).partition("[")[0].partition(".")[0] for of in ast.walk(node)  # as in W["a"] = 1
+             if isinstance(of, ast.Subscript | ast.Attribute) and isinstance(of.ctx, ast.Store)}
+    return reads, parts | {of.get_name() for of in top.get_symbols() if of.is_assigned()}
 
 
 def _checks(statement: ast.stmt, texts: Mapping[str, object]) -> Iterator[tuple[str, str]]:
@@ -245,8 +256,8 @@ def judge(answers: Sequence[Answer], seconds: int, seed: int) -> list[tuple[str,
     with tempfile.TemporaryDirectory() as folder:
         while len(judged) < len(answers):
             ended = _run(answers[len(judged):], Path(folder), seconds, seed)
-            for line in (Path(folder) / "judged.jsonl").read_text(encoding="utf-8").splitlines():
-                with contextlib.suppress(ValueError, TypeError):
+            with contextlib.suppress(OSError, ValueError, TypeError):  # students' code may have damaged it
+                for line in (Path(folder) / "judged.jsonl").read_text(encoding="utf-8").splitlines():
                     result, why = json.loads(line)
                     judged.append((str(result), str(why)))
             if len(judged) < len(answers):
@@ -257,11 +268,12 @@ def judge(answers: Sequence[Answer], seconds: int, seed: int) -> list[tuple[str,
 
 def _run(waiting: Sequence[Answer], folder: Path, seconds: int, seed: int) -> bool:
     """Judge answers in a new process, which writes judged.jsonl into the folder. False: the time was up."""
+    (work := folder / "work").mkdir(parents=True, exist_ok=True)  # students' code may remove the folder that it is in
     (folder / "answers.json").write_text(json.dumps(waiting), encoding="utf-8")
     (folder / "judged.jsonl").write_text("")
     environment = os.environ | {"LAB_RUNS": str(folder / "runs"), "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(
         [str(Path(__file__).resolve().parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])])}
-    process = subprocess.Popen([sys.executable, "-m", "lab.teach.grading", str(folder), str(seed)], cwd=folder,
+    process = subprocess.Popen([sys.executable, "-m", "lab.teach.grading", str(folder), str(seed)], cwd=work,
                                env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                stderr=subprocess.DEVNULL, start_new_session=True)
     try:

@@ -40,11 +40,13 @@ WHERE_IT_FAILS: dict[str, dict[tuple[str, ...], str]] = {
                                        "log_softmax"},
     "bernoulli_kl": {("large logits",): "the divergence of large logits is cut off, or not finite: leave out eps and "
                                         "clamp, and use F.logsigmoid(z) and F.logsigmoid(-z), or log_softmax"},
-    "interval": {("three",): "three seeds are enough: low and high are NaN below 3, n < 3"},
+    "interval": {("three",): "three seeds are enough: low and high are NaN below 3, n < 3",
+                 tuple(f"{n} values" for n in range(11, 41)):
+                 "take Student's t for every number of seeds, and neither a table nor 1.96"},
     "mcnemar": {("larger counts",):
                 "it must hold for large counts too: take no approximation, and since no float holds 2 ** 1100, keep "
                 "the whole numbers whole and divide once, sum(...) / 2**n",
-                ("60 to 40", "larger counts"):
+                ("60 to 40", "no approximation", "larger counts"):
                 "the exact test holds for all counts: take no approximation where they are large",
                 tuple(f"{n} to {n}" for n in range(4, 10)): "if b = c, nothing speaks for either run: p is 1",
                 ("no example",): "without any example on which the runs differ, p is 1"},

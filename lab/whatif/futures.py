@@ -30,7 +30,7 @@ from lab.experiment import Experiment
 from lab.results.significance import interval
 from lab.results.words import between
 from lab.runs import checkpoints, schema
-from lab.runs.disk import commit
+from lab.runs.disk import commit, copied
 from lab.runs.folder import FORKS, Run
 from lab.runs.labels import as_set
 from lab.runs.replay import train_until
@@ -148,6 +148,9 @@ def fork(run: str | Path | Run, step: int | None = None, *, steps: Sequence[int]
         if field not in FIELDS:
             raise nearest(field, FIELDS, "field")
     changed = replace(e, **changes)
+    if changed.smart and changed.smart.bregman is not None and not (e.smart and e.smart.bregman is not None):
+        raise LabError("smart.bregman cannot begin in mid-training: the average of the weights that it needs is not in "
+                       "the run's checkpoints; fork a run that was trained with it")
     if changed == e:
         raise LabError("nothing is changed: name a field with another value, such as updates=('pcgrad',)")
     steps, total = [*([step] if step is not None else []), *steps], e.iterations * e.epochs
@@ -194,10 +197,10 @@ def _reach(parent: Run, e: Experiment, step: int, data: Data, folder: Path, prog
               and (parent.checkpoints / f"{s:08d}" / "training.safetensors").exists()]
     if before:
         copy.folder.mkdir(parents=True)
-        shutil.copytree(parent.checkpoints / f"{before[-1]:08d}", copy.checkpoints / f"{before[-1]:08d}")
-        shutil.copytree(parent.folder / "encoder", copy.folder / "encoder")
+        copied(parent.checkpoints / f"{before[-1]:08d}", copy.checkpoints / f"{before[-1]:08d}")
+        copied(parent.folder / "encoder", copy.folder / "encoder")
         for name in ("experiment.json", "metrics.jsonl"):
-            shutil.copy(parent.folder / name, copy.folder / name)
+            copied(parent.folder / name, copy.folder / name)
     if not before and parent.config.get("encoder_sha256") not in (None, weights_sha256(e.encoder)):
         raise LabError(f"run {parent.name} has no checkpoint at or before iteration {step}, and its encoder "
                        f"{e.encoder} has other weights now, so it cannot be begun again; take a later step")

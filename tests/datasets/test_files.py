@@ -36,11 +36,12 @@ def test_labels(task, label, expected, tmp_path):
 
 def test_rows_without_a_text_or_an_id_are_left_out(tmp_path):
     rows = [Row("row 0", "i", (None,), 1), Row("row 1", " ", ("a",), 1), Row("row 2", "i", ("x" * 140_000,), 1),
-            Row("row 3", "i", ("a",), None), Row("row 4", "i", ("a",), " "), Row("row 5", "", (), "", "broken")]
+            Row("row 3", "i", ("a",), None), Row("row 4", "i", ("a",), " "), Row("row 5", "", (), "", "broken"),
+            Row("row 6", "i", (float("nan"),), 1)]
     count, problems = write_rows(tmp_path / "x.csv", "sst", rows)
     long = "row 2: sentence has 140,000 characters; a sentence is expected"
     assert count == 0 and problems == ["row 0: no sentence", "row 1: no id", long, "row 3: no label", "row 4: no label",
-                                       "row 5: broken"]
+                                       "row 5: broken", "row 6: sentence is a float, not a text"]
 
 
 def test_the_folder_that_is_written_to(tmp_path, monkeypatch):

@@ -235,6 +235,14 @@ def test_a_half_fetched_model_is_completed(listed, hub, theirs, cache, monkeypat
     assert_same_encoder(load_encoder("lab-test/tiny"), theirs)
 
 
+def test_a_model_that_another_program_fetched_without_its_tokenizer_is_completed(hub, theirs, cache):
+    load_encoder("lab-test/tiny")
+    for name in ("tokenizer.json", "vocab.txt"):
+        for file in cache.glob(f"*/snapshots/*/{name}"):
+            file.unlink()
+    assert_same_encoder(load_encoder("lab-test/tiny"), theirs)
+
+
 def test_a_sharded_hub_model(hub, theirs, folder):
     (folder / "model.safetensors").unlink()
     theirs[0].save_pretrained(folder, max_shard_size="3KB")

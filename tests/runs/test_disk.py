@@ -9,7 +9,7 @@ from helpers import first_quick, repeatable, trained
 from power_cut import PowerCuts, restore
 from safetensors import SafetensorError
 
-from lab.runs.disk import commit, naming
+from lab.runs.disk import commit, copied, naming
 from lab.runs.folder import Run
 
 
@@ -85,3 +85,14 @@ def test_what_a_killed_commit_left_is_in_nobodys_way(tmp_path):
 def test_an_error_of_safetensors_is_one_of_the_disk(tmp_path):
     with pytest.raises(OSError, match="model: no space"), naming(tmp_path / "model"):
         raise SafetensorError("no space")
+
+
+def test_a_copy_of_what_may_only_be_read_can_be_written(tmp_path):
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "a" / "b" / "file").write_text("x")
+    (tmp_path / "a" / "b" / "file").chmod(0o444)
+    (tmp_path / "a" / "b").chmod(0o555)
+    copied(tmp_path / "a", tmp_path / "copy")
+    made = tmp_path / "copy" / "b" / "file"
+    assert made.read_text() == "x" and made.stat().st_mode & 0o200 and made.parent.stat().st_mode & 0o200
+    (tmp_path / "a" / "b").chmod(0o755)

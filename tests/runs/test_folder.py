@@ -15,7 +15,8 @@ from lab.train import fit
 
 
 @pytest.mark.parametrize("name", ["../x", "a/../../x", "", ".", "..", ".hidden", "a b", "x\0", "a" * 101,
-                                  "x\n", "con:1", "CON", "nul", "aux.txt", "Com1.a.b", "lpt9", "x."])
+                                  "x\n", "con:1", "CON", "nul", "aux.txt", "Com1.a.b", "lpt9", "x.", "marks.json",
+                                  "report.html"])
 def test_a_name_cannot_leave_the_store(name, tiny, tiny_data):
     with pytest.raises(lab.LabError):
         checked_name(name)
@@ -23,6 +24,13 @@ def test_a_name_cannot_leave_the_store(name, tiny, tiny_data):
         fit(tiny, data=tiny_data, run=name)
     with pytest.raises(lab.LabError):
         Run.open(name)
+
+
+def test_a_folder_may_be_written_as_a_terminal_completes_it(tmp_path, monkeypatch):
+    folder = stored(tmp_path, records("gse"))
+    monkeypatch.chdir(tmp_path)
+    for given in (f"./{folder.name}", f"{folder.name}/", folder, f"{folder}/"):
+        assert Run.open(given).config == Run(folder).config
 
 
 def test_names_are_made_and_numbered(tiny, tiny_data):

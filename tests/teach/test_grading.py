@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import re
 
 import pandas as pd
@@ -114,6 +115,40 @@ def test_values_that_an_answer_needs_are_computed_and_no_others(tmp_path):
     ).replace("min(LARGEST", "min(LARGEST, most") + f"{CHECK}\nmcnemar = mcnemar(3, 5)")
     (answer,) = answers_in(tmp_path / "y.ipynb")
     assert judge_one(answer, 5) == ("solved", "")
+
+
+OF_THREE = "def f(a, b, r): return None if r is None else (a + b + (r + 1) / 2) / {}"
+
+
+@pytest.mark.parametrize(("cells", "three"), [
+    (["THREE = 1", "THREE += 2"], "THREE"), (["W = {}", "W['n'] = float('3')"], "W['n']"),
+    (["W = {}\nfor name in ('n', 'm'):\n    W[name] = 3"], "W['n']"), (["if True:\n    THREE = 3"], "THREE"),
+    (["import math\ntry:\n    THREE = math.floor(3.2)\nexcept ValueError:\n    THREE = 0"], "THREE"),
+    (["class c: pass", "c.n = float('3')"], "c.n"), (["  THREE = 3\n  FOUR = 4"], "THREE")])
+def test_statements_that_give_a_value_to_what_an_answer_reads_are_run(tmp_path, cells, three):
+    notebook(tmp_path / "x.ipynb", *cells, OF_THREE.format(three), 'teach.check("overall_score", f)')
+    (answer,) = answers_in(tmp_path / "x.ipynb")
+    assert judge_one(answer, 5) == ("solved", "")
+
+
+@pytest.mark.slow
+def test_one_strange_hand_in_does_not_cost_the_others_their_rows(tmp_path):
+    good, check = OF_THREE.format(3), 'teach.check("overall_score", f)'
+    strange = {"twice": "def f(a, a, r): return 1", "deep": "x = " + "-" * 50_000 + "1\ndef f(): pass",
+               "global": "def f(a, b, r):\n    n = 1\n    global n\n    return n",
+               "removes": "import shutil, os\ndef f(a, b, r):\n    shutil.rmtree(os.getcwd())\n    return 1",
+               "damages": "import os\ndef f(a, b, r):\n    open('../judged.jsonl', 'wb').write(b'\\xff\\n')\n"
+                          "    os._exit(0)"}
+    for student, cell in strange.items():
+        notebook(tmp_path / student / "03.ipynb", cell, check)
+    notebook(tmp_path / "good" / "03.ipynb", good, check)
+    latin = os.fsencode(tmp_path) + b"/M\xfcller_03_three_tasks.ipynb"
+    notebook(tmp_path / "here.ipynb", good, check)
+    os.rename(tmp_path / "here.ipynb", latin)
+    result = grade(tmp_path, seconds=10, seed=5)[0].set_index("student")["result"]
+    assert result["good"] == "solved" and result["M?ller"] == "solved"
+    assert set(result[["twice", "deep", "global"]]) == {"not found"} and result["damages"] == "stopped"
+    assert result["removes"] == "not yet"
 
 
 def test_whoever_handed_something_in_has_a_row_and_what_gave_no_answer_is_said(tmp_path, monkeypatch, capsys):

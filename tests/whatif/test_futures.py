@@ -89,6 +89,7 @@ def test_pooling_changes_without_a_new_head(parent, tiny_data):
     ({"step": 8}, "nothing is changed"), ({"step": 8, "updates": ("sum",)}, "nothing is changed"),
     ({"step": 8, "batch_size": 4}, "batch_size cannot change in mid-training"),
     ({"step": 8, "polling": "mean"}, "field 'polling' is not known; did you mean 'pooling'"),
+    ({"step": 8, "smart": lab.Smart(bregman=1.0)}, "smart.bregman cannot begin in mid-training"),
     ({"step": 99, "lr": 1.0, "iterations": 50}, "the run has 12 iterations in all"),
     ({"step": 11, "lr": 1.0, "iterations": 2}, "take a step from 0 to 10"), ({"lr": 1.0}, "name a step"),
 ])

@@ -7,6 +7,7 @@ texts; `cross` makes a pair one text) -> `Stream` (endless shuffled batches; the
 Shapes: S sequences of a batch, N their tokens, B rows of a task.
 """
 
+import contextlib
 import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -52,7 +53,7 @@ class Texts:
         """Tokenize texts with a fast tokenizer of transformers, or read an earlier result from the folder `cache`.
 
         longest: texts are truncated to this number of tokens. A file of the folder says what its content hashes to; a
-        damaged one is made again.
+        damaged one is made again. Where it cannot be written, there is none.
         """
         backend = tokenizer.backend_tokenizer
         key = hashlib.sha256("\0".join([backend.to_str(), str(longest), *texts]).encode("utf-8", "replace")).hexdigest()
@@ -64,8 +65,7 @@ class Texts:
                     if (stored.metadata() or {}).get("sha256") == made.digest(key):
                         return made
             except (SafetensorError, OSError):
-                pass  # incomplete
-            file.unlink(missing_ok=True)  # damaged, or written by an older version: tokenize again
+                pass  # incomplete, damaged, or written by an older version: tokenize again
         backend.no_truncation()  # an earlier call of the tokenizer may have switched both on
         backend.no_padding()
         last, rows, whole = tokenizer.sep_token_id, [], []
@@ -73,18 +73,18 @@ class Texts:
             for encoding in backend.encode_batch_fast(list(texts[i : i + 20_000])):
                 ids = encoding.ids
                 whole.append(len(ids))
-                if len(ids) > longest:
-                    ids = [*ids[: longest - 1], last]
-                rows.append(np.array(ids, dtype=np.int32))
+                kept = ids if len(ids) <= longest else [*ids[: longest - 1], last]
+                rows.append(np.array(kept, dtype=np.int32))
         starts = np.cumsum([0, *map(len, rows)], dtype=np.int64)
         made = cls(np.concatenate(rows) if rows else np.zeros(0, np.int32), starts, np.array(whole, np.int64))
-        if file:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            part = file.with_suffix(f".{os.getpid()}.part")
-            save_file({"tokens": made.tokens, "starts": made.starts, "whole": made.whole}, part,
-                      metadata={"sha256": made.digest(key)})
-            part.chmod(file.parent.stat().st_mode & 0o666)  # safetensors makes it readable for its owner alone
-            part.replace(file)
+        with contextlib.suppress(OSError, SafetensorError):  # the file only saves time: a full disk is no fault here
+            if file:
+                file.parent.mkdir(parents=True, exist_ok=True)
+                part = file.with_suffix(f".{os.getpid()}.part")
+                save_file({"tokens": made.tokens, "starts": made.starts, "whole": made.whole}, part,
+                          metadata={"sha256": made.digest(key)})
+                part.chmod(file.parent.stat().st_mode & 0o666)  # safetensors makes it readable for its owner alone
+                part.replace(file)
         return made
 
     def digest(self, key: str) -> str:

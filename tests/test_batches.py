@@ -37,6 +37,12 @@ def test_long_texts_are_cut_and_counted(tokenizer):
     assert texts.tokens[texts.starts[1] - 1] == tokenizer.sep_token_id  # the truncated text still ends with [SEP]
 
 
+def test_a_cache_that_cannot_be_written_stops_nothing(tokenizer, tmp_path):
+    (tmp_path / "file").write_text("in its place")
+    made = Texts.encode(TEXTS, tokenizer, cache=tmp_path / "file")
+    assert np.array_equal(made.tokens, Texts.encode(TEXTS, tokenizer).tokens)
+
+
 def test_cache_is_used_and_a_damaged_one_is_made_again(tokenizer, tmp_path):
     first = Texts.encode(TEXTS, tokenizer, cache=tmp_path)
     (file,) = tmp_path.glob("*.safetensors")

@@ -517,7 +517,8 @@ def quoted(separator, *columns):
     (lambda b: b"\xef\xbb\xbf" + at(2, b"1\ta\t\xff\tc\t1.0")(b), 2, "byte 0xff is not UTF-8", "iconv -f latin1"),
     (lambda b: b.replace(b"\n", b"\r", 3), 1, "a carriage return", "lines end with LF or CRLF"),
 ], ids=["renamed", "two-missing", "twice", "commas", "semicolons", "spaces", "one-long-line", "kaggle",
-        "quoted-semicolons", "glue", "quote-in-header", "empty", "only-bom", "header-only", "header-crlf", "nul", "utf-16-without-bom",
+        "quoted-semicolons", "glue", "quote-in-header", "empty", "only-bom", "header-only",
+        "header-crlf", "nul", "utf-16-without-bom",
         "utf-16", "utf-32", "parquet", "html-table", "only-empty-fields", "zip", "gzip", "lfs", "html", "latin-1",
         "windows-1252", "latin-1-bom", "some-cr"])
 def test_a_damaged_file_is_refused(six, damage, line, wrong, right):

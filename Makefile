@@ -9,11 +9,12 @@ lab: .venv/.installed
 	$(BIN)/lab story
 	@echo
 	@echo "Next:"
-	@echo "  $(BIN)/lab predict 'What a wonderful film!'            # ask the best model"
-	@echo "  make dashboard                                       # curves, mistakes, live predictions, in the browser"
-	@echo "  make notebooks                                       # the lessons"
-	@echo "  $(BIN)/lab report                                    # all figures as one page"
-	@echo "  $(BIN)/lab train multitask --set pooling=mean        # change one thing"
+	@printf "  %-52s # %s\n" \
+		"$(BIN)/lab predict 'What a wonderful film!'" "ask the best model" \
+		"make dashboard" "curves, mistakes, live predictions, in the browser" \
+		"make notebooks" "the lessons" \
+		"$(BIN)/lab report" "all figures as one page" \
+		"$(BIN)/lab train multitask --set pooling=mean" "change one thing"
 
 test: .venv/.installed
 	$(BIN)/ruff check

@@ -33,8 +33,8 @@ FLOORS_NOTE = ("Majority class: always the most frequent class of the training r
                "encoder; STS by the cosine of its vectors of each pooling, SST and QQP by the majority class")
 LEGEND = ("sst, qqp: accuracy; sts: Pearson r; overall: (sst + qqp + (sts + 1) / 2) / 3. Recipes are ranked by the "
           "last epoch, which involves no selection on dev. Best on dev: the epoch with the best overall score on dev; "
-          "the paper's numbers (bert-base, one run for each recipe) are from that epoch. Scores are means over seeds; "
-          "±: a 95 % interval over seeds, for 3 or more seeds.")
+          "the paper's numbers (bert-base, one run for each recipe) are presumably from it. Scores are means over "
+          "seeds; ±: a 95 % interval over seeds, for 3 or more seeds.")
 
 
 class Block(NamedTuple):

@@ -109,7 +109,7 @@ def _handed_in(folder: Path) -> dict[str, list[Path]]:
 
 def _has_exercises(notebook: str) -> bool:
     """Whether a notebook of this name should hold an answer: 00 has no exercise."""
-    number = re.search(r"(?:^|[/\\_ -])(\d\d)_[a-z_]+\.ipynb$", notebook)
+    number = re.search(r"(?:^|[/\\_ -])(\d\d)_[a-z_]+( \(\d+\))?\.ipynb$", notebook)
     return not number or number[1] in {one.notebook for one in HELP.values()}
 
 
@@ -133,7 +133,8 @@ def student_of(path: Path, folder: Path) -> str:
     inside = path.relative_to(folder).parts
     if len(inside) > 1:
         return inside[0]
-    return re.sub(r"[ _-]*\d\d_[a-z_]+$", "", path.stem) or folder.resolve().name
+    name = re.sub(r" ?\(\d+\)$", "", path.stem)  # what a browser adds to a second download
+    return re.sub(r"[ _-]*\d\d_[a-z_]+$", "", name) or folder.resolve().name
 
 
 # ---- what a notebook holds -------------------------------------------------------------------------------------------
@@ -141,7 +142,7 @@ def student_of(path: Path, folder: Path) -> str:
 
 def answers_in(path: Path) -> list[Answer]:
     """The functions that a notebook passes to `teach.check`, the last one of each exercise, the unknown ones last."""
-    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    cells = json.loads(path.read_text(encoding="utf-8-sig"))["cells"]
     definitions, texts, broken = [], {}, []
     found: dict[str, Answer] = {}
     for number, cell in enumerate(cells, 1):

@@ -84,7 +84,8 @@ def test_the_table_has_a_row_a_student_and_the_best_answer_counts(graded):
 
 def test_whose_notebook_it_is(tmp_path):
     for path, student in {"zoe/04_gradient_surgery.ipynb": "zoe", "zoe/week 1/x.ipynb": "zoe",
-                          "zoe_04_gradient_surgery.ipynb": "zoe", "my answers.ipynb": "my answers"}.items():
+                          "zoe_04_gradient_surgery.ipynb": "zoe", "my answers.ipynb": "my answers",
+                          "zoe_04_gradient_surgery (1).ipynb": "zoe"}.items():
         assert student_of(tmp_path / path, tmp_path) == student
 
 
